@@ -1,0 +1,38 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types format bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: .venv/ready  ## make .venv and install piva with its development tools
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "piva needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' && touch $@
+
+demo: setup  ## edit an object in 3D by the paper's method, a few minutes on a laptop
+	$(BIN)/python -m piva.run task=nerf dataset=noe score=piva lambda=0.4
+
+test: setup  ## the tests, no GPU and no network needed
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+format: setup  ## put the code in its canonical form
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+check: lint types test  ## everything CI runs
+
+bench: setup  ## seconds, memory and network evaluations of the main commands
+	$(BIN)/python -m benchmarks.main
+
+clean:  ## remove caches of tools; never outputs
+	rm -rf .mypy_cache .pytest_cache .ruff_cache build *.egg-info

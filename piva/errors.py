@@ -1,0 +1,13 @@
+"""The one error for bad input: it becomes one line on the terminal and exit code 2, without a traceback."""
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: which key or file, what was found there, what was wanted, and the remedy."""
+
+    def __init__(self, where: object, found: str, wanted: str, remedy: str = "") -> None:
+        super().__init__(f"{where}: found {found}, wanted {wanted}" + (f"; {remedy}" if remedy else ""))
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks."""
+    return " ".join(str(error).split())
