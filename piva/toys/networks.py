@@ -1,0 +1,98 @@
+"""The small prior's parts before training: architectures and tokenizer in diffusers' Stable Diffusion layout."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from string import ascii_lowercase, digits
+
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from piva.toys.objects import ACCESSORIES, KINDS
+from piva.toys.paint import MAIN_COLOURS, SURFACES
+
+MAX_TOKENS = 16
+WIDTH = 128
+
+
+def vocabulary() -> list[str]:
+    """Every word a caption can hold."""
+    return ["a", "an", "with", *KINDS, *MAIN_COLOURS, *SURFACES, *ACCESSORIES]
+
+
+def tokenizer(folder: Path) -> CLIPTokenizer:
+    """A CLIP tokenizer that knows each word of the vocabulary as one token and spells every other word out in letters."""
+    merges: list[tuple[str, str]] = []
+    for word in vocabulary():
+        symbols = [*word[:-1], word[-1] + "</w>"]
+        for merge in merges:  # apply what earlier words taught, in rank order, as byte-pair encoding will
+            symbols = _merge(symbols, merge)
+        while len(symbols) > 1:
+            merges.append((symbols[0], symbols[1]))
+            symbols = _merge(symbols, merges[-1])
+    letters = [*ascii_lowercase, *digits, *"!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"]
+    pieces = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
+    tokens = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges)]) + "\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=MAX_TOKENS)
+
+
+def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokens),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=tokens.bos_token_id,
+            eos_token_id=tokens.eos_token_id,
+            pad_token_id=tokens.pad_token_id,
+        )
+    )
+
+
+def autoencoder(size: int) -> AutoencoderKL:
+    """64x64 pixels to 4 x 16 x 16 latents."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(24, 48, 64),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=size,
+    )
+
+
+def unet(latent_size: int) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=latent_size,
+        block_out_channels=(64, 96, 128),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+
+
+def scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise schedule, so that the same code serves both."""
+    return DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+    )
+
+
+def _merge(symbols: list[str], merge: tuple[str, str]) -> list[str]:
+    out = list(symbols)
+    while merge in list(pairwise(out)):
+        at = list(pairwise(out)).index(merge)
+        out[at : at + 2] = ["".join(merge)]
+    return out
