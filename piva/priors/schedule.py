@@ -1,0 +1,29 @@
+"""The noise schedule: x_t = alpha_t x + sigma_t eps, and the weights w(t) that gradients carry. Plain floats, no torch."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`alphas_cumprod[t]` for t = 0 .. T-1, as the prior's scheduler defines them."""
+
+    alphas_cumprod: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.alphas_cumprod)
+
+    def alpha(self, t: int) -> float:
+        return math.sqrt(self.alphas_cumprod[t])
+
+    def sigma(self, t: int) -> float:
+        return math.sqrt(1.0 - self.alphas_cumprod[t])
+
+    def noised(self, x: Any, noise: Any, t: int) -> Any:
+        """x_t for latents `x` and `noise` of one shape."""
+        return self.alpha(t) * x + self.sigma(t) * noise
+
+    def weight(self, name: str, t: int) -> float:
+        """w(t): `sigma_squared` (the paper, A.1) or `uniform` (DDS as published)."""
+        return {"sigma_squared": self.sigma(t) ** 2, "uniform": 1.0}[name]

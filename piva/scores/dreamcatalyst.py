@@ -1,0 +1,27 @@
+"""DreamCatalyst's direction (Kim et al. 2024), without its InstructPix2Pix backbone and FreeU."""
+
+import math
+from dataclasses import dataclass
+
+from piva.priors.schedule import Schedule
+from piva.scores.terms import CHANGE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
+from piva.settings import at_least, one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamCatalyst:
+    """(δ + γ τ^(1/e)) [eps(x_t, target) - eps(xhat_t, source)] + χ e^τ (x - xhat), with τ = t / T.
+
+    The constants are the reference code's: δ 0.2, γ 0.8, χ 0.075.
+    """
+
+    guidance_scale: float = at_least(0)
+    delta: float = at_least(0)
+    gamma: float = at_least(0)
+    chi: float = at_least(0)
+    weight: str = one_of("sigma_squared", "uniform")
+
+    def direction(self, schedule: Schedule, t: int) -> Sum:
+        tau = t / len(schedule)
+        edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(ORIGINAL, SOURCE, self.guidance_scale)
+        return (self.delta + self.gamma * tau ** (1 / math.e)) * edit + self.chi * math.exp(tau) * CHANGE

@@ -1,0 +1,89 @@
+"""From a sum of terms to a tensor, in as few network calls as possible.
+
+What the learned models predict in their own training step is shared with the direction: eps_phi(x_t, target) is both
+Eq. 9's term and Eq. 8's forward pass. So a step makes at most two calls: one with gradients to the adapters (the training
+pairs), one without (everything else).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from piva.priors.schedule import Schedule
+from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Sum
+from piva.types import Score
+
+if TYPE_CHECKING:
+    from piva.models.lora import Adapters
+    from piva.priors.prior import Prior
+
+# What each learned model is trained on: psi on the original with the source prompt, phi on the edit with the target prompt.
+LESSONS = {
+    Network.SOURCE: Prediction(Network.SOURCE, Latents.ORIGINAL, Prompt.SOURCE),  # Eq. 7
+    Network.TARGET: Prediction(Network.TARGET, Latents.EDIT, Prompt.TARGET),  # Eq. 8
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One step's outcome."""
+
+    direction: Float[Tensor, "b c y x"]
+    losses: dict[Network, Float[Tensor, ""]]  # of the learned models, each with a graph to its adapter
+
+
+def learned_networks(score: Score, schedule: Schedule) -> list[Network]:
+    """The fine-tuned models a score needs at any timestep, in a fixed order."""
+    used = {p.network for t in range(1, len(schedule)) for p in score.direction(schedule, t).predictions}
+    return [network for network in LESSONS if network in used]
+
+
+def uses_original(score: Score, schedule: Schedule) -> bool:
+    """Whether any term or any learned model looks at the original's latents, so that they must be rendered."""
+    directions = [score.direction(schedule, t) for t in range(1, len(schedule))]
+    lessons = [LESSONS[network] for network in learned_networks(score, schedule)]
+    looked_at = {p.latents for terms in directions for p in terms.predictions} | {p.latents for p in lessons}
+    return Latents.ORIGINAL in looked_at or any(Known("original") in terms.weights for terms in directions)
+
+
+def evaluate(
+    terms: Sum,
+    t: int,
+    noise: Float[Tensor, "b c y x"],
+    clean: Mapping[Latents, Float[Tensor, "b c y x"]],
+    contexts: Mapping[Prompt, Float[Tensor, "1 n d"]],
+    prior: "Prior",
+    adapters: "Adapters | None",
+    learned: Collection[Network],
+) -> Evaluated:
+    """Evaluate `terms` at timestep `t`, with one noise for the edit's and the original's latents.
+
+    `clean` are the latents without noise, detached. `learned` are the models trained in this step; each loss is the mean
+    squared error of a noise prediction.
+    """
+    noisy = {which: prior.schedule.noised(x, noise, t) for which, x in clean.items()}
+
+    def predict(predictions: Sequence[Prediction]) -> dict[Prediction, Tensor]:
+        if not predictions:
+            return {}
+        x = torch.cat([noisy[p.latents] for p in predictions])
+        context = torch.cat([contexts[p.prompt].expand(len(noise), -1, -1) for p in predictions])
+        groups = [(network, len(noise) * len(list(rows))) for network, rows in groupby(p.network for p in predictions)]
+        with adapters.rows(groups) if adapters else nullcontext():
+            return dict(zip(predictions, prior.predict(x, t, context).split(len(noise)), strict=True))
+
+    lessons = predict([LESSONS[network] for network in learned])
+    with torch.no_grad():
+        rest = predict([p for p in terms.predictions if p not in lessons])
+        known = {Known("noise"): noise} | {Known(which.value): x for which, x in clean.items()}
+        value = {**rest, **known, **{p: eps.detach() for p, eps in lessons.items()}}
+        direction = torch.zeros_like(noise)
+        for term, weight in terms.weights.items():
+            direction += weight * value[term]
+    return Evaluated(direction, {p.network: (eps - noise).square().mean() for p, eps in lessons.items()})

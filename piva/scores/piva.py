@@ -1,0 +1,27 @@
+"""Piva: DDS with a variational term that keeps the original's identity (the paper's Eq. 9)."""
+
+from dataclasses import dataclass
+
+from piva.priors.schedule import Schedule
+from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen, source_model, target_model
+from piva.settings import at_least, one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piva:
+    """[eps(x_t, target) - eps(xhat_t, source)] + λ [eps_psi(x_t, source) - eps_phi(x_t, target)].
+
+    `reference` says what stands for xhat_t: the noised `edit` in the paper's experiments (end of Section 3.2), or the
+    noised `original`. With λ = 0 this is DDS, and no model is fine-tuned.
+    """
+
+    lam: float = at_least(0)
+    guidance_scale: float = at_least(0)
+    reference: str = one_of("edit", "original")
+    weight: str = one_of("sigma_squared", "uniform")
+
+    def direction(self, schedule: Schedule, t: int) -> Sum:
+        reference = Latents(self.reference)
+        edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(reference, SOURCE, self.guidance_scale)
+        keep = source_model(EDIT, SOURCE) - target_model(EDIT, TARGET)
+        return edit + self.lam * keep

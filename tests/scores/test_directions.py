@@ -1,0 +1,159 @@
+"""Each score's direction against its formula written out in float64, and the identities between scores."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from piva.priors.schedule import Schedule
+from piva.scores.csd import CSD
+from piva.scores.dds import DDS
+from piva.scores.dreamcatalyst import DreamCatalyst
+from piva.scores.pds import PDS
+from piva.scores.piva import Piva
+from piva.scores.sds import SDS
+from piva.scores.terms import Known, Sum, Term
+from piva.scores.vsd import VSD
+from piva.types import Score
+
+BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+ABAR = torch.cumprod(1 - BETAS, dim=0)
+SCHEDULE = Schedule(tuple(ABAR.tolist()))
+W, LAM = 7.5, 0.4
+
+
+class World:
+    """Random predictions and latents in float64, as a table: eps["frozen", "edit", "target"] and so on."""
+
+    def __init__(self, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        draw = lambda: torch.randn(1, 4, 3, 3, generator=generator, dtype=torch.float64)  # noqa: E731
+        names = [(n, x, p) for n in ("frozen", "source", "target") for x in ("edit", "original") for p in ("target", "source", "null")]
+        self.eps = {name: draw() for name in names}
+        self.noise, self.x, self.xhat = draw(), draw(), draw()
+
+    def value(self, terms: Sum) -> Tensor:
+        known = {"noise": self.noise, "edit": self.x, "original": self.xhat}
+
+        def of(term: Term) -> Tensor:
+            if isinstance(term, Known):
+                return known[term.what]
+            return self.eps[term.network.value, term.latents.value, term.prompt.value]
+
+        return sum((weight * of(term) for term, weight in terms.weights.items()), torch.zeros(1, 4, 3, 3, dtype=torch.float64))
+
+    def guided(self, x: str, prompt: str, scale: float) -> Tensor:
+        null = self.eps["frozen", x, "null"]
+        return null + scale * (self.eps["frozen", x, prompt] - null)
+
+
+@pytest.mark.parametrize("t", [20, 300, 979])
+def test_directions_equal_their_formulas(t: int) -> None:
+    w = World(t)
+    guided, eps = w.guided, w.eps
+    dds = guided("edit", "target", W) - guided("original", "source", W)
+    shortcut = guided("edit", "target", W) - guided("edit", "source", W)
+    keep = eps["source", "edit", "source"] - eps["target", "edit", "target"]
+    tau = t / 1000
+    expected = {
+        SDS(guidance_scale=W, weight="uniform"): guided("edit", "target", W) - w.noise,
+        CSD(guidance_scale=W, weight="uniform"): shortcut,
+        DDS(guidance_scale=W, reference="original", weight="uniform"): dds,
+        DDS(guidance_scale=W, reference="edit", weight="uniform"): shortcut,
+        VSD(guidance_scale=W, weight="uniform"): guided("edit", "target", W) - eps["target", "edit", "target"],
+        Piva(lam=LAM, guidance_scale=W, reference="original", weight="uniform"): dds + LAM * keep,
+        Piva(lam=LAM, guidance_scale=W, reference="edit", weight="uniform"): shortcut + LAM * keep,
+        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"): (0.2 + 0.8 * tau ** (1 / math.e)) * dds
+        + 0.075 * math.exp(tau) * (w.x - w.xhat),
+    }
+    for score, value in expected.items():
+        torch.testing.assert_close(w.value(score.direction(SCHEDULE, t)), value, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("t", [21, 101, 501, 979])
+def test_pds_equals_the_difference_of_stochastic_latents(t: int) -> None:
+    """The reference's route: noise both latents at t and t', predict x0, subtract posterior means, divide by the deviation."""
+    w = World(t)
+    gap, scale = 2, 100.0
+    noise_before = World(t + 1).noise
+    previous = t - gap
+    abar, abar_previous, beta = ABAR[t], ABAR[previous], BETAS[t]
+
+    def stochastic_latent(x0: Tensor, which: str, prompt: str) -> Tensor:
+        x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * w.noise
+        x_previous = abar_previous.sqrt() * x0 + (1 - abar_previous).sqrt() * noise_before
+        predicted = (x_t - (1 - abar).sqrt() * w.guided(which, prompt, scale)) / abar.sqrt()
+        c0 = abar_previous.sqrt() * beta / (1 - abar)
+        c1 = (1 - beta).sqrt() * (1 - abar_previous) / (1 - abar)
+        return (x_previous - c0 * predicted - c1 * x_t) / ((1 - abar_previous) / (1 - abar) * beta).sqrt()
+
+    expected = stochastic_latent(w.x, "edit", "target") - stochastic_latent(w.xhat, "original", "source")
+    terms = PDS(guidance_scale=scale, gap=gap, weight="uniform").direction(SCHEDULE, t)
+    torch.testing.assert_close(w.value(terms), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_pds_identity_weights_are_the_published_ones() -> None:
+    """Measured on the reference's 500-step grid: 1.70 at t = 20, 0.318 at 100, 0.080 at 300, 0.0145 at 700."""
+    score = PDS(guidance_scale=1.0, gap=2, weight="uniform")
+    weights = {t: score.direction(SCHEDULE, t).weights[Known("edit")] for t in (20, 100, 300, 700)}
+    assert weights == pytest.approx({20: 1.70, 100: 0.318, 300: 0.080, 700: 0.0145}, rel=0.02)
+
+
+@pytest.mark.parametrize("t", [20, 500, 979])
+def test_pds_at_consecutive_timesteps_has_no_identity_term(t: int) -> None:
+    terms = PDS(guidance_scale=7.5, gap=1, weight="uniform").direction(SCHEDULE, t)
+    assert not any(isinstance(term, Known) for term in terms.weights)
+    dds = DDS(guidance_scale=7.5, reference="original", weight="uniform").direction(SCHEDULE, t)
+    ratios = [terms.weights[p] / dds.weights[p] for p in dds.predictions]
+    assert all(a == pytest.approx(b) for a, b in pairwise(ratios))  # DDS, re-weighted
+
+
+@pytest.mark.parametrize("reference", ["edit", "original"])
+def test_piva_with_zero_lambda_is_dds(reference: str) -> None:
+    piva = Piva(lam=0.0, guidance_scale=W, reference=reference, weight="uniform")
+    dds = DDS(guidance_scale=W, reference=reference, weight="uniform")
+    assert dict(piva.direction(SCHEDULE, 500).weights) == dict(dds.direction(SCHEDULE, 500).weights)
+
+
+def test_dds_is_csd_where_the_latents_coincide() -> None:
+    w = World()
+    for prompt in ("target", "source", "null"):
+        w.eps["frozen", "original", prompt] = w.eps["frozen", "edit", prompt]
+    dds = DDS(guidance_scale=W, reference="original", weight="uniform").direction(SCHEDULE, 500)
+    csd = CSD(guidance_scale=W, weight="uniform").direction(SCHEDULE, 500)
+    torch.testing.assert_close(w.value(dds), w.value(csd))
+
+
+def test_vsd_is_sds_where_the_target_model_predicts_the_noise() -> None:
+    w = World()
+    w.eps["target", "edit", "target"] = w.noise
+    vsd, sds = VSD(guidance_scale=W, weight="uniform"), SDS(guidance_scale=W, weight="uniform")
+    torch.testing.assert_close(w.value(vsd.direction(SCHEDULE, 500)), w.value(sds.direction(SCHEDULE, 500)))
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        DDS(guidance_scale=W, reference="original", weight="uniform"),
+        DDS(guidance_scale=W, reference="edit", weight="uniform"),
+        CSD(guidance_scale=W, weight="uniform"),
+        PDS(guidance_scale=W, gap=2, weight="uniform"),
+        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"),
+    ],
+    ids=lambda score: f"{type(score).__name__}-{getattr(score, 'reference', '')}",
+)
+def test_equal_prompts_and_equal_latents_give_no_direction(score: Score) -> None:
+    w = World()
+    w.xhat = w.x
+    for x in ("edit", "original"):
+        for prompt in ("target", "source", "null"):
+            w.eps["frozen", x, prompt] = w.eps["frozen", "edit", "null" if prompt == "null" else "target"]
+    value = w.value(score.direction(SCHEDULE, 500))
+    torch.testing.assert_close(value, torch.zeros_like(value), rtol=0, atol=1e-12)
+
+
+def test_weights_are_the_papers() -> None:
+    assert SCHEDULE.weight("sigma_squared", 500) == pytest.approx(1 - float(ABAR[500]))
+    assert SCHEDULE.weight("uniform", 500) == 1.0
