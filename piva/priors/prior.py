@@ -1,0 +1,127 @@
+"""A loaded text-to-image model: latents, text, noise predictions, and a count of what they cost."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+import transformers
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
+
+from piva.errors import InputError
+from piva.priors.schedule import Schedule
+
+log = logging.getLogger(__name__)
+
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+
+
+@dataclass
+class Evaluations:
+    """U-Net work so far: sample passes forward and backward, and calls of the network."""
+
+    forward: int = 0
+    backward: int = 0
+    calls: int = 0
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The parts of a Stable Diffusion model, frozen."""
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: PreTrainedTokenizerBase
+    schedule: Schedule
+    prediction_type: str
+    evaluations: Evaluations
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def factor(self) -> int:
+        """Image pixels along one side of a latent pixel."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def multiple(self) -> int:
+        """Image sides must be multiples of this, so that the U-Net can halve the latents as often as it does."""
+        return self.factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @property
+    def resolution(self) -> int:
+        """The image size the model was trained at."""
+        return int(self.unet.config.sample_size) * self.factor
+
+    def encode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
+        """Latents in float32: the posterior's mean, scaled. Differentiable."""
+        posterior = self.vae.encode((2 * images - 1).to(self.vae.dtype)).latent_dist
+        return (posterior.mean * self.vae.config.scaling_factor).float()
+
+    @torch.no_grad()
+    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
+        """Images in [0, 1], float32."""
+        images = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+        return (images.float() / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def text(self, prompt: str) -> Float[Tensor, "1 n d"]:
+        """The context of one prompt; words past the text encoder's limit are cut with a warning."""
+        ids = self.tokenizer(prompt).input_ids
+        limit = self.tokenizer.model_max_length
+        if len(ids) > limit:
+            log.warning("prompt %r has %d tokens, the text encoder reads %d: the end is cut off", prompt, len(ids), limit)
+        tokens = self.tokenizer([prompt], padding="max_length", truncation=True, return_tensors="pt").input_ids
+        context: Tensor = self.text_encoder(tokens.to(self.device))[0]
+        return context
+
+    def predict(
+        self, noisy: Float[Tensor, "b c y x"], t: int, context: Float[Tensor, "b n d"]
+    ) -> Float[Tensor, "b c y x"]:
+        """Noise predictions in float32, whatever the network was trained to predict.
+
+        Adapters, if any are attached, act as models/ says. Backward passes are counted when they happen.
+        """
+        count = self.evaluations
+        count.calls += 1
+        count.forward += len(noisy)
+        dtype = self.unet.dtype
+        output = self.unet(noisy.to(dtype), t, context.to(dtype), return_dict=False)[0].float()
+        if output.requires_grad:
+            output.register_hook(lambda _: _count_backward(count, len(noisy)))
+        if self.prediction_type == "v_prediction":  # v = alpha eps - sigma x
+            output = self.schedule.alpha(t) * output + self.schedule.sigma(t) * noisy
+        eps: Tensor = output
+        return eps
+
+
+def load(path: str, device: str, dtype: str) -> Prior:
+    """Load a folder or hub id in diffusers' Stable Diffusion layout. Raises `InputError` if it cannot be had."""
+    precision = getattr(torch, dtype)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        unet = UNet2DConditionModel.from_pretrained(path, subfolder="unet", torch_dtype=precision)
+        vae = AutoencoderKL.from_pretrained(path, subfolder="vae", torch_dtype=precision)
+        text_encoder = CLIPTextModel.from_pretrained(path, subfolder="text_encoder", dtype=precision)
+        tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer")
+        scheduler = DDIMScheduler.from_pretrained(path, subfolder="scheduler")
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        remedy = "give a local folder, or an id that is in the hub's cache or can be downloaded"
+        raise InputError(f"prior.path={path}", reason, "a model in diffusers' Stable Diffusion layout", remedy) from error
+    prediction_type = scheduler.config.prediction_type
+    if prediction_type not in PREDICTION_TYPES:
+        raise InputError(f"prior.path={path}", f"prediction_type {prediction_type}", " or ".join(PREDICTION_TYPES))
+    for part in (unet, vae, text_encoder):
+        part.to(device).requires_grad_(False).eval()
+    schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()))
+    return Prior(unet, vae, text_encoder, tokenizer, schedule, prediction_type, Evaluations())
+
+
+def _count_backward(count: Evaluations, samples: int) -> None:
+    count.backward += samples

@@ -1,0 +1,52 @@
+"""The frozen text-to-image model: any folder or hub id in diffusers' Stable Diffusion layout, the toys' own included.
+
+`StableDiffusion` is the settings, checkable without torch; `Prior` is the loaded model. Images are (b, 3, h, w) in [0, 1],
+latents (b, 4, h/f, w/f) multiplied by the autoencoder's scaling factor, contexts (b, tokens, width).
+"""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from piva.errors import InputError
+from piva.settings import one_of
+
+if TYPE_CHECKING:
+    from piva.priors.prior import Prior
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusion:
+    """Where the prior lies and in which precision it runs."""
+
+    path: str  # `toys` is the small prior shipped with the package
+    dtype: str = one_of("float32", "bfloat16", "float16")
+
+    def check(self) -> None:
+        """Raise `InputError` if `path` is a folder that lacks a part. A hub id can only be tried."""
+        folder = self.folder
+        if folder is None:
+            if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
+                raise InputError("prior.path", f"no folder {self.path!r}", "a folder in diffusers' layout or a hub id owner/name")
+            return
+        for part in PARTS:
+            if not (folder / part).is_dir():
+                found = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "nothing"
+                raise InputError(
+                    f"prior.path={self.path}", f"no folder {part} (there is: {found})", "diffusers' Stable Diffusion layout",
+                    "save the model with StableDiffusionPipeline.save_pretrained",
+                )  # fmt: skip
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder, or None where `path` can only be a hub id."""
+        path = Path(str(resources.files("piva.toys") / "prior")) if self.path == "toys" else Path(self.path).expanduser()
+        return path if path.is_dir() else None
+
+    def load(self, device: str) -> "Prior":
+        from piva.priors.prior import load
+
+        return load(str(self.folder or self.path), device, self.dtype)

@@ -1,0 +1,105 @@
+"""What the parts of a run hand to each other. No torch at run time: the command line imports this before it knows it needs torch."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from piva.priors.prior import Prior
+    from piva.priors.schedule import Schedule
+    from piva.scores.terms import Latents, Sum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One entry of a dataset: what to edit, from which prompt to which, and where the truth lies if it is known."""
+
+    id: str  # unique in its dataset; names the folder edits/<id> (may contain /)
+    source_prompt: str
+    target_prompt: str
+    type: str = ""  # texturing, addition, translation, or a PIE type
+    instruction: str = ""
+    image: Path | None = None  # the picture to edit; for an object its front view
+    scene: Path | None = None  # a folder with transforms.json or transforms_train.json
+    mask: Path | None = None  # where the picture is meant to change, if the dataset says so
+    truth: Path | None = None  # a folder with images/<name> and masks/<name> for frames of `scene`, if known
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Settings of a reader. Raises `InputError` for anything missing or malformed, before torch is imported."""
+
+    gives: ClassVar[tuple[str, ...]]  # which of Edit's inputs its edits have: "image", "scene"
+
+    def edits(self) -> Iterator[Edit]:
+        """The chosen edits in a fixed order."""
+
+
+@runtime_checkable
+class Score(Protocol):
+    """Settings of a score; its whole mathematics is `direction`."""
+
+    weight: str  # the w(t) of `Schedule.weight`
+
+    def direction(self, schedule: "Schedule", t: int) -> "Sum":
+        """The direction to descend at timestep t, before w(t), as a weighted sum of noise predictions."""
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Where an edit's draws come from: `host` for what Python needs (timesteps, cameras), `device` for noise."""
+
+    host: "torch.Generator"
+    device: "torch.Generator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What an edit did, as pictures: (n, 3, h, w) in [0, 1] on the run's device.
+
+    `before` and `after` show the original and the edit from the same views (a turntable, or one picture). Where the truth
+    is known, `truth_*` hold the edit beside the true pictures at the truth's own views; masks (m, 1, h, w) are 1 where the
+    truth differs from the source.
+    """
+
+    before: "Tensor"
+    after: "Tensor"
+    truth: "Tensor | None" = None
+    truth_before: "Tensor | None" = None
+    truth_after: "Tensor | None" = None
+    truth_mask: "Tensor | None" = None
+    size: tuple[int, int] | None = None  # (h, w) of the user's own picture, if the edit ran at another
+
+
+@runtime_checkable
+class TaskState(Protocol):
+    """One edit being optimised: theta, how it renders to latents, and its optimiser."""
+
+    def view(self, randomness: Randomness, original: bool) -> "Mapping[Latents, Tensor]":
+        """Latents (b, c, y, x) of the edit, with a graph to theta, and if asked those of the original from the same view."""
+
+    def step(self) -> None:
+        """Update theta by the gradients that back-propagation left, and clear them."""
+
+    def compare(self) -> Comparison:
+        """Render what is to be looked at and measured."""
+
+    def state_dict(self) -> "dict[str, Tensor]":
+        """Theta, ready for safetensors."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Settings of what is edited."""
+
+    needs: ClassVar[str]  # which of Edit's inputs it works on: "image" or "scene"
+
+    def check(self, edit: Edit) -> None:
+        """Raise `InputError` if the edit's files cannot be used. No torch."""
+
+    def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> TaskState:
+        """Make the state to optimise at resolution `size` for `steps` steps."""

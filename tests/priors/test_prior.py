@@ -1,0 +1,77 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from piva.errors import InputError
+from piva.priors.prior import Prior, load
+from piva.priors.stable_diffusion import StableDiffusion
+
+
+def test_schedule_and_noising_are_the_schedulers(prior: Prior, prior_folder: Path, generator: torch.Generator) -> None:
+    scheduler = DDIMScheduler.from_pretrained(prior_folder, subfolder="scheduler")
+    x, noise = torch.randn(2, 1, 4, 8, 8, generator=generator)
+    for t in (0, 500, 999):
+        torch.testing.assert_close(prior.schedule.noised(x, noise, t), scheduler.add_noise(x, noise, torch.tensor([t])))
+
+
+def test_a_v_prediction_prior_predicts_noise(v_prior_folder: Path, generator: torch.Generator) -> None:
+    """The same network output read as v must give the eps that diffusers' scheduler derives from it."""
+    prior = load(str(v_prior_folder), "cpu", "float32")
+    scheduler = DDIMScheduler.from_pretrained(v_prior_folder, subfolder="scheduler")
+    scheduler.set_timesteps(1000)
+    noisy, context = torch.randn(1, 4, 8, 8, generator=generator), prior.text("a cat")
+    with torch.no_grad():
+        v = prior.unet(noisy, 500, context).sample
+        x0 = scheduler.step(v, 500, noisy).pred_original_sample
+        eps = prior.predict(noisy, 500, context)
+    torch.testing.assert_close(prior.schedule.noised(x0, eps, 500), noisy, rtol=1e-4, atol=1e-5)
+
+
+def test_latents_are_the_scaled_mean_and_carry_gradients(prior: Prior, generator: torch.Generator) -> None:
+    image = torch.rand(1, 3, 32, 32, generator=generator).requires_grad_(True)
+    latents = prior.encode(image)
+    expected = prior.vae.encode(2 * image - 1).latent_dist.mean * prior.vae.config.scaling_factor
+    torch.testing.assert_close(latents, expected)
+    latents.sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
+
+
+def test_nothing_of_the_prior_learns(prior: Prior) -> None:
+    parts = (prior.unet, prior.vae, prior.text_encoder)
+    assert not any(p.requires_grad for part in parts for p in part.parameters())
+    assert not any(part.training for part in parts)
+
+
+def test_sizes_come_from_the_folder(prior: Prior) -> None:
+    assert (prior.factor, prior.resolution, prior.multiple) == (4, 32, 8)
+
+
+def test_a_prompt_that_is_too_long_is_cut_with_a_warning(prior: Prior, caplog: pytest.LogCaptureFixture) -> None:
+    assert prior.text("a very long prompt about nothing at all, told in great detail").shape[1] == 20
+    assert "cut off" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
+def test_a_folder_without_a_part_is_named(prior_folder: Path, tmp_path: Path, part: str) -> None:
+    shutil.copytree(prior_folder, tmp_path / "p")
+    shutil.rmtree(tmp_path / "p" / part)
+    with pytest.raises(InputError, match=f"no folder {part}"):
+        StableDiffusion(path=str(tmp_path / "p"), dtype="float32").check()
+
+
+def test_a_path_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder"):
+        StableDiffusion(path=str(tmp_path / "missing"), dtype="float32").check()
+
+
+def test_a_sample_prediction_prior_is_refused(prior_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(prior_folder, tmp_path / "p")
+    scheduler = DDIMScheduler.from_pretrained(prior_folder, subfolder="scheduler")
+    scheduler.register_to_config(prediction_type="sample")
+    scheduler.save_pretrained(tmp_path / "p/scheduler")
+    with pytest.raises(InputError, match="prediction_type sample"):
+        load(str(tmp_path / "p"), "cpu", "float32")

@@ -1,0 +1,96 @@
+"""Algorithm 1: what reaches theta, and what does not change a result."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from piva.models.lora import Lora
+from piva.optimise import Method, optimise
+from piva.priors.prior import Prior, load
+from piva.scores.dds import DDS
+from piva.scores.evaluate import evaluate, learned_networks
+from piva.scores.piva import Piva
+from piva.scores.terms import EDIT, ORIGINAL, Latents, Prompt
+from piva.types import Comparison, Randomness, Score
+
+
+class Recorder:
+    """Theta with a known map to latents, x = 3 theta; keeps the gradient of the last step."""
+
+    def __init__(self, start: Tensor, lr: float = 0.1) -> None:
+        self.theta, self.original, self.lr = start.clone().requires_grad_(True), 3 * start, lr
+        self.gradients: list[Tensor] = []
+
+    def view(self, randomness: Randomness, original: bool) -> Mapping[Latents, Tensor]:
+        return {EDIT: 3 * self.theta} | ({ORIGINAL: self.original} if original else {})
+
+    def step(self) -> None:
+        assert self.theta.grad is not None
+        self.gradients.append(self.theta.grad.clone())
+        with torch.no_grad():
+            self.theta -= self.lr * self.theta.grad
+        self.theta.grad = None
+
+    def compare(self) -> Comparison:
+        raise AssertionError
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+
+def edit(folder: Path, score: Score, steps: int, seed: int = 0, batch: int = 1) -> tuple[Recorder, Prior]:
+    prior = load(str(folder), "cpu", "float32")
+    state = Recorder(torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(5)))
+    learned = learned_networks(score, prior.schedule)
+    adapters = Lora(rank=2, alpha=2, lr=1e-2).attach(prior, learned, torch.Generator().manual_seed(seed)) if learned else None
+    contexts = {p: prior.text(text) for p, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
+    randomness = Randomness(torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1))
+    optimise(state, Method(score, prior, adapters, (20, 980)), contexts, steps, randomness, lambda step, values: None)
+    return state, prior
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("weight", ["sigma_squared", "uniform"])
+def test_theta_receives_exactly_the_weighted_direction(prior_folder: Path, weight: str, batch: int) -> None:
+    score = DDS(guidance_scale=7.5, reference="original", weight=weight)
+    state, prior = edit(prior_folder, score, steps=1, batch=batch)
+    host, device = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
+    t = int(torch.randint(20, 980, (1,), generator=host))
+    noise = torch.randn(batch, 4, 8, 8, generator=device)
+    contexts = {p: prior.text(text) for p, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
+    clean = {EDIT: state.original, ORIGINAL: state.original}
+    direction = evaluate(score.direction(prior.schedule, t), t, noise, clean, contexts, prior, None, []).direction
+    w = 1 - prior.schedule.alphas_cumprod[t] if weight == "sigma_squared" else 1.0
+    torch.testing.assert_close(state.gradients[0], 3 * w * direction / batch)
+
+
+@pytest.mark.parametrize("reference", ["edit", "original"])
+def test_piva_with_zero_lambda_is_dds_bit_for_bit(prior_folder: Path, reference: str) -> None:
+    piva, with_piva = edit(prior_folder, Piva(lam=0.0, guidance_scale=7.5, reference=reference, weight="sigma_squared"), 5)
+    dds, _ = edit(prior_folder, DDS(guidance_scale=7.5, reference=reference, weight="sigma_squared"), 5)
+    assert torch.equal(piva.theta, dds.theta)
+    assert not any("lora" in name for name, _ in with_piva.unet.named_parameters())
+
+
+def test_lambda_changes_the_edit(prior_folder: Path) -> None:
+    settings = {"guidance_scale": 7.5, "reference": "edit", "weight": "sigma_squared"}
+    none, some = (edit(prior_folder, Piva(lam=lam, **settings), 3)[0].theta for lam in (0.0, 1.0))
+    assert not torch.allclose(none, some)
+
+
+def test_the_same_seed_gives_the_same_edit(prior_folder: Path) -> None:
+    score = Piva(lam=0.4, guidance_scale=7.5, reference="original", weight="sigma_squared")
+    first, second, other = (edit(prior_folder, score, 4, seed)[0].theta for seed in (0, 0, 1))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_the_learned_models_learn(prior_folder: Path) -> None:
+    score = Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="sigma_squared")
+    _, prior = edit(prior_folder, score, 3)
+    outputs = [p for name, p in prior.unet.named_parameters() if "lora_B" in name]
+    assert outputs
+    assert all(p.abs().sum() > 0 for p in outputs)
