@@ -1,0 +1,86 @@
+"""Which cells of the box [-radius, radius]^3 hold something: nerfacc's `OccGridEstimator`, fed from a field and able to grow.
+
+On CUDA tensors the samples come from nerfacc's own kernel, elsewhere from its twin in march.py.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from nerfacc.estimators.occ_grid import OccGridEstimator
+from torch import Tensor
+
+from piva.nerf.march import march
+
+Density = Callable[[Float[Tensor, "m 3"]], Float[Tensor, "m"]]
+
+
+class Occupancy(OccGridEstimator):  # type: ignore[misc]
+    """`resolution`^3 cells, all empty at first. State: nerfacc's buffers `occs` (density in a cell) and `binaries` (occupied)."""
+
+    occs: Tensor
+    binaries: Tensor
+    aabbs: Tensor
+
+    def __init__(self, radius: float, resolution: int) -> None:
+        super().__init__([-radius] * 3 + [radius] * 3, resolution)
+
+    @property
+    def occupied(self) -> Bool[Tensor, "r r r"]:
+        """Indexed [x, y, z]."""
+        return self.binaries[0]
+
+    def occupy(self, cells: Bool[Tensor, "r r r"]) -> None:
+        """Take these cells for occupied, and no others."""
+        self.binaries.copy_(cells[None])
+
+    @torch.no_grad()
+    def refresh(
+        self,
+        density: Density,
+        threshold: float,
+        *,
+        dilate: int = 0,
+        decay: float = 0.0,
+        within: Bool[Tensor, "r r r"] | None = None,
+    ) -> None:
+        """Occupy the cells denser than `threshold`, and every cell at most `dilate` cells from one of them (per axis).
+
+        An edit that adds parts needs room around what is there (`dilate` >= 2); one that recolours is 3 to 6 times cheaper
+        without. A cell's density is the highest at its corners and centre: unlike nerfacc's update this draws nothing at random.
+        It is remembered as there, max(decay * before, now). With `within`, cells outside it stay empty.
+        """
+        self.occs = torch.maximum(self.occs * decay, _cell_density(density, self.occupied, self.aabbs[0]).flatten())
+        cells = dilated((self.occs > threshold).view_as(self.occupied), dilate)
+        self.occupy(cells if within is None else cells & within)
+
+    def sample(
+        self, rays_o: Float[Tensor, "n 3"], rays_d: Float[Tensor, "n 3"], near: Float[Tensor, "n"], step: float
+    ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m"], Float[Tensor, "m"]]:
+        """The samples of all rays in occupied cells, packed: (ray_indices, t_starts, t_ends). See `march` for the contract."""
+        if rays_o.is_cuda:
+            samples: tuple[Tensor, Tensor, Tensor] = self.sampling(rays_o, rays_d, t_min=near, render_step_size=step)
+            return samples
+        return march(rays_o, rays_d, self.occupied, self.aabbs[0], near, step)
+
+
+def dilated(cells: Bool[Tensor, "x y z"], by: int) -> Bool[Tensor, "x y z"]:
+    """Every cell at most `by` cells from one of `cells`, counted along each axis: each cell grows to a cube."""
+    grown = cells[None].float()
+    for axis in range(3):
+        reach = [by if i == axis else 0 for i in range(3)]
+        grown = F.max_pool3d(grown, [2 * r + 1 for r in reach], stride=1, padding=reach)
+    return grown[0] > 0
+
+
+def _cell_density(density: Density, cells: Bool[Tensor, "x y z"], box: Float[Tensor, "6"]) -> Float[Tensor, "x y z"]:
+    """The highest density among the eight corners and the centre of each cell."""
+    size = (box[3:] - box[:3]) / torch.tensor(cells.shape, device=box.device)
+
+    def at(index: Tensor) -> Tensor:  # (x, y, z, 3), in cells from the lower corner of the box
+        return density((box[:3] + index * size).reshape(-1, 3)).view(index.shape[:3])
+
+    corners = torch.stack(torch.meshgrid(*(torch.arange(n + 1.0, device=box.device) for n in cells.shape), indexing="ij"), dim=-1)
+    around = F.max_pool3d(at(corners)[None], kernel_size=2, stride=1)[0]
+    return torch.maximum(around, at(corners[:-1, :-1, :-1] + 0.5))

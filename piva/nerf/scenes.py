@@ -1,0 +1,67 @@
+"""Fitted scenes: fitted once, kept by content, so that a sweep over scores fits each scene once."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from piva.cache import cache_folder
+from piva.datasets.views import Views
+from piva.nerf.cameras import Intrinsics
+from piva.nerf.fit import Fitted, fit
+from piva.nerf.occupancy import Occupancy
+from piva.nerf.settings import Fit
+from piva.nerf.voxels import Voxels
+
+VERSION = 1  # of the fit's arithmetic: a change of it makes all kept scenes stale
+
+
+def fitted_scene(views: Views, settings: Fit, seed: int, device: torch.device, progress: Callable[[int, int], None]) -> Fitted:
+    """The field of these views' training pictures, from the cache if pictures, cameras, settings and seed are the same."""
+    path = cache_folder() / "scenes" / f"{_key(views, settings, seed)}.safetensors"
+    if path.exists():
+        return _load(path, settings, device)
+    generator = torch.Generator(device).manual_seed(seed)
+    images = torch.from_numpy(views.images[views.train]).to(device)
+    c2w = torch.from_numpy(views.c2w[views.train]).to(device)
+    fitted = fit(images, c2w, intrinsics(views), settings, generator, progress)
+    _save(path, fitted)
+    return fitted
+
+
+def intrinsics(views: Views) -> Intrinsics:
+    _, height, width, _ = views.images.shape
+    return Intrinsics(fx=views.fx, fy=views.fy, cx=views.cx, cy=views.cy, width=width, height=height)
+
+
+def _key(views: Views, settings: Fit, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, seed, asdict(settings), asdict(intrinsics(views)), views.train]).encode())
+    digest.update(views.images.tobytes())
+    digest.update(views.c2w.tobytes())
+    return digest.hexdigest()[:24]
+
+
+def _save(path: Path, fitted: Fitted) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.contiguous().cpu() for name, value in fitted.field.state_dict().items()}
+    tensors["occupied"] = fitted.occupancy.occupied.cpu()
+    if fitted.background is not None:
+        tensors["background"] = fitted.background.cpu()
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file(tensors, temporary)
+    temporary.replace(path)
+
+
+def _load(path: Path, settings: Fit, device: torch.device) -> Fitted:
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    field = Voxels(tensors["raw_density"], tensors["raw_colour"], settings.radius)
+    occupancy = Occupancy(settings.radius, settings.occupancy).to(device)
+    occupancy.occupy(tensors["occupied"])
+    return Fitted(field, occupancy, tensors.get("background"))
