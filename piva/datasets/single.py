@@ -1,0 +1,59 @@
+"""One photo, or one scene folder, and a pair of prompts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from piva.datasets.files import get, read_json, read_text
+from piva.datasets.images import check_image
+from piva.datasets.prompts import check_prompts
+from piva.datasets.views import front_view
+from piva.errors import InputError
+from piva.types import Edit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Single:
+    """Settings of the reader; conf/dataset/single.yaml explains them."""
+
+    gives: ClassVar[tuple[str, ...]] = ("image", "scene")
+    path: str
+    source: str
+    target: str
+    prompts: str | None
+
+    def read(self) -> Iterator[Edit]:
+        """The one edit; its id is the file's or folder's name. Raises `InputError`."""
+        source, target = self._prompts()
+        path = Path(self.path).expanduser()
+        if not path.exists():
+            raise InputError("dataset.path", f"nothing at {path}", "a photo or a scene folder", "check the path")
+        if path.is_dir():
+            image, scene, name = front_view(path), path, path.resolve().name
+        else:
+            check_image(path)
+            image, scene, name = path, None, path.stem
+        return iter([Edit(id=name, source_prompt=source, target_prompt=target, image=image, scene=scene)])
+
+    def _prompts(self) -> tuple[str, str]:
+        if self.prompts is None:
+            source, target, where = self.source, self.target, "dataset.source, dataset.target"
+        elif self.source or self.target:
+            raise InputError("dataset.prompts", "dataset.source or dataset.target beside it", "one or the other")
+        else:
+            source, target = read_prompts(Path(self.prompts).expanduser())
+            where = self.prompts
+        check_prompts(where, source, target)
+        return source, target
+
+
+def read_prompts(path: Path) -> tuple[str, str]:
+    """Source and target prompt of a two-line text file, or of a JSON file with those keys; raises `InputError`."""
+    if path.suffix == ".json":
+        data = read_json(path)
+        return get(data, "source", str, path), get(data, "target", str, path)
+    lines = [line.strip() for line in read_text(path).strip().splitlines()]
+    if len(lines) != 2:
+        raise InputError(path, f"{len(lines)} lines", "two lines: the source prompt, then the target prompt")
+    return lines[0], lines[1]

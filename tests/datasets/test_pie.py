@@ -1,0 +1,107 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from piva.datasets.pie import Pie
+from piva.datasets.rle import encode
+from piva.errors import InputError
+
+MASK = np.random.default_rng(0).random((512, 512)) < 0.3
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIVA_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "pie"
+    (folder / "annotation_images/0_random_140").mkdir(parents=True)
+    records = {}
+    for i, mask in enumerate((encode(MASK), [0, 262144], "5 3 1000 2")):
+        name = f"{i:012d}"
+        Image.new("RGB", (512, 512), (90, 30 * i, 10)).save(folder / f"annotation_images/0_random_140/{name}.jpg")
+        records[name] = {
+            "image_path": f"0_random_140/{name}.jpg",
+            "original_prompt": "a [round] cake with orange frosting",
+            "editing_prompt": "a [square] cake with orange frosting [on a plate]",
+            "editing_instruction": "Make the cake [square]",
+            "editing_type_id": str(i),
+            "blended_word": "cake cake",
+            "mask": mask,
+        }
+    (folder / "mapping_file.json").write_text(json.dumps(records))
+    return folder
+
+
+def change(root, **values):
+    path = root / "mapping_file.json"
+    records = json.loads(path.read_text())
+    records["000000000000"].update(values)
+    path.write_text(json.dumps(records))
+
+
+def test_records(root):
+    edits = list(Pie(root=str(root), edits="all").read())
+    assert [edit.id for edit in edits] == ["000000000000", "000000000001", "000000000002"]
+    assert [edit.type for edit in edits] == ["random", "change object", "add object"]
+    assert edits[0].source_prompt == "a round cake with orange frosting"
+    assert edits[0].target_prompt == "a square cake with orange frosting on a plate"
+    assert edits[0].instruction == "Make the cake square"
+    assert edits[0].image.is_file()
+    assert edits[0].scene is None
+
+
+def test_masks_are_the_annotated_pixels_and_the_frame(root):
+    edits = list(Pie(root=str(root), edits="all").read())
+    got = np.asarray(Image.open(edits[0].mask))
+    expected = MASK.copy()
+    expected[0] = expected[-1] = expected[:, 0] = expected[:, -1] = True
+    np.testing.assert_array_equal(got, np.where(expected, 255, 0))
+    assert (np.asarray(Image.open(edits[1].mask)) == 255).all()
+    inner = np.asarray(Image.open(edits[2].mask))[1:-1, 1:-1]
+    assert np.argwhere(inner).tolist() == [[0, 487], [0, 488]]  # 1000 = 1 * 512 + 488, less the frame's column
+
+
+def test_dataset_folder_is_left_alone(root):
+    before = sorted(root.rglob("*"))
+    assert len(list(Pie(root=str(root), edits=1).read())) == 1
+    assert sorted(root.rglob("*")) == before
+    assert len(list((root.parent / "cache/pie-masks").iterdir())) == 1
+
+
+def test_missing_root_says_how_to_get_it(tmp_path):
+    with pytest.raises(InputError, match=r"dataset.root: found no mapping_file.json.*form.*PnPInversion"):
+        Pie(root=str(tmp_path), edits="all").read()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"image_path": "../../x.jpg"}, "image_path: .*a path inside"),
+        ({"image_path": "0_random_140/x.jpg"}, "x.jpg: found no such file"),
+        ({"original_prompt": "[ ]"}, "source prompt: found nothing"),
+        ({"editing_prompt": None}, "editing_prompt: found None, wanted text"),
+        ({"mask": [1]}, "mask: .*pairs"),
+        ({"mask": [-1, 2]}, "mask: .*pairs"),
+        ({"mask": ["a", 2]}, "mask: .*numbers"),
+        ({"mask": None}, "mask: found None, wanted a list"),
+    ],
+)
+def test_each_bad_record_has_its_one_line(root, values, message):
+    change(root, **values)
+    with pytest.raises(InputError, match=message):
+        Pie(root=str(root), edits=1).read()
+
+
+def test_equal_prompts_are_a_warning(root, caplog):
+    change(root, editing_prompt="a round cake with orange frosting")
+    with caplog.at_level(logging.WARNING):
+        Pie(root=str(root), edits=1).read()
+    assert "000000000000" in caplog.text
+
+
+def test_cache_that_cannot_be_written(root, monkeypatch):
+    monkeypatch.setenv("PIVA_CACHE", str(root / "mapping_file.json"))
+    with pytest.raises(InputError, match="PIVA_CACHE"):
+        Pie(root=str(root), edits=1).read()

@@ -1,0 +1,52 @@
+import pytest
+
+from piva.datasets.select import select
+from piva.errors import InputError
+
+IDS = ["mug/blue", "mug/ball", "chair/golden", "111000000000"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("all", [0, 1, 2, 3]),
+        (2, [0, 1]),
+        (4, [0, 1, 2, 3]),
+        ("chair/golden", [2]),
+        (["chair/golden", "mug/blue"], [2, 0]),
+        (111000000000, [3]),  # how Hydra reads that id
+        ([111000000000], [3]),
+    ],
+)
+def test_choices(choice, expected):
+    assert select(IDS, choice) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("mug/blu", "ids are mug/blue"),
+        ("zzzz", "ids are mug/blue, mug/ball"),
+        (0, "from 1 to 4"),
+        (5, "from 1 to 4"),
+        (-1, "from 1 to 4"),
+        ([], "all, a number"),
+        (None, "all, a number"),
+        (True, "all, a number"),
+        (1.5, "all, a number"),
+        ({"a": 1}, "all, a number"),
+        ([None], "all, a number"),
+        (["mug/blue", "mug/blue"], "twice"),
+    ],
+)
+def test_bad_choices_are_one_line(choice, message):
+    with pytest.raises(InputError, match=message) as error:
+        select(IDS, choice)
+    assert str(error.value).startswith("dataset.edits: found")
+
+
+def test_empty_dataset_and_repeated_ids():
+    with pytest.raises(InputError, match="no edits"):
+        select([], "all")
+    with pytest.raises(InputError, match="'a' twice"):
+        select(["a", "b", "a"], "all")
