@@ -1,0 +1,25 @@
+"""Pixel metrics of batches of pictures (n, 3, h, w) in [0, 1]; each returns one value a picture, not reduced."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Images = Float[Tensor, "n 3 h w"]
+
+
+def psnr(a: Images, b: Images, mask: Float[Tensor, "n 1 h w"] | None = None) -> Float[Tensor, "n"]:
+    """-10 log10 of the mean squared error over the pixels where `mask` is 1 (all, if none), in dB; data range 1.
+
+    Infinite for equal pictures, nan for an empty mask.
+    """
+    weight = torch.ones_like(a[:, :1]) if mask is None else mask
+    error = ((a - b).square().mean(dim=1, keepdim=True) * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
+    return -10 * error.log10()
+
+
+def ssim(a: Images, b: Images) -> Float[Tensor, "n"]:
+    """Structural similarity with torchmetrics' defaults (gaussian window 11, sigma 1.5); data range 1."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    values: Tensor = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
+    return values.reshape(len(a))

@@ -1,0 +1,97 @@
+"""Editing one picture: theta is the latent itself (Section 3.1), and g is the identity."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from piva.datasets.images import check_image, read_rgb
+from piva.scores.terms import EDIT, ORIGINAL, Latents
+from piva.settings import above, one_of
+from piva.types import Comparison, Edit, Randomness
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from piva.priors.prior import Prior
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTask:
+    """The picture is edited at about `size`^2 pixels in its own proportions, and written back at its own size."""
+
+    needs: ClassVar[str] = "image"
+
+    lr: float = above(0)
+    optimiser: str = one_of("sgd", "adam")
+
+    def check(self, edit: Edit) -> None:
+        assert edit.image is not None  # config.check has compared `needs` with the dataset
+        check_image(edit.image)
+
+    def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "ImageState":
+        return ImageState(self, edit, prior, size, steps)
+
+
+class ImageState:
+    """The latent, its optimiser and its cosine schedule."""
+
+    def __init__(self, settings: ImageTask, edit: Edit, prior: "Prior", size: int, steps: int) -> None:
+        import torch
+
+        assert edit.image is not None
+        picture = torch.from_numpy(read_rgb(edit.image)).permute(2, 0, 1)[None].to(prior.device)
+        self._edit, self._prior, self._full_size = edit, prior, (picture.shape[-2], picture.shape[-1])
+        self._source = resize(picture, fitting(self._full_size, size, prior.multiple))
+        with torch.no_grad():
+            self._original = prior.encode(self._source)
+        self._theta = self._original.clone().requires_grad_(True)
+        optimiser = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[settings.optimiser]
+        self._optimiser = optimiser([self._theta], lr=settings.lr)
+        self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
+
+    def view(self, randomness: Randomness, original: bool) -> "dict[Latents, Tensor]":
+        return {EDIT: self._theta} | ({ORIGINAL: self._original} if original else {})
+
+    def step(self) -> None:
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self._decay.step()
+
+    def compare(self) -> Comparison:
+        after = self._prior.decode(self._theta.detach())
+        truth, mask = self._truth()
+        known = {} if truth is None else {"truth": truth, "truth_before": self._source, "truth_after": after}
+        return Comparison(before=self._source, after=after, truth_mask=mask, size=self._full_size, **known)
+
+    def state_dict(self) -> "dict[str, Tensor]":
+        return {"latents": self._theta.detach()}
+
+    def _truth(self) -> "tuple[Tensor | None, Tensor | None]":
+        """The true picture and its mask, if the dataset has them for this view; a mask alone is possible too."""
+        import torch
+
+        def read(path: Any) -> "Tensor":
+            picture = torch.from_numpy(read_rgb(path)).permute(2, 0, 1)[None].to(self._source)
+            return resize(picture, (self._source.shape[-2], self._source.shape[-1]))
+
+        edit = self._edit
+        truth = mask = None
+        if edit.truth and edit.image:
+            truth, mask = read(edit.truth / "images" / edit.image.name), edit.truth / "masks" / edit.image.name
+        mask = edit.mask or mask
+        return truth, None if mask is None else (read(mask).mean(dim=1, keepdim=True) > 0).float()
+
+
+def fitting(size: tuple[int, int], resolution: int, multiple: int) -> tuple[int, int]:
+    """(h, w) with about `resolution`^2 pixels in the proportions of `size`, both sides multiples of `multiple`."""
+    h, w = size
+    scale = resolution / (h * w) ** 0.5
+    return max(multiple, round(h * scale / multiple) * multiple), max(multiple, round(w * scale / multiple) * multiple)
+
+
+def resize(images: "Tensor", size: tuple[int, int]) -> "Tensor":
+    """Bicubic with antialiasing, kept in [0, 1]; images of that size already are returned as they are."""
+    import torch.nn.functional as F
+
+    if (images.shape[-2], images.shape[-1]) == size:
+        return images
+    return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)

@@ -1,0 +1,166 @@
+"""Editing an object in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, Section A.1)."""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from piva.datasets.views import Views, check_views, read_views
+from piva.errors import InputError
+from piva.nerf.cameras import Intrinsics, pinhole, ring, sample_camera
+from piva.scores.terms import EDIT, ORIGINAL, Latents
+from piva.settings import above, at_least, between
+from piva.types import Comparison, Edit, Randomness
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from piva.nerf.field import Field
+    from piva.nerf.fit import Fitted
+    from piva.nerf.occupancy import Occupancy
+    from piva.priors.prior import Prior
+
+
+@dataclass(frozen=True, kw_only=True)
+class NerfTask:
+    """The scene is fitted to its pictures (or read from the cache), then edited through renders from random cameras."""
+
+    needs: ClassVar[str] = "scene"
+
+    field: Any  # settings of the field and its fit
+    lr_colour: float = above(0)
+    lr_density: float = above(0)
+    views: int = at_least(1)
+    elevation_deg: list[float]
+    fov_deg: list[float]
+    distance: list[float]
+    grow: int = at_least(0)
+    refresh_every: int = at_least(1)
+    turntable: int = at_least(1)
+    turntable_size: int = at_least(16)
+    turntable_elevation_deg: float = between(-89, 89)
+    turntable_fov_deg: float = between(1, 170)
+    turntable_distance: float = above(0)
+
+    def check(self, edit: Edit) -> None:
+        if edit.scene is None:
+            raise InputError(f"task=nerf, edit {edit.id}", "a picture", "a scene folder with its cameras", "use task=image")
+        check_views(edit.scene)
+
+    def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
+        from tqdm import tqdm
+
+        from piva.nerf.scenes import fitted_scene
+
+        assert edit.scene is not None
+        views = read_views(edit.scene)
+        with tqdm(desc=f"{edit.id}: fitting the scene", unit="step", disable=None, leave=False) as bar:
+
+            def progress(step: int, total: int) -> None:
+                bar.total = total
+                bar.update(step - bar.n)
+
+            fitted = fitted_scene(views, self.field, 0, prior.device, progress)
+        return NerfState(self, edit, prior, fitted, views, size, steps)
+
+
+class NerfState:
+    """The original's field, the edit's field, their occupancies and the optimiser."""
+
+    def __init__(
+        self, settings: NerfTask, edit: Edit, prior: "Prior", fitted: "Fitted", views: Views, size: int, steps: int
+    ) -> None:
+        import torch
+
+        self._settings, self._edit, self._prior, self._views, self._size = settings, edit, prior, views, size
+        self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
+        self._field = copy.deepcopy(fitted.field).requires_grad_(True)
+        self._occupancy = copy.deepcopy(fitted.occupancy)
+        self._background = torch.ones(3, device=prior.device) if fitted.background is None else fitted.background
+        groups = [
+            {"params": [self._field.raw_density], "lr": settings.lr_density},
+            {"params": [self._field.raw_colour], "lr": settings.lr_colour},
+        ]
+        # eps: most voxels are seen by few rays and their gradients are tiny (Instant-NGP, Section 4)
+        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
+        self._step = 0
+
+    def view(self, randomness: Randomness, original: bool) -> "dict[Latents, Tensor]":
+        import torch
+
+        s = self._settings
+        if self._step % s.refresh_every == 0:
+            self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
+        draws = [
+            sample_camera(randomness.host, _pair(s.elevation_deg), _pair(s.fov_deg), _pair(s.distance)) for _ in range(s.views)
+        ]
+        cameras = [(torch.from_numpy(c2w).to(self._background), pinhole(fov, self._size)) for c2w, fov in draws]
+        latents = {EDIT: self._prior.encode(torch.cat([self._render(self._field, self._occupancy, *c) for c in cameras]))}
+        if original:
+            with torch.no_grad():
+                renders = [self._render(self._original, self._original_occupancy, *c) for c in cameras]
+                latents[ORIGINAL] = self._prior.encode(torch.cat(renders))
+        return latents
+
+    def step(self) -> None:
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self._decay.step()
+        self._step += 1
+
+    def compare(self) -> Comparison:
+        import torch
+
+        s = self._settings
+        self._occupancy.refresh(self._field.density, s.field.threshold)
+        cameras = ring(s.turntable, s.turntable_elevation_deg, s.turntable_distance)
+        lens = pinhole(s.turntable_fov_deg, s.turntable_size)
+        before, after = (self._render_all(*f, torch.from_numpy(cameras), lens) for f in self._fields)
+        return Comparison(before=before, after=after, **self._truth())
+
+    def state_dict(self) -> "dict[str, Tensor]":
+        return {**self._field.state_dict(), "occupied": self._occupancy.occupied}
+
+    @property
+    def _fields(self) -> "list[tuple[Field, Occupancy]]":
+        return [(self._original, self._original_occupancy), (self._field, self._occupancy)]
+
+    def _truth(self) -> "dict[str, Any]":
+        """Both fields at the scene's test cameras, the true pictures there, and where those differ from the source's."""
+        import torch
+
+        from piva.datasets.images import read_rgb
+        from piva.nerf.scenes import intrinsics
+
+        folder = self._edit.truth
+        if folder is None:
+            return {}
+
+        def read(part: str) -> "Tensor":
+            names = [self._views.names[i].rsplit("/", 1)[-1] for i in self._views.test]
+            pictures = [torch.from_numpy(read_rgb(folder / part / name)) for name in names]
+            return torch.stack(pictures).permute(0, 3, 1, 2).to(self._background)
+
+        cameras = torch.from_numpy(self._views.c2w[self._views.test])
+        before, after = (self._render_all(*f, cameras, intrinsics(self._views)) for f in self._fields)
+        mask = (read("masks").mean(dim=1, keepdim=True) > 0).float()
+        return {"truth": read("images"), "truth_before": before, "truth_after": after, "truth_mask": mask}
+
+    def _render_all(self, field: "Field", occupancy: "Occupancy", cameras: "Tensor", lens: Intrinsics) -> "Tensor":
+        import torch
+
+        with torch.no_grad():
+            return torch.cat([self._render(field, occupancy, c2w.to(self._background), lens) for c2w in cameras])
+
+    def _render(self, field: "Field", occupancy: "Occupancy", c2w: "torch.Tensor", lens: Intrinsics) -> "Tensor":
+        """One view (1, 3, h, w)."""
+        from piva.nerf.render import render_image
+
+        rgb = render_image(field, occupancy, c2w, lens, self._background, self._settings.field.step).rgb
+        return rgb.permute(2, 0, 1)[None]
+
+
+def _pair(bounds: list[float]) -> tuple[float, float]:
+    low, high = bounds
+    return low, high

@@ -1,0 +1,49 @@
+"""Against scikit-image, and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from piva.metrics.pixels import psnr, ssim
+
+
+@pytest.fixture
+def pair(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    a = torch.rand(3, 3, 24, 32, generator=generator)
+    return a, (a + 0.1 * torch.randn(a.shape, generator=generator)).clamp(0, 1)
+
+
+def test_psnr_equals_scikit_image(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    expected = [peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=1.0) for x, y in zip(*pair, strict=True)]
+    np.testing.assert_allclose(psnr(*pair).numpy(), expected, rtol=1e-5)
+
+
+def test_ssim_equals_scikit_image(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    settings = {"channel_axis": 0, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+
+    def padded(image: torch.Tensor) -> np.ndarray:  # torchmetrics mirrors the border and averages over the whole picture,
+        return np.pad(image.double().numpy(), ((0, 0), (5, 5), (5, 5)), mode="reflect")  # scikit-image leaves a rim of 5 out
+
+    expected = [structural_similarity(padded(x), padded(y), **settings) for x, y in zip(*pair, strict=True)]
+    np.testing.assert_allclose(ssim(*pair).numpy(), expected, rtol=1e-5)
+
+
+def test_masked_psnr_looks_only_where_the_mask_is_one() -> None:
+    a, b, mask = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
+    b[..., 0, :2] = 0.1  # two pixels off by 0.1
+    mask[..., 0, :] = 1  # of the four that count: mean squared error 0.005
+    assert psnr(a, b, mask).item() == pytest.approx(-10 * math.log10(0.005), rel=1e-5)
+    assert psnr(a, b, 1 - mask).item() == math.inf
+
+
+def test_an_empty_mask_has_no_psnr() -> None:
+    assert math.isnan(psnr(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)).item())
+
+
+def test_a_picture_has_the_same_value_alone_and_in_a_batch(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    a, b = pair
+    for metric in (psnr, ssim):
+        torch.testing.assert_close(metric(a, b)[1:2], metric(a[1:2], b[1:2]))

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from piva.priors.prior import Prior
+from piva.scores.terms import EDIT, ORIGINAL
+from piva.tasks.image import ImageState, ImageTask, fitting
+from piva.types import Edit, Randomness
+
+TASK = ImageTask(lr=0.1, optimiser="sgd")
+
+
+@pytest.fixture
+def randomness() -> Randomness:
+    return Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+
+
+def open_edit(path: Path, prior: Prior, randomness: Randomness, **more: Path) -> ImageState:
+    edit = Edit(id="x", source_prompt="a", target_prompt="b", image=path, **more)
+    return TASK.open(edit, prior, 32, 10, randomness)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    path = tmp_path / "images" / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 96, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((512, 512), (32, 32)), ((100, 400), (16, 64)), ((4000, 10), (640, 8)), ((33, 31), (32, 32))]
+)
+def test_the_working_size_keeps_area_and_proportions(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert fitting(size, 32, 8) == expected
+
+
+def test_theta_starts_as_the_originals_latents(photo: Path, prior: Prior, randomness: Randomness) -> None:
+    state = open_edit(photo, prior, randomness)
+    latents = state.view(randomness, original=True)
+    assert latents[EDIT].shape == (1, 4, 6, 12)  # 24 x 48 pixels, proportions kept
+    torch.testing.assert_close(latents[EDIT].detach(), latents[ORIGINAL])
+    assert latents[EDIT].requires_grad
+    assert not latents[ORIGINAL].requires_grad
+
+
+def test_sgd_steps_down_the_gradient_on_a_cosine(photo: Path, prior: Prior, randomness: Randomness) -> None:
+    state = open_edit(photo, prior, randomness)
+    start = state.state_dict()["latents"].clone()
+    moved = []
+    for _ in range(10):
+        before = state.state_dict()["latents"].clone()
+        state.view(randomness, original=False)[EDIT].backward(torch.ones_like(start))
+        state.step()
+        moved.append((before - state.state_dict()["latents"]).mean().item())
+    expected = [0.1 * 0.5 * (1 + np.cos(np.pi * i / 10)) for i in range(10)]
+    np.testing.assert_allclose(moved, expected, atol=1e-6)
+
+
+def test_truth_and_mask_are_read_beside_the_edit(photo: Path, prior: Prior, randomness: Randomness, tmp_path: Path) -> None:
+    truth = tmp_path / "truth"
+    for part in ("images", "masks"):
+        (truth / part).mkdir(parents=True)
+    Image.new("RGB", (96, 48), (255, 0, 0)).save(truth / "images/photo.png")
+    mask = np.zeros((48, 96), np.uint8)
+    mask[:, 48:] = 255
+    Image.fromarray(mask).save(truth / "masks/photo.png")
+    comparison = open_edit(photo, prior, randomness, truth=truth).compare()
+    assert comparison.truth is not None
+    assert comparison.truth_mask is not None
+    assert comparison.truth[0, :, 3, 3].tolist() == [1, 0, 0]
+    assert comparison.truth_mask[0, 0, :, :20].sum() == 0
+    assert comparison.truth_mask[0, 0, :, 28:].min() == 1
+    assert comparison.size == (48, 96)

@@ -1,0 +1,46 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from piva.errors import InputError
+from piva.results import RunFolder, json_safe
+
+
+def test_an_edit_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(RuntimeError), folder.edit("mug/blue") as place:
+        (place / "after.png").write_text("half")
+        raise RuntimeError
+    assert not (tmp_path / "run/edits/mug/blue").exists()
+    with folder.edit("mug/blue") as place:
+        (place / "after.png").write_text("whole")
+    assert (tmp_path / "run/edits/mug/blue/after.png").read_text() == "whole"
+    assert [p.name for p in (tmp_path / "run/edits/mug").iterdir()] == ["blue"]
+
+
+def test_a_failed_write_keeps_the_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_json("summary.json", {"a": 1})
+
+    def full(self: Path, text: str) -> None:
+        self.open("w").write(text[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="No space left"):
+        folder.write_json("summary.json", {"a": 2})
+    monkeypatch.undo()
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_rows_of_different_columns_make_one_table(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_rows("metrics.csv", [{"id": "a", "x": 1.0}, {"id": "b, c", "y": 2.0}])
+    with (tmp_path / "metrics.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"id": "a", "x": "1.0", "y": ""}, {"id": "b, c", "x": "", "y": "2.0"}]
+
+
+def test_what_json_cannot_say_is_null() -> None:
+    assert json_safe({"a": float("nan"), "b": float("inf"), "c": 1.5, "d": "x"}) == {"a": None, "b": None, "c": 1.5, "d": "x"}
