@@ -1,0 +1,140 @@
+"""From YAML to checked, frozen settings: every value is compared with its dataclass before anything heavy is made."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+
+from piva.errors import InputError
+from piva.settings import above, at_least, between, broken
+from piva.types import Edit
+
+HERE = Path(__file__).parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel carries conf/ inside the package
+PARTS = ("task", "score", "model", "dataset", "prior", "tracker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The keys at the top of the configuration that the run itself reads."""
+
+    seed: int = at_least(0)
+    steps: int = at_least(1)
+    device: str
+    resolution: int | None = above(0)
+    t_min: float = between(0, 1)
+    t_max: float = between(0, 1)
+
+    def __post_init__(self) -> None:
+        if self.t_min >= self.t_max:
+            raise InputError("t_min", f"{self.t_min:g}", f"less than t_max ({self.t_max:g})")
+        if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
+            raise InputError("device", repr(self.device), "cpu, cuda, cuda:N or mps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A whole run, checked. `choices` names each group's option; `config` is the resolved configuration."""
+
+    run: RunSettings
+    task: Any
+    score: Any
+    model: Any
+    dataset: Any
+    prior: Any
+    tracker: Any
+    edits: list[Edit]
+    choices: dict[str, str]
+    config: dict[str, Any]
+
+
+class CheckFirst(Callback):
+    """Hydra's hook before a run: bad input stops here, before Hydra makes the run folder."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            check(config)
+        except InputError as error:  # Hydra turns exceptions of callbacks into warnings, but lets SystemExit through
+            raise SystemExit(2) from error  # and run.main prints its cause
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The configuration that the same words on the command line make, for notebooks: `compose("task=image", "steps=100")`."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+
+
+def check(cfg: DictConfig) -> Settings:
+    """Build every settings object and look at every input file. Raises `InputError`; imports no torch."""
+    hydra = cfg.hydra if "hydra" in cfg else HydraConfig.get()
+    choices = {str(group): str(option) for group, option in hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
+    classes = {name: get_class(cfg[name]["_target_"]) for name in PARTS}
+    _check_task_fits(classes["task"], classes["dataset"], choices)
+    run_keys = [f.name for f in dataclasses.fields(RunSettings)]
+    run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
+    parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
+    parts["prior"].check()
+    edits = list(parts["dataset"].read())
+    for edit in edits:
+        parts["task"].check(edit)
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True)
+    return Settings(run=run, **parts, edits=edits, choices=choices, config=cast(dict[str, Any], plain))
+
+
+def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
+    """Make the frozen dataclass `cls` of `node`'s values; its annotations and ranges are the schema.
+
+    Errors name a key as the user types it: what came by an interpolation is named where it was set, so that a bad
+    `score.lam: ${lambda}` reads "lambda". Raises `InputError`.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    raw = cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))
+
+    def typed(name: str) -> str:
+        origin = re.fullmatch(r"\$\{(\w+)\}", str(raw[name]))
+        return origin[1] if origin else f"{prefix}.{name}".strip(".")
+
+    made: Any = OmegaConf.structured(cls)
+    parts: dict[str, Any] = {}
+    for name in raw.keys() - {"_target_"}:
+        if name not in fields:
+            raise InputError(f"{prefix}.{name}", "no such key", "one of " + ", ".join(sorted(fields)))
+        try:
+            value = node[name]
+        except (MissingMandatoryValue, InterpolationToMissingValueError):
+            raise InputError(typed(name), "no value", "one on the command line", f"add {typed(name)}=...") from None
+        if isinstance(value, DictConfig) and "_target_" in value:  # settings of another group, as task.field
+            parts[name] = build(get_class(value["_target_"]), value, typed(name))
+            value = None
+        try:
+            made = OmegaConf.merge(made, {name: value})
+        except OmegaConfBaseException:
+            kind = getattr(fields[name].type, "__name__", str(fields[name].type))
+            raise InputError(typed(name), repr(value), f"a value of type {kind}") from None
+    settings = dataclasses.replace(cast(Any, OmegaConf.to_object(made)), **parts)
+    for name, spec in fields.items():
+        wanted = broken(spec, getattr(settings, name))
+        if wanted:
+            raise InputError(typed(name), repr(getattr(settings, name)), wanted)
+    return settings
+
+
+def _check_task_fits(task: Any, dataset: Any, choices: dict[str, str]) -> None:
+    """Before any path is looked at: the dataset must have what the task edits."""
+    if task.needs not in dataset.gives:
+        where = f"task={choices['task']} dataset={choices['dataset']}"
+        have = " and ".join(f"{kind}s" for kind in dataset.gives)
+        raise InputError(
+            where, f"a dataset of {have}", f"one with a {task.needs} for each edit", "choose another task or dataset"
+        )

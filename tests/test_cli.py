@@ -1,0 +1,264 @@
+"""The command line as a user types it: in a process of its own, on a tiny random model in Stable Diffusion's layout."""
+
+import csv
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture that is neither square nor small."""
+    path = tmp_path_factory.mktemp("photo") / "cat.png"
+    y, x = np.mgrid[:60, :90]
+    Image.fromarray(np.stack([x * 2, y * 4, 255 - x], axis=-1).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def piva(prior_folder: Path) -> Run:
+    """Run `python -m piva.run` with these words; the tiny prior and few steps unless they say otherwise."""
+
+    def run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "piva.run", f"prior.path={prior_folder}", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)  # type: ignore[call-overload, no-any-return]
+
+    return run
+
+
+def image_edit(photo: Path, *words: str) -> list[str]:
+    return [
+        "task=image",
+        "dataset=single",
+        f"dataset.path={photo}",
+        "dataset.source=a cat",
+        "dataset.target=a dog",
+        "steps=2",
+        *words,
+    ]
+
+
+BAD = [  # words, what the line must contain
+    (["lambda=-1"], ["lambda", "-1", "at least 0"]),
+    (["lambda=abc"], ["lambda", "abc", "float"]),
+    (["lamda=1"], ["lamda", "no such key", "did you mean lambda"]),
+    (["score=dss"], ["score=dss", "dds, dreamcatalyst, pds, piva"]),
+    (["score.reference=none"], ["score.reference", "none", "edit, original"]),
+    (["score.reference=3"], ["score.reference", "3", "edit, original"]),
+    (["steps=0"], ["steps", "0", "at least 1"]),
+    (["steps=1.5"], ["steps", "1.5", "int"]),
+    (["seed=x"], ["seed", "'x'", "int"]),
+    (["resolution=0"], ["resolution", "above 0"]),
+    (["device=gpu"], ["device", "gpu", "cuda"]),
+    (["t_min=0.99"], ["t_min", "less than t_max"]),
+    (["model.rank=0"], ["model.rank", "at least 1"]),
+    (["task=nerf", "dataset=pie"], ["task=nerf dataset=pie", "scene"]),
+    (["task=image", "dataset=pie"], ["dataset.root", "no value"]),
+    (["task=image", "dataset=pie", "dataset.root=nowhere"], ["dataset.root", "mapping_file.json", "nowhere"]),
+    (["dataset.root=nowhere"], ["dataset.root", "nowhere", "toys"]),
+    (["prior.path=./nowhere"], ["prior.path", "./nowhere"]),
+    (["task=image", "dataset=single", "dataset.path=nowhere.png", "dataset.source=a", "dataset.target=b"], ["nowhere.png"]),
+    (["task=image", "dataset=single", "dataset.path=x.png", "dataset.source=a cat, sitting"], ["dataset.source", "quote"]),
+    (["task=image", "dataset=single", "dataset.path=x.png", "dataset.source=the cat's hat"], ["dataset.source", "quote"]),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(piva: Run, words: Sequence[str], expected: Sequence[str]) -> None:
+    done = piva(*words)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    for word in expected:
+        assert word in done.stderr
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "1x1", "text"])
+def test_an_unreadable_picture_is_named(piva: Run, photo: Path, tmp_path: Path, damage: str) -> None:
+    bad = tmp_path / "bad.png"
+    match damage:
+        case "truncated":
+            bad.write_bytes(photo.read_bytes()[:-200])
+        case "1x1":
+            Image.new("RGB", (1, 1)).save(bad)
+        case "text":
+            bad.write_text("not a picture")
+    done = piva(*image_edit(bad))
+    assert done.returncode == 2
+    assert "bad.png" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not Path("outputs").exists()
+
+
+def test_an_empty_prompt_is_refused(piva: Run, photo: Path) -> None:
+    done = piva(*image_edit(photo), "dataset.target=")
+    assert done.returncode == 2
+    assert "dataset.target" in done.stderr
+
+
+def test_hydra_full_error_shows_the_traceback(piva: Run) -> None:
+    done = piva("lambda=-1", env={**os.environ, "HYDRA_FULL_ERROR": "1"})
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["lambda=abc"], ["dataset.root=nowhere"]], ids=" ".join)
+def test_answers_without_torch(words: list[str]) -> None:
+    code = f"""
+import sys
+sys.argv = ['piva', *{words}]
+try:
+    import piva.run
+    piva.run.main()
+except SystemExit:
+    pass
+assert 'torch' not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_image_edit_leaves_a_whole_folder(piva: Run, photo: Path) -> None:
+    done = piva(*image_edit(photo), "score=piva", "lambda=0.4", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    names = {str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file() and ".hydra" not in p.parts}
+    assert names == {
+        *("config.yaml", "metrics.csv", "metrics.jsonl", "summary.json", "timing.json", "piva.log"),
+        *(f"edits/cat/{name}" for name in ("before.png", "after.png", "state.safetensors")),
+        *(
+            f"edits/cat/adapters/{m}/{f}"
+            for m in ("source", "target")
+            for f in ("adapter_config.json", "adapter_model.safetensors")
+        ),
+    }
+    assert Image.open("out/edits/cat/after.png").size == (90, 60)  # the photo's own size
+    assert load_file("out/edits/cat/state.safetensors")["latents"].shape[1] == 4
+    steps = [json.loads(line) for line in Path("out/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in steps] == [0, 1]
+    with Path("out/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert float(rows[0]["eval/psnr"]) == summary["mean"]["eval/psnr"]
+    assert math.isfinite(summary["mean"]["eval/psnr"])
+    assert summary["choices"]["score"] == "piva"
+    assert "after.png" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "forward", "backward", "calls"),
+    [
+        (["score=dds", "score.reference=edit"], 2, 0, 1),
+        (["score=dds", "score.reference=original"], 4, 0, 1),
+        (["score=piva", "score.reference=edit"], 5, 2, 2),
+        (["score=piva", "score.reference=edit", "lambda=0"], 2, 0, 1),
+        (["score=vsd"], 3, 1, 2),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
+)
+def test_summary_counts_network_evaluations(
+    piva: Run, photo: Path, words: list[str], forward: int, backward: int, calls: int
+) -> None:
+    assert piva(*image_edit(photo), *words, "hydra.run.dir=out").returncode == 0
+    unet = json.loads(Path("out/summary.json").read_text())["unet"]
+    assert unet == {"forward_per_step": forward, "backward_per_step": backward, "calls_per_step": calls}
+
+
+def test_two_runs_with_one_seed_have_equal_summaries(piva: Run, photo: Path) -> None:
+    for name in ("a", "b"):
+        assert piva(*image_edit(photo), f"hydra.run.dir={name}").returncode == 0
+    assert Path("a/summary.json").read_text() == Path("b/summary.json").read_text()
+    assert Path("a/metrics.jsonl").read_text() == Path("b/metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    "words", [['dataset.source="a cat, sitting"'], ['dataset.source="the cat\'s hat"'], ['dataset.source="the cat\'s hat, red"']]
+)
+def test_quoted_prompts_arrive_as_typed(piva: Run, photo: Path, words: list[str]) -> None:
+    assert piva(*image_edit(photo), *words, "hydra.run.dir=out").returncode == 0
+    with Path("out/metrics.csv").open() as file:
+        assert next(csv.DictReader(file))["source_prompt"] == words[0].split("=", 1)[1].strip('"')
+
+
+def test_equal_prompts_are_a_warning(piva: Run, photo: Path) -> None:
+    done = piva(*image_edit(photo), "dataset.target=a cat")
+    assert done.returncode == 0
+    assert "WARNING" in done.stdout + done.stderr
+
+
+def test_a_v_prediction_prior_runs(piva: Run, photo: Path, v_prior_folder: Path) -> None:
+    assert piva(*image_edit(photo), f"prior.path={v_prior_folder}", "prior=sd21", "prior.dtype=float32").returncode == 0
+
+
+def test_a_sweep_makes_one_folder_a_job(piva: Run, photo: Path) -> None:
+    done = piva(*image_edit(photo), "lambda=0.1,0.4", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=lambda=${lambda}", "-m")
+    assert done.returncode == 0, done.stderr
+    means = [json.loads(Path(f"sweep/lambda={v}/summary.json").read_text())["mean"]["eval/psnr"] for v in (0.1, 0.4)]
+    assert means[0] != means[1]
+
+
+def test_wandb_mirrors_offline(piva: Run, photo: Path) -> None:
+    done = piva(*image_edit(photo), "tracker=wandb", "hydra.run.dir=out", env={**os.environ, "WANDB_SILENT": "true"})
+    assert done.returncode == 0, done.stderr
+    assert list(Path("out/wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_finished(piva: Run, photo: Path) -> None:
+    """A limit on the size of a file stands in for a full disk: writing fails in the same place with the same kind of error."""
+    Path("out/edits/before").mkdir(parents=True)
+    Path("out/edits/before/after.png").write_text("kept")
+    Path("out/summary.json").write_text("kept")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+
+    done = piva(*image_edit(photo), "hydra.run.dir=out", preexec_fn=limit)
+    assert done.returncode == 2, done.stderr
+    assert "what was finished before is kept" in done.stderr
+    assert Path("out/summary.json").read_text() == "kept"
+    assert Path("out/edits/before/after.png").read_text() == "kept"
+    assert not Path("out/edits/cat").exists()
+    assert not [p for p in Path("out").rglob("*") if p.name.endswith(".tmp")]
+
+
+def test_ctrl_c_exits_with_130_and_keeps_what_was_finished(prior_folder: Path, photo: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "piva.run",
+        f"prior.path={prior_folder}",
+        *image_edit(photo),
+        "steps=100000",
+        "hydra.run.dir=out",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not Path("out/metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert Path("out/config.yaml").exists()
+    assert not Path("out/edits/cat").exists()
+
+
+def test_from_python() -> None:
+    """`run` stays callable whether or not the module of that name was imported first."""
+    imports = "import piva.run; from piva import compose, run"
+    code = f"{imports}; assert callable(run); print(compose('task=image', 'lambda=0.2')['lambda'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0.2"

