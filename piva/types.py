@@ -1,4 +1,4 @@
-"""What the parts of a run hand to each other. No torch at run time: the command line imports this before it knows it needs torch."""
+"""What the parts of a run hand to each other. Imports no torch at run time: the command line needs this before torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Dataset(Protocol):
 
     gives: ClassVar[tuple[str, ...]]  # which of Edit's inputs its edits have: "image", "scene"
 
-    def edits(self) -> Iterator[Edit]:
+    def read(self) -> Iterator[Edit]:
         """The chosen edits in a fixed order."""
 
 

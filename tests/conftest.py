@@ -36,10 +36,19 @@ def write_prior(folder: Path, prediction_type: str) -> Path:
     (folder / "words/vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "words/merges.txt").write_text("#version: 0.2\n")
     tokenizer = CLIPTokenizer(
-        str(folder / "words/vocab.json"), str(folder / "words/merges.txt"), model_max_length=20, pad_token="!", unk_token="<|endoftext|>"
+        str(folder / "words/vocab.json"),
+        str(folder / "words/merges.txt"),
+        model_max_length=20,
+        pad_token="!",
+        unk_token="<|endoftext|>",
     )
     text = CLIPTextConfig(
-        vocab_size=len(tokens), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=20
+        vocab_size=len(tokens),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=20,
     )
     unet = UNet2DConditionModel(
         sample_size=8,

@@ -18,7 +18,7 @@ from piva.settings import above, at_least
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from piva.priors.prior import Prior
 
@@ -40,7 +40,7 @@ class Lora:
         from peft.tuners.lora import LoraLayer
 
         unet = prior.unet
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=["to_q", "to_k", "to_v", "to_out.0"])  # type: ignore[arg-type]
+        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=["to_q", "to_k", "to_v", "to_out.0"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # two adapters are what we want
             for network in networks:
@@ -58,7 +58,7 @@ class Lora:
 class Adapters:
     """Adapters at work: which rows they predict, their one optimiser, their files."""
 
-    def __init__(self, unet: "nn.Module", layers: "Sequence[nn.Module]", names: Sequence[str], lr: float) -> None:
+    def __init__(self, unet: Any, layers: Sequence[Any], names: Sequence[str], lr: float) -> None:
         import torch
 
         self._unet, self._names = unet, names
@@ -80,7 +80,7 @@ class Adapters:
     def learn(self, loss: "Tensor") -> None:
         """One optimiser step down the diffusion loss (Eq. 7 and 8 together; the adapters share no weight)."""
         self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimiser.step()
 
     def save(self, folder: Path) -> None:
@@ -104,9 +104,9 @@ def _grouped_forward(layer: Any, groups: Callable[[], Groups], x: "Tensor", *arg
     """The frozen layer for all rows, plus each adapter's low-rank term on its own rows."""
     import torch
 
-    base = layer.base_layer(x, *args, **kwargs)
+    base: Tensor = layer.base_layer(x, *args, **kwargs)
     if all(network is Network.FROZEN for network, _ in groups()):
-        return base  # type: ignore[no-any-return]
+        return base
     counts = [count for _, count in groups()]
     out = []
     for (network, _), rows, of_base in zip(groups(), x.split(counts), base.split(counts), strict=True):
@@ -120,7 +120,7 @@ def _grouped_forward(layer: Any, groups: Callable[[], Groups], x: "Tensor", *arg
 
 
 def _plain(value: Any) -> Any:
-    """peft's config as JSON holds it."""
+    """Peft's config as JSON holds it."""
     if isinstance(value, set):
         return sorted(value)
     return value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)

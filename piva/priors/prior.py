@@ -41,7 +41,8 @@ class Prior:
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        device: torch.device = self.unet.device
+        return device
 
     @property
     def factor(self) -> int:
@@ -61,12 +62,13 @@ class Prior:
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
         """Latents in float32: the posterior's mean, scaled. Differentiable."""
         posterior = self.vae.encode((2 * images - 1).to(self.vae.dtype)).latent_dist
-        return (posterior.mean * self.vae.config.scaling_factor).float()
+        latents: Tensor = (posterior.mean * self.vae.config.scaling_factor).float()
+        return latents
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
         """Images in [0, 1], float32."""
-        images = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+        images: Tensor = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
@@ -80,9 +82,7 @@ class Prior:
         context: Tensor = self.text_encoder(tokens.to(self.device))[0]
         return context
 
-    def predict(
-        self, noisy: Float[Tensor, "b c y x"], t: int, context: Float[Tensor, "b n d"]
-    ) -> Float[Tensor, "b c y x"]:
+    def predict(self, noisy: Float[Tensor, "b c y x"], t: int, context: Float[Tensor, "b n d"]) -> Float[Tensor, "b c y x"]:
         """Noise predictions in float32, whatever the network was trained to predict.
 
         Adapters, if any are attached, act as models/ says. Backward passes are counted when they happen.
@@ -103,7 +103,7 @@ class Prior:
 def load(path: str, device: str, dtype: str) -> Prior:
     """Load a folder or hub id in diffusers' Stable Diffusion layout. Raises `InputError` if it cannot be had."""
     precision = getattr(torch, dtype)
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     try:
         unet = UNet2DConditionModel.from_pretrained(path, subfolder="unet", torch_dtype=precision)
         vae = AutoencoderKL.from_pretrained(path, subfolder="vae", torch_dtype=precision)

@@ -24,4 +24,5 @@ class DreamCatalyst:
     def direction(self, schedule: Schedule, t: int) -> Sum:
         tau = t / len(schedule)
         edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(ORIGINAL, SOURCE, self.guidance_scale)
-        return (self.delta + self.gamma * tau ** (1 / math.e)) * edit + self.chi * math.exp(tau) * CHANGE
+        weight: float = self.delta + self.gamma * tau ** (1 / math.e)
+        return weight * edit + self.chi * math.exp(tau) * CHANGE

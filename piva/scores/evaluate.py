@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Sum
+from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Sum, Term
 from piva.types import Score
 
 if TYPE_CHECKING:
@@ -81,8 +81,10 @@ def evaluate(
     lessons = predict([LESSONS[network] for network in learned])
     with torch.no_grad():
         rest = predict([p for p in terms.predictions if p not in lessons])
-        known = {Known("noise"): noise} | {Known(which.value): x for which, x in clean.items()}
-        value = {**rest, **known, **{p: eps.detach() for p, eps in lessons.items()}}
+        value: dict[Term, Tensor] = {Known(which.value): x for which, x in clean.items()}
+        value[Known("noise")] = noise
+        for prediction, eps in [*rest.items(), *lessons.items()]:
+            value[prediction] = eps.detach()
         direction = torch.zeros_like(noise)
         for term, weight in terms.weights.items():
             direction += weight * value[term]

@@ -90,7 +90,8 @@ CHANGE = Sum({Known("edit"): 1.0, Known("original"): -1.0})  # x - xhat, the cle
 def frozen(latents: Latents, prompt: Prompt, guidance_scale: float) -> Sum:
     """The pretrained model's prediction with classifier-free guidance; expands to its two terms."""
     cond, uncond = (Sum({Prediction(Network.FROZEN, latents, p): 1.0}) for p in (prompt, NULL))
-    return guide(uncond, cond, guidance_scale)
+    guided: Sum = guide(uncond, cond, guidance_scale)
+    return guided
 
 
 def source_model(latents: Latents, prompt: Prompt) -> Sum:

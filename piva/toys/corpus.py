@@ -16,6 +16,8 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Corpus:
+    """Pictures and what they show."""
+
     images: NDArray[np.uint8]  # (n, size, size, 3)
     captions: list[str]
 

@@ -86,7 +86,12 @@ def unet(latent_size: int) -> UNet2DConditionModel:
 def scheduler() -> DDIMScheduler:
     """Stable Diffusion's noise schedule, so that the same code serves both."""
     return DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
     )
 
 

@@ -48,12 +48,16 @@ def shader(paint: Paint) -> Shader:
         x, y, z = points.T
         grain = np.sin(14 * (x + 0.25 * y) + 2.2 * np.sin(2.6 * z) + 0.8 * np.sin(9 * y))
         weight = 0.5 + 0.5 * grain[:, None]
-        return (np.array(LIGHT_WOOD) * (1 - 0.75 * weight) + np.array(DARK_WOOD) * 0.75 * weight).astype(np.float32)
+        wood: Array = (np.array(LIGHT_WOOD) * (1 - 0.75 * weight) + np.array(DARK_WOOD) * 0.75 * weight).astype(np.float32)
+        return wood
 
     def golden(points: Array) -> Array:
         return np.broadcast_to(np.array(GOLD, np.float32), points.shape)
 
-    return {"plain": flat, "striped": striped, "spotted": spotted, "wooden": wooden, "golden": golden}[paint.surface]
+    surfaces: dict[str, Shader] = {
+        "plain": flat, "striped": striped, "spotted": spotted, "wooden": wooden, "golden": golden,
+    }  # fmt: skip
+    return surfaces[paint.surface]
 
 
 def _mix(a: Array, b: Array, choose_b: NDArray[np.bool_]) -> Array:

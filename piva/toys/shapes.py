@@ -34,7 +34,9 @@ def primitive(shape: str) -> trimesh.Trimesh:
             mesh.apply_scale(1 / mesh.extents)
         case "roof":
             ridge = [(-0.5, -0.5, -0.5), (0.5, -0.5, -0.5), (0.5, 0.5, -0.5), (-0.5, 0.5, -0.5), (-0.5, 0, 0.5), (0.5, 0, 0.5)]
-            mesh = trimesh.Trimesh(ridge, [(0, 1, 5), (0, 5, 4), (2, 3, 4), (2, 4, 5), (1, 2, 5), (3, 0, 4), (0, 3, 2), (0, 2, 1)])
+            mesh = trimesh.Trimesh(
+                ridge, [(0, 1, 5), (0, 5, 4), (2, 3, 4), (2, 4, 5), (1, 2, 5), (3, 0, 4), (0, 3, 2), (0, 2, 1)]
+            )
         case _:
             mesh = creation.revolve(np.array(PROFILES[shape], float), sections=SECTIONS)
     return trimesh.graph.smooth_shade(mesh, angle=np.radians(40)) if shape in SMOOTH else mesh

@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> None:
     held_out = cfg.held_out
     images = torch.from_numpy(data.images).permute(0, 3, 1, 2)
     vae = train_autoencoder(cfg.vae, images, held_out, work, cfg.seed)
-    latents = encode_all(vae, images)
+    latents = encode_all(vae, images, work / "latents.safetensors")
     vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
 
     tokenizer = networks.tokenizer(work / "tokenizer")
@@ -87,9 +87,16 @@ def train_autoencoder(cfg: DictConfig, images: Tensor, held_out: int, work: Path
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Posterior means of all pictures (n, 4, h, w), not scaled."""
-    return torch.cat([vae.encode(chunk.float() / 127.5 - 1).latent_dist.mean for chunk in images.split(128)])
+def encode_all(vae: AutoencoderKL, images: Tensor, path: Path) -> Tensor:
+    """Posterior means of all pictures (n, 4, h, w), not scaled; from `path` if they are there."""
+    if path.exists():
+        kept: Tensor = load_file(path)["latents"]
+        return kept
+    latents = torch.cat(
+        [vae.encode(chunk.float() / 127.5 - 1).latent_dist.mean for chunk in tqdm(images.split(128), desc="latents")]
+    )
+    save_file({"latents": latents.contiguous()}, path)
+    return latents
 
 
 def train_diffusion(
@@ -117,7 +124,8 @@ def train_diffusion(
         predicted = networks["unet"](noisy, t, networks["text"](text)[0]).sample
         error = (predicted - noise).square().mean(dim=(1, 2, 3))
         snr = (abar / (1 - abar)).flatten()
-        return (error * (cfg.min_snr / snr).clamp(max=1.0)).mean() if weighted else error.mean()
+        loss: Tensor = (error * (cfg.min_snr / snr).clamp(max=1.0)).mean() if weighted else error.mean()
+        return loss
 
     bar = tqdm(_until(cfg.minutes, spent), desc="diffusion", unit="step", initial=start)
     for step, progress in enumerate(bar, start):

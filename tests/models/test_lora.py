@@ -38,9 +38,7 @@ def test_learning_one_model_leaves_the_other_and_the_frozen_one(prior: Prior, ge
     for _ in range(3):  # the first step moves only the output matrices
         with adapters.rows([(Network.TARGET, 1)]):
             adapters.learn((prior.predict(x, t, context) - torch.ones_like(x)).square().mean())
-    frozen, source, target = (
-        (a - b).abs().max().item() for a, b in zip(before, predictions(), strict=True)
-    )
+    frozen, source, target = ((a - b).abs().max().item() for a, b in zip(before, predictions(), strict=True))
     assert frozen == 0
     assert source == 0
     assert target > 1e-4
@@ -64,7 +62,9 @@ def test_detaching_gives_the_frozen_network_back(prior: Prior, generator: torch.
     LORA.attach(prior, BOTH, generator).detach()  # and the next edit can attach its own
 
 
-def test_saved_adapters_load_with_peft_alone(prior: Prior, prior_folder: Path, generator: torch.Generator, tmp_path: Path) -> None:
+def test_saved_adapters_load_with_peft_alone(
+    prior: Prior, prior_folder: Path, generator: torch.Generator, tmp_path: Path
+) -> None:
     adapters = LORA.attach(prior, BOTH, generator)
     x, t, context = inputs(prior, 1)
     for _ in range(3):

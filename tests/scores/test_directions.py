@@ -30,7 +30,9 @@ class World:
     def __init__(self, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
         draw = lambda: torch.randn(1, 4, 3, 3, generator=generator, dtype=torch.float64)  # noqa: E731
-        names = [(n, x, p) for n in ("frozen", "source", "target") for x in ("edit", "original") for p in ("target", "source", "null")]
+        names = [
+            (n, x, p) for n in ("frozen", "source", "target") for x in ("edit", "original") for p in ("target", "source", "null")
+        ]
         self.eps = {name: draw() for name in names}
         self.noise, self.x, self.xhat = draw(), draw(), draw()
 
@@ -65,7 +67,8 @@ def test_directions_equal_their_formulas(t: int) -> None:
         VSD(guidance_scale=W, weight="uniform"): guided("edit", "target", W) - eps["target", "edit", "target"],
         Piva(lam=LAM, guidance_scale=W, reference="original", weight="uniform"): dds + LAM * keep,
         Piva(lam=LAM, guidance_scale=W, reference="edit", weight="uniform"): shortcut + LAM * keep,
-        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"): (0.2 + 0.8 * tau ** (1 / math.e)) * dds
+        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"): (0.2 + 0.8 * tau ** (1 / math.e))
+        * dds
         + 0.075 * math.exp(tau) * (w.x - w.xhat),
     }
     for score, value in expected.items():

@@ -58,7 +58,9 @@ def attach(prior: Prior, learned: list[Network]) -> Adapters:
     return adapters
 
 
-@pytest.mark.parametrize(("score", "forward", "backward", "calls"), COSTS, ids=lambda v: type(v).__name__ if hasattr(v, "weight") else v)
+@pytest.mark.parametrize(
+    ("score", "forward", "backward", "calls"), COSTS, ids=lambda v: type(v).__name__ if hasattr(v, "weight") else v
+)
 def test_network_evaluations_of_a_step(
     prior: Prior, generator: torch.Generator, score: Score, forward: int, backward: int, calls: int
 ) -> None:
@@ -110,8 +112,8 @@ def test_each_models_loss_is_on_its_own_latents_and_prompt(prior: Prior, generat
     losses = step.evaluate().losses
     on_original = predict_alone(step, Network.SOURCE, noisy[Latents.ORIGINAL], Prompt.SOURCE)
     on_edit = predict_alone(step, Network.TARGET, noisy[Latents.EDIT], Prompt.TARGET)
-    assert float(losses[Network.SOURCE]) == pytest.approx(float((on_original - step.noise).square().mean()), rel=1e-4)
-    assert float(losses[Network.TARGET]) == pytest.approx(float((on_edit - step.noise).square().mean()), rel=1e-4)
+    assert losses[Network.SOURCE].item() == pytest.approx(float((on_original - step.noise).square().mean()), rel=1e-4)
+    assert losses[Network.TARGET].item() == pytest.approx(float((on_edit - step.noise).square().mean()), rel=1e-4)
 
 
 def test_what_a_score_needs_is_read_off_its_terms(prior: Prior) -> None:
