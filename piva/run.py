@@ -6,6 +6,7 @@ From Python: `from piva import compose, run`, then `run(compose("task=image", "s
 import difflib
 import os
 import re
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -39,7 +40,13 @@ def run(cfg: DictConfig) -> "Result":
 
 @hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
 def job(cfg: DictConfig) -> float | None:
-    return run(cfg).objective
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return run(cfg).objective
+    except InputError:
+        if {path.name for path in folder.iterdir()} <= {".hydra", "piva.log"}:  # nothing was begun: leave no trace
+            shutil.rmtree(folder)
+        raise
 
 
 def main() -> None:
@@ -59,6 +66,9 @@ def main() -> None:
             traceback.print_exception(error)
         sys.stderr.write(f"piva: {_explain(error)}\n")
         sys.exit(2)
+    except FloatingPointError as error:
+        sys.stderr.write(f"piva: {error}; finished edits are kept\n")
+        sys.exit(1)
 
 
 def _explain(error: BaseException) -> str:

@@ -6,8 +6,7 @@ noise-prediction loss. Each stage keeps a checkpoint and an interrupted run goes
 
 import copy
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
@@ -66,9 +65,9 @@ def train_autoencoder(cfg: DictConfig, images: Tensor, held_out: int, work: Path
     generator = torch.Generator().manual_seed(seed)
     average = copy.deepcopy(vae)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=0.0)
-    bar = tqdm(_until(cfg.minutes), desc="autoencoder", unit="step")
-    for step, progress in enumerate(bar):
-        crops = progress < cfg.crops_until
+    bar = tqdm(range(cfg.steps), desc="autoencoder", unit="step")
+    for step in bar:
+        crops = step < cfg.crop_steps
         batch = _batch(images[held_out:], cfg.crop_batch if crops else cfg.batch, generator)
         if crops:
             top, left = torch.randint(0, images.shape[-1] - cfg.crop + 1, (2,), generator=generator).tolist()
@@ -77,11 +76,11 @@ def train_autoencoder(cfg: DictConfig, images: Tensor, held_out: int, work: Path
         posterior = vae.encode(x).latent_dist
         y = vae.decode(posterior.sample(generator)).sample
         loss = _reconstruction_loss(y, x) + cfg.kl * posterior.kl().mean() / posterior.mean[0].numel()
-        _descend(optimiser, vae, loss, cfg.lr * _warm_cosine(step, progress, hold=0.4))
+        _descend(optimiser, vae, loss, cfg.lr * _warm_cosine(step, cfg.steps, hold=0.4))
         _follow(average, vae, min(cfg.ema, step / (step + 20)))
         if step % 100 == 0:
             bar.set_postfix(psnr=f"{_psnr(average, images[:64]):.2f}", crops=crops)
-    log.info("autoencoder: %d steps, %.2f dB on held-out pictures", step + 1, _psnr(average, images[:held_out]))
+    log.info("autoencoder: %d steps, %.2f dB on held-out pictures", cfg.steps, _psnr(average, images[:held_out]))
     save_file({k: v.contiguous() for k, v in average.state_dict().items()}, work / "vae.safetensors")
     return average.eval()
 
@@ -108,12 +107,12 @@ def train_diffusion(
     average = copy.deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=0.01)
     checkpoint = work / "diffusion.pt"
-    start, spent = 0, 0.0
+    start = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"]), average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"]), generator.set_state(state["generator"])
-        start, spent = state["step"], state["minutes"]
+        start = state["step"]
     validation = torch.Generator().manual_seed(0)
     fixed_noise = torch.randn(latents[:held_out].shape, generator=validation)
     fixed_t = torch.randint(0, 1000, (held_out,), generator=validation)
@@ -127,38 +126,30 @@ def train_diffusion(
         loss: Tensor = (error * (cfg.min_snr / snr).clamp(max=1.0)).mean() if weighted else error.mean()
         return loss
 
-    bar = tqdm(_until(cfg.minutes, spent), desc="diffusion", unit="step", initial=start)
-    for step, progress in enumerate(bar, start):
+    bar = tqdm(range(start, cfg.steps), desc="diffusion", unit="step", initial=start, total=cfg.steps)
+    for step in bar:
         rows = torch.randint(held_out, len(latents), (cfg.batch,), generator=generator)
         drop = torch.rand(cfg.batch, generator=generator) < cfg.caption_dropout
         text = torch.where(drop[:, None], null, tokens[rows])
         noise = torch.randn(latents[rows].shape, generator=generator)
         t = ((torch.arange(cfg.batch) + torch.rand(cfg.batch, generator=generator)) * 1000 / cfg.batch).long()
         loss = loss_of(model, latents[rows], text, noise, t, weighted=True)
-        _descend(optimiser, model, loss, cfg.lr * _warm_cosine(step, progress, hold=0.5))
+        _descend(optimiser, model, loss, cfg.lr * _warm_cosine(step, cfg.steps, hold=0.5))
         _follow(average, model, min(cfg.ema, (1 + step) / (10 + step)))
         if step % cfg.check_every == 0:
             with torch.no_grad():
                 error = loss_of(average, latents[:held_out], tokens[:held_out], fixed_noise, fixed_t, weighted=False)
-            bar.set_postfix(val_mse=f"{error:.4f}", progress=f"{progress:.3f}")
+            bar.set_postfix(val_mse=f"{error:.4f}")
             state = {"model": model, "average": average, "optimiser": optimiser}
             state = {k: v.state_dict() for k, v in state.items()} | {"generator": generator.get_state()}
-            torch.save(state | {"step": step + 1, "minutes": cfg.minutes * progress}, checkpoint.with_suffix(".tmp"))
+            torch.save(state | {"step": step + 1}, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").rename(checkpoint)
-    log.info("diffusion: %d steps of %d", step + 1, cfg.batch)
     return average.eval()
 
 
-def _until(minutes: float, spent: float = 0.0) -> Iterator[float]:
-    """Yield the share of `minutes` that has passed, starting from `spent` minutes, until it reaches 1."""
-    begin = time.monotonic() - 60 * spent
-    while (progress := (time.monotonic() - begin) / (60 * minutes)) < 1:
-        yield progress
-
-
-def _warm_cosine(step: int, progress: float, hold: float, warm: int = 100) -> float:
-    """Learning-rate factor: `warm` rising steps, constant until `hold` of the time, then half a cosine down to zero."""
-    falling = max(0.0, (progress - hold) / (1 - hold))
+def _warm_cosine(step: int, steps: int, hold: float, warm: int = 100) -> float:
+    """Learning-rate factor: `warm` rising steps, constant until the share `hold` of all, then half a cosine down to zero."""
+    falling = max(0.0, (step / steps - hold) / (1 - hold))
     return min(1.0, (step + 1) / warm) * 0.5 * (1 + float(np.cos(np.pi * falling)))
 
 
