@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from piva.types import Comparison
@@ -24,6 +25,6 @@ def save_comparison(comparison: Comparison, folder: Path) -> None:
         iio.imwrite(folder / "truth.png", to_uint8(comparison.truth[:1])[0])
 
 
-def to_uint8(images: Float[Tensor, "n 3 h w"]) -> "torch.Tensor":
-    """(n, h, w, 3) uint8 as a NumPy array."""
-    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()  # type: ignore[return-value]
+def to_uint8(images: Float[Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Bytes for a file, channels last."""
+    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
