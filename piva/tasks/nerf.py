@@ -36,6 +36,7 @@ class NerfTask:
     distance: list[float]
     grow: int = at_least(0)
     refresh_every: int = at_least(1)
+    smooth: float = at_least(0)
     turntable: int = at_least(1)
     turntable_size: int = at_least(16)
     turntable_elevation_deg: float = between(-89, 89)
@@ -104,6 +105,8 @@ class NerfState:
         return latents
 
     def step(self) -> None:
+        if self._settings.smooth:
+            self._field.smooth_change(self._original, self._settings.smooth)
         self._optimiser.step()
         self._optimiser.zero_grad()
         self._decay.step()

@@ -1,0 +1,29 @@
+import torch
+
+from piva.nerf.voxels import Voxels
+
+
+def field(seed):
+    g = torch.Generator().manual_seed(seed)
+    return Voxels(torch.randn(1, 1, 5, 5, 5, generator=g).double(), torch.randn(1, 3, 5, 5, 5, generator=g).double(), 1.0)
+
+
+def test_smoothing_adds_the_gradient_of_the_changes_roughness():
+    """Against autograd on the squared differences of neighbours, written out."""
+    now, before = field(0), field(1)
+    for p in now.parameters():
+        p.grad = torch.ones_like(p)
+    now.smooth_change(before, 0.3)
+    for p, q in zip(now.parameters(), before.parameters(), strict=True):
+        change = (p - q).detach().requires_grad_(True)
+        roughness = sum(change.diff(dim=d).square().sum() for d in (2, 3, 4)) / 2
+        (expected,) = torch.autograd.grad(0.3 * roughness, change)
+        torch.testing.assert_close(p.grad, 1 + expected)
+
+
+def test_an_unchanged_field_is_not_smoothed():
+    now = field(0)
+    for p in now.parameters():
+        p.grad = torch.zeros_like(p)
+    now.smooth_change(field(0), 1.0)
+    assert all(p.grad.abs().max() == 0 for p in now.parameters())
