@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from piva.config import CONF
 from piva.toys import corpus, networks
 
 log = logging.getLogger(__name__)
 
 
-@hydra.main(config_path="../../conf", config_name="train_toys", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="train_toys", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Train all parts and write them to `cfg.out` in diffusers' Stable Diffusion layout, fp16."""
     torch.manual_seed(cfg.seed)  # initial weights only; every draw below has a generator of its own
