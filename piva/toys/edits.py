@@ -53,6 +53,15 @@ def _translation(source: Toy, kind: str) -> Change:
 
 TEST = (
     Case(
+        "chair",
+        CHAIR,
+        (
+            _texturing("golden", replace(CHAIR, surface="golden"), "Make the chair of gold."),
+            _addition(CHAIR, "ball", "green", "Put a green ball in front of the chair."),
+            _translation(CHAIR, "stool"),
+        ),
+    ),
+    Case(
         "mug",
         MUG,
         (
@@ -68,15 +77,6 @@ TEST = (
             _texturing("purple", replace(SNOWMAN, colour="purple"), "Make the snowman purple."),
             _addition(SNOWMAN, "hat", "red", "Give the snowman a red hat."),
             _translation(SNOWMAN, "robot"),
-        ),
-    ),
-    Case(
-        "chair",
-        CHAIR,
-        (
-            _texturing("golden", replace(CHAIR, surface="golden"), "Make the chair of gold."),
-            _addition(CHAIR, "ball", "green", "Put a green ball in front of the chair."),
-            _translation(CHAIR, "stool"),
         ),
     ),
     Case(
