@@ -17,6 +17,7 @@ from piva.toys.edits import DEVELOPMENT, TEST
 from piva.toys.world import bounds, renderer
 
 SIZE = 16
+MUG_CASE = next(case for case in TEST if case.name == "mug")
 
 
 def make(folder):
@@ -54,7 +55,7 @@ def test_views_read_back_are_what_was_rendered(edits):
     assert (len(views.train), len(views.test)) == (100, 12)
     np.testing.assert_array_equal(views.c2w, cameras())
     assert views.fx == views.fy == focal_from_fov(FOV_DEG, SIZE)
-    case = TEST[0]
+    case = MUG_CASE
     meta = json.loads((edits[0].scene / "meta.json").read_text())
     for toy, folder in ((case.source, edits[0].scene), (case.changes[1].target, edits[1].truth)):
         picture = renderer(toy, np.array(meta["centre"]), meta["scale"]).render(views.c2w[103], SIZE, SIZE, views.fx)
