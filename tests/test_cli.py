@@ -204,9 +204,9 @@ def test_a_v_prediction_prior_runs(piva: Run, photo: Path, v_prior_folder: Path)
 
 
 def test_a_sweep_makes_one_folder_a_job(piva: Run, photo: Path) -> None:
-    done = piva(*image_edit(photo), "lambda=0.1,0.4", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=lambda=${lambda}", "-m")
+    done = piva(*image_edit(photo), "lambda=0.1,0.4", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${lambda}", "-m")
     assert done.returncode == 0, done.stderr
-    means = [json.loads(Path(f"sweep/lambda={v}/summary.json").read_text())["mean"]["eval/psnr"] for v in (0.1, 0.4)]
+    means = [json.loads(Path(f"sweep/{v}/summary.json").read_text())["mean"]["eval/psnr"] for v in (0.1, 0.4)]
     assert means[0] != means[1]
 
 

@@ -17,8 +17,8 @@ def test_development_toys_are_other_kinds():
     assert not {case.source.kind for case in TEST} & {case.source.kind for case in DEVELOPMENT}
 
 
-def test_a_number_of_edits_starts_with_a_recoloured_mug():
-    assert (TEST[0].source.caption, TEST[0].changes[0].target.caption) == ("a red mug", "a blue mug")
+def test_the_first_edit_is_the_one_the_readme_shows():
+    assert (TEST[0].source.caption, TEST[0].changes[0].target.caption) == ("a purple chair", "a golden chair")
 
 
 @pytest.mark.parametrize(("source", "change"), CHANGES)
