@@ -6,13 +6,14 @@ up; `depth` is the distance along the viewing axis (not along the ray) in world 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import trimesh
 from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
+
+from piva.render.lens import Lens, camera_rays, pinhole_lens
 
 Array = NDArray[np.float32]
 Shader = Callable[[Array], Array]  # world positions (n, 3) -> base colours (n, 3) in [0, 1]
@@ -53,12 +54,18 @@ class MeshRenderer:
         TriangleMesh(self._scene, np.concatenate([s.mesh.triangles for s in self.surfaces]).astype(np.float32))
 
     def render(self, c2w: Array, width: int, height: int, focal: float, supersample: int = 2) -> Picture:
-        """Render one pinhole view; `focal` in pixels of the output, principal point at the centre.
+        """Render one pinhole view; `focal` in pixels of the output, principal point at the centre."""
+        return self.render_lens(c2w, pinhole_lens(width, height, focal), supersample)
+
+    def render_lens(self, c2w: Array, lens: Lens, supersample: int = 2) -> Picture:
+        """Render what a lens sees, distorted as the lens distorts.
 
         Each pixel averages `supersample`^2 rays; depth and part id come from the ray nearest to the camera.
         """
-        w, h = width * supersample, height * supersample
-        origins, directions = _rays(c2w, w, h, focal * supersample)
+        w, h = lens.width * supersample, lens.height * supersample
+        rotation, position = np.asarray(c2w, np.float64)[:3, :3], np.asarray(c2w, np.float32)[:3, 3]
+        directions = (camera_rays(lens, supersample).reshape(-1, 3) @ rotation.T).astype(np.float32)
+        origins = np.tile(position, (h * w, 1))
         hit = self._scene.run(origins, directions, output=1)
         found = np.flatnonzero(hit["primID"] >= 0)
         face = hit["primID"][found]
@@ -84,10 +91,10 @@ class MeshRenderer:
         sky = 0.06 * normals[:, 2:]  # the sky is a little brighter than the ground
         out = np.empty_like(points)
         for index, surface in enumerate(self.surfaces):
-            mine = part == index
-            if mine.any():
+            mine = np.flatnonzero(part == index)
+            if len(mine):
                 lit = surface.colour(points[mine]) * (AMBIENT + sky[mine] + DIFFUSE * facing[mine])
-                out[mine] = lit + surface.gloss * facing[mine] ** 12
+                out[mine] = lit + surface.gloss * facing[mine] ** 12 if surface.gloss else lit
         return np.clip(out, 0.0, 1.0)
 
 
@@ -98,25 +105,14 @@ def _corner_normals(surface: Surface) -> Array:
     return np.repeat(mesh.face_normals[:, None], 3, axis=1).astype(np.float32)
 
 
-def _rays(c2w: Array, width: int, height: int, focal: float) -> tuple[Array, Array]:
-    """Origins and directions (unit z-depth) through the pixel centres, row by row."""
-    x, y = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
-    camera = np.stack([x / focal, -y / focal, -np.ones_like(x)], axis=-1).reshape(-1, 3)
-    directions = (camera @ np.asarray(c2w, np.float64)[:3, :3].T).astype(np.float32)
-    return np.broadcast_to(np.asarray(c2w, np.float32)[:3, 3], directions.shape).copy(), directions
-
-
 def _downsample(rgba: Array, depth: Array, part: NDArray[np.int16], factor: int) -> Picture:
-    h, w = depth.shape[0] // factor, depth.shape[1] // factor
-
-    def tiles(image: NDArray[Any]) -> NDArray[Any]:
-        grid = image.reshape(h, factor, w, factor, -1).swapaxes(1, 2)
-        return grid.reshape(h, w, factor * factor, -1)
-
-    samples = tiles(rgba)
-    alpha = samples[..., 3].mean(axis=-1)
-    rgb = samples[..., :3].sum(axis=2) / np.maximum(samples[..., 3].sum(axis=-1), 1)[..., None]
-    nearest = tiles(depth)[..., 0].argmin(axis=-1)[..., None]
-    z = np.take_along_axis(tiles(depth)[..., 0], nearest, axis=-1)[..., 0]
-    ids = np.take_along_axis(tiles(part)[..., 0], nearest, axis=-1)[..., 0]
-    return Picture(np.concatenate([rgb, alpha[..., None]], axis=-1), np.where(np.isfinite(z), z, 0).astype(np.float32), ids)
+    """Mean colour and coverage of the factor^2 samples of each pixel; depth and part of the nearest."""
+    samples = [(slice(i, None, factor), slice(j, None, factor)) for i in range(factor) for j in range(factor)]
+    total = np.add.reduce([rgba[sample] for sample in samples])
+    covered = total[..., 3:]
+    nearest, ids = depth[samples[0]], part[samples[0]]
+    for sample in samples[1:]:
+        closer = depth[sample] < nearest
+        nearest, ids = np.where(closer, depth[sample], nearest), np.where(closer, part[sample], ids)
+    mean = np.concatenate([total[..., :3] / np.maximum(covered, 1), covered / len(samples)], axis=-1)
+    return Picture(mean, np.where(np.isfinite(nearest), nearest, 0).astype(np.float32), ids)

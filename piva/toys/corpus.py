@@ -1,7 +1,8 @@
-"""The prior's training set: captioned renders of random toys, drawn once and kept as arrays."""
+"""The training set of the prior and its judges: captioned renders of random toys, drawn once and kept as arrays."""
 
+import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from piva.nerf.cameras import focal_from_fov, orbit
-from piva.toys.world import bounds, random_toy, renderer
+from piva.toys.world import Toy, bounds, random_toy, renderer
 
 CHUNK = 256
 
@@ -19,7 +20,9 @@ class Corpus:
     """Pictures and what they show."""
 
     images: NDArray[np.uint8]  # (n, size, size, 3)
-    captions: list[str]
+    depth: NDArray[np.float16]  # (n, size, size) z-depth in world units, 0 = no hit
+    captions: list[str]  # now and then less than all there is to say
+    toys: list[Toy]
 
 
 def draw(count: int, size: int, seed: int, cache: Path, workers: int) -> Corpus:
@@ -31,41 +34,45 @@ def draw(count: int, size: int, seed: int, cache: Path, workers: int) -> Corpus:
     with ProcessPoolExecutor(workers) as pool:
         list(tqdm(pool.map(_chunk, missing), total=len(missing), desc="rendering toys", unit="chunk"))
     chunks = [np.load(path) for path, _, _ in jobs]
-    images = np.concatenate([chunk["images"] for chunk in chunks])[:count]
-    return Corpus(images, [str(text) for chunk in chunks for text in chunk["captions"]][:count])
+    images, depth = (np.concatenate([chunk[name] for chunk in chunks])[:count] for name in ("images", "depth"))
+    captions = [str(text) for chunk in chunks for text in chunk["captions"]][:count]
+    return Corpus(images, depth, captions, [Toy(**json.loads(str(text))) for chunk in chunks for text in chunk["toys"]][:count])
+
+
+def picture(toy: Toy, rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """RGB and depth. Camera, size, place and background are in no caption: they are what an edit has to preserve."""
+    centre, extent = bounds([toy])
+    shift = rng.uniform((-0.1, -0.1, -0.2), (0.1, 0.1, 0.25)) * extent / 2
+    scale = rng.uniform(0.70, 1.05) * 2 / extent
+    camera = orbit(rng.uniform(0, 360), rng.uniform(5, 62), rng.uniform(3, 4))
+    view = renderer(toy, centre + shift, scale).render(camera, size, size, focal_from_fov(rng.uniform(36, 58), size))
+    background = np.ones(3) if rng.random() < 0.75 else rng.uniform(0.55, 1.0, 3)
+    alpha = view.rgba[..., 3:]
+    rgb = view.rgba[..., :3] * alpha + background * (1 - alpha)
+    return np.round(rgb * 255).astype(np.uint8), view.depth.astype(np.float16)
 
 
 def _chunk(job: tuple[Path, int, tuple[int, int]]) -> None:
     path, size, seed = job
     rng = np.random.default_rng(seed)
-    images = np.empty((CHUNK, size, size, 3), np.uint8)
-    captions = []
+    toys, captions = [], []
+    images, depth = np.empty((CHUNK, size, size, 3), np.uint8), np.empty((CHUNK, size, size), np.float16)
     for i in range(CHUNK):
-        images[i], caption = _sample(rng, size)
-        captions.append(caption)
+        toy = random_toy(rng)
+        while toy.held_out:
+            toy = random_toy(rng)
+        images[i], depth[i] = picture(toy, rng, size)
+        captions.append(_shorten(toy.caption, toy.colour, rng))
+        toys.append(json.dumps(asdict(toy)))
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, images=images, captions=np.array(captions))
+    np.savez(temporary, images=images, depth=depth, captions=np.array(captions), toys=np.array(toys))
     temporary.rename(path)
-
-
-def _sample(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], str]:
-    """One picture. Camera, size, place and background are not in the caption: they are what an edit has to preserve."""
-    toy = random_toy(rng)
-    centre, extent = bounds([toy])
-    shift = rng.uniform((-0.1, -0.1, -0.2), (0.1, 0.1, 0.25)) * extent / 2
-    scale = rng.uniform(0.70, 1.05) * 2 / extent
-    camera = orbit(rng.uniform(0, 360), rng.uniform(5, 62), rng.uniform(3, 4))
-    picture = renderer(toy, centre + shift, scale).render(camera, size, size, focal_from_fov(rng.uniform(36, 58), size))
-    background = np.ones(3) if rng.random() < 0.75 else rng.uniform(0.55, 1.0, 3)
-    alpha = picture.rgba[..., 3:]
-    rgb = picture.rgba[..., :3] * alpha + background * (1 - alpha)
-    return np.round(rgb * 255).astype(np.uint8), _shorten(toy.caption, toy.colour, rng)
 
 
 def _shorten(caption: str, colour: str, rng: np.random.Generator) -> str:
     """Now and then say less, so that "a mug" and "a mug with a blue hat" are understood too."""
     if rng.random() < 0.05:
-        caption = caption.split(" with ")[0]
+        caption = caption.split(" on ")[0].split(" with ")[0]
     if rng.random() < 0.06:
         words = caption.split(" ")
         words.remove(colour) if colour in words[:2] else None

@@ -1,4 +1,4 @@
-"""The toys benchmark: eight objects, each with an edit of its texture, one of its parts and one of its kind.
+"""The toys benchmark: sixteen objects, each with an edit of its texture, one of its parts and one of its kind.
 
 The objects of `TEST` are for reporting; those of `DEVELOPMENT`, of other kinds, are for choosing settings.
 No white and no black objects: against a white background the former have no outline and the latter no shading.
@@ -6,6 +6,7 @@ No white and no black objects: against a white background the former have no out
 
 from dataclasses import dataclass, replace
 
+from piva.toys.paint import SURFACES
 from piva.toys.world import Toy
 
 
@@ -28,105 +29,41 @@ class Case:
     changes: tuple[Change, ...]
 
 
-MUG = Toy("mug", "red")
-SNOWMAN = Toy("snowman", "green")
-CHAIR = Toy("chair", "purple")
-HOUSE = Toy("house", "blue")
-
-MUSHROOM = Toy("mushroom", "red")
-TREE = Toy("tree", "green")
-ROBOT = Toy("robot", "blue")
-VASE = Toy("vase", "purple")
-
-
-def _texturing(name: str, target: Toy, instruction: str) -> Change:
-    return Change(name, "texturing", target, instruction)
-
-
-def _addition(source: Toy, accessory: str, colour: str, instruction: str) -> Change:
-    return Change(accessory, "addition", replace(source, accessory=accessory, accessory_colour=colour), instruction)
-
-
-def _translation(source: Toy, kind: str) -> Change:
-    return Change(kind, "translation", replace(source, kind=kind), f"Turn the {source.kind} into a {kind}.")
+def _case(source: Toy, look: str, accessory: str, kind: str) -> Case:
+    """A case from three words: a colour or surface, a coloured accessory ("green ball") and another kind."""
+    painted = replace(source, surface=look) if look in SURFACES else replace(source, colour=look)
+    colour, thing = accessory.split()
+    return Case(
+        source.kind,
+        source,
+        (
+            Change(look, "texturing", painted, f"Make the {source.kind} {look}."),
+            Change(thing, "addition", replace(source, accessory=thing, accessory_colour=colour), f"Add a {accessory}."),
+            Change(kind, "translation", replace(source, kind=kind), f"Turn the {source.kind} into a {kind}."),
+        ),
+    )
 
 
 TEST = (
-    Case(
-        "chair",
-        CHAIR,
-        (
-            _texturing("golden", replace(CHAIR, surface="golden"), "Make the chair of gold."),
-            _addition(CHAIR, "ball", "green", "Put a green ball in front of the chair."),
-            _translation(CHAIR, "stool"),
-        ),
-    ),
-    Case(
-        "mug",
-        MUG,
-        (
-            _texturing("blue", replace(MUG, colour="blue"), "Paint the mug blue."),
-            _addition(MUG, "ball", "yellow", "Put a yellow ball beside the mug."),
-            _translation(MUG, "vase"),
-        ),
-    ),
-    Case(
-        "snowman",
-        SNOWMAN,
-        (
-            _texturing("purple", replace(SNOWMAN, colour="purple"), "Make the snowman purple."),
-            _addition(SNOWMAN, "hat", "red", "Give the snowman a red hat."),
-            _translation(SNOWMAN, "robot"),
-        ),
-    ),
-    Case(
-        "house",
-        HOUSE,
-        (
-            _texturing("wooden", replace(HOUSE, surface="wooden"), "Build the house of wood."),
-            _addition(HOUSE, "flag", "red", "Raise a red flag on the house."),
-            _translation(HOUSE, "tower"),
-        ),
-    ),
+    _case(Toy("chair", "purple"), "golden", "green ball", "table"),
+    _case(Toy("mug", "orange"), "blue", "yellow ball", "vase"),
+    _case(Toy("snowman", "green"), "purple", "red hat", "robot"),
+    _case(Toy("house", "red"), "striped", "yellow flag", "tower"),
+    _case(Toy("table", "blue"), "wooden", "orange ball", "chair"),
+    _case(Toy("lamp", "orange"), "striped", "blue ball", "mushroom"),
+    _case(Toy("rocket", "red"), "checkered", "green flag", "cone"),
+    _case(Toy("cake", "orange"), "purple", "blue flag", "gift"),
+    _case(Toy("cone", "red", ground="stone"), "blue", "yellow hat", "tree"),
+    _case(Toy("tower", "purple", ground="grass"), "spotted", "red flag", "rocket"),
+    _case(Toy("car", "green", ground="sand"), "red", "pink hat", "house"),
+    _case(Toy("gift", "blue", ground="tiles"), "golden", "red ball", "cake"),
 )
 
 DEVELOPMENT = (
-    Case(
-        "mushroom",
-        MUSHROOM,
-        (
-            _texturing("spotted", replace(MUSHROOM, surface="spotted"), "Give the mushroom white spots."),
-            _addition(MUSHROOM, "ball", "blue", "Put a blue ball beside the mushroom."),
-            _translation(MUSHROOM, "tree"),
-        ),
-    ),
-    Case(
-        "tree",
-        TREE,
-        (
-            _texturing("orange", replace(TREE, colour="orange"), "Turn the tree orange, as in autumn."),
-            _addition(TREE, "ball", "red", "Put a red ball beside the tree."),
-            _translation(TREE, "mushroom"),
-        ),
-    ),
-    Case(
-        "robot",
-        ROBOT,
-        (
-            _texturing("red", replace(ROBOT, colour="red"), "Paint the robot red."),
-            _addition(ROBOT, "hat", "yellow", "Give the robot a yellow hat."),
-            _translation(ROBOT, "snowman"),
-        ),
-    ),
-    Case(
-        "vase",
-        VASE,
-        (
-            _texturing("golden", replace(VASE, surface="golden"), "Make the vase of gold."),
-            _addition(VASE, "flag", "orange", "Put an orange flag into the vase."),
-            _translation(VASE, "mug"),
-        ),
-    ),
+    _case(Toy("mushroom", "red"), "striped", "blue ball", "tree"),
+    _case(Toy("tree", "green", ground="grass"), "orange", "red ball", "mushroom"),
+    _case(Toy("robot", "blue"), "red", "yellow hat", "snowman"),
+    _case(Toy("vase", "purple", ground="tiles"), "golden", "orange flag", "mug"),
 )
 
 SPLITS = {"test": TEST, "development": DEVELOPMENT}

@@ -6,6 +6,8 @@ A part whose paint is `MAIN` takes the object's colour and surface from the capt
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 Triple = tuple[float, float, float]
 
 
@@ -85,17 +87,17 @@ def vase() -> list[Part]:
 def chair() -> list[Part]:
     legs = [(x, y) for x in (-0.42, 0.42) for y in (-0.42, 0.42)]
     return [
-        Part("seat", "box", (1.08, 1.08, 0.18), (0, 0, -0.12)),
-        Part("back", "box", (1.08, 0.18, 1.05), (0, 0.45, 0.47)),
-        *[Part(f"leg {i + 1}", "box", (0.18, 0.18, 0.80), (x, y, -0.60)) for i, (x, y) in enumerate(legs)],
+        Part("seat", "box", (1.10, 1.10, 0.22), (0, 0, -0.12)),
+        Part("back", "box", (1.10, 0.20, 1.05), (0, 0.45, 0.47)),
+        *[Part(f"leg {i + 1}", "box", (0.22, 0.22, 0.80), (x, y, -0.60)) for i, (x, y) in enumerate(legs)],
     ]
 
 
-def stool() -> list[Part]:
-    legs = [(x, y) for x in (-0.36, 0.36) for y in (-0.36, 0.36)]
+def table() -> list[Part]:
+    legs = [(x, y) for x in (-0.76, 0.76) for y in (-0.46, 0.46)]
     return [
-        Part("seat", "cylinder", (1.20, 1.20, 0.24), (0, 0, 0.28)),
-        *[Part(f"leg {i + 1}", "cylinder", (0.18, 0.18, 1.20), (x, y, -0.40)) for i, (x, y) in enumerate(legs)],
+        Part("top", "box", (1.96, 1.36, 0.24), (0, 0, 0.24)),
+        *[Part(f"leg {i + 1}", "cylinder", (0.24, 0.24, 1.16), (x, y, -0.42)) for i, (x, y) in enumerate(legs)],
     ]
 
 
@@ -135,17 +137,79 @@ def tree() -> list[Part]:
     ]
 
 
+def lamp() -> list[Part]:
+    return [
+        Part("foot", "cylinder", (0.90, 0.90, 0.14), (0, 0, -0.93), GREY),
+        Part("pole", "cylinder", (0.16, 0.16, 1.20), (0, 0, -0.30), GREY),
+        Part("shade", "frustum", (1.50, 1.50, 0.90), (0, 0, 0.52)),
+    ]
+
+
+def rocket() -> list[Part]:
+    fins = [(0.44, 0.0, 0.0), (-0.44, 0.0, 180.0), (0.0, 0.44, 90.0), (0.0, -0.44, -90.0)]
+    return [
+        Part("body", "cylinder", (0.72, 0.72, 1.10), (0, 0, -0.22)),
+        Part("nose", "cone", (0.72, 0.72, 0.66), (0, 0, 0.66)),
+        Part("nozzle", "frustum", (0.56, 0.56, 0.24), (0, 0, -0.88), GREY),
+        Part("window", "ball", (0.34, 0.14, 0.34), (0, -0.34, 0.10), CREAM),
+        *[
+            Part(f"fin {i + 1}", "fin", (0.52, 0.12, 0.66), (x, y, -0.62), GREY, (0, 0, turn))
+            for i, (x, y, turn) in enumerate(fins)
+        ],
+    ]
+
+
+def cake() -> list[Part]:
+    candles = [(0.20 * np.cos(a), 0.20 * np.sin(a)) for a in np.radians((-90, 30, 150))]
+    return [
+        Part("plate", "cylinder", (1.96, 1.96, 0.10), (0, 0, -0.95), GREY),
+        Part("lower layer", "cylinder", (1.60, 1.60, 0.56), (0, 0, -0.62)),
+        Part("cream", "cylinder", (1.68, 1.68, 0.14), (0, 0, -0.28), CREAM),
+        Part("upper layer", "cylinder", (1.00, 1.00, 0.46), (0, 0, 0.02)),
+        *[Part(f"candle {i + 1}", "cylinder", (0.10, 0.10, 0.36), (x, y, 0.40), CREAM) for i, (x, y) in enumerate(candles)],
+    ]
+
+
+def cone() -> list[Part]:
+    return [
+        Part("base", "box", (1.40, 1.40, 0.16), (0, 0, -0.92), BLACK),
+        Part("lower part", "frustum", (1.12, 1.12, 0.62), (0, 0, -0.53)),
+        Part("band", "frustum", (0.67, 0.67, 0.50), (0, 0, 0.03), CREAM),
+        Part("tip", "frustum", (0.40, 0.40, 0.44), (0, 0, 0.50)),
+    ]
+
+
+def car() -> list[Part]:
+    wheels = [(x, y) for x in (-0.58, 0.58) for y in (-0.42, 0.42)]
+    return [
+        Part("body", "box", (1.96, 0.90, 0.44), (0, 0, -0.54)),
+        Part("cabin", "box", (1.02, 0.80, 0.42), (-0.08, 0, -0.12)),
+        Part("left pane", "box", (0.84, 0.06, 0.28), (-0.08, -0.40, -0.14), CREAM),
+        Part("right pane", "box", (0.84, 0.06, 0.28), (-0.08, 0.40, -0.14), CREAM),
+        Part("windscreen", "box", (0.06, 0.64, 0.28), (0.43, 0, -0.14), CREAM),
+        *[
+            Part(f"wheel {i + 1}", "cylinder", (0.46, 0.46, 0.22), (x, y, -0.77), BLACK, (90, 0, 0))
+            for i, (x, y) in enumerate(wheels)
+        ],
+    ]
+
+
+def gift() -> list[Part]:
+    return [
+        Part("box", "box", (1.50, 1.50, 1.30), (0, 0, -0.35)),
+        Part("ribbon", "box", (0.28, 1.54, 1.34), (0, 0, -0.35), CREAM),
+        Part("cross ribbon", "box", (1.54, 0.28, 1.34), (0, 0, -0.35), CREAM),
+        Part("left loop", "ball", (0.52, 0.24, 0.36), (-0.26, 0, 0.46), CREAM, (0, 25, 0)),
+        Part("right loop", "ball", (0.52, 0.24, 0.36), (0.26, 0, 0.46), CREAM, (0, -25, 0)),
+    ]
+
+
 KINDS: dict[str, Callable[[], list[Part]]] = {
-    "snowman": snowman,
-    "robot": robot,
-    "mug": mug,
-    "vase": vase,
-    "chair": chair,
-    "stool": stool,
-    "house": house,
-    "tower": tower,
-    "mushroom": mushroom,
-    "tree": tree,
+    kind.__name__: kind
+    for kind in (
+        *(snowman, robot, mug, vase, chair, table, house, tower),
+        *(mushroom, tree, lamp, rocket, cake, cone, car, gift),
+    )
 }
 
 TOPS: dict[str, Anchor] = {
@@ -153,12 +217,18 @@ TOPS: dict[str, Anchor] = {
     "robot": Anchor((0, 0, 0.93), 0.70),
     "mug": Anchor((-0.15, 0, 0.75), 1.10),
     "vase": Anchor((0, 0, 0.95), 0.80),
-    "chair": Anchor((0, -0.08, -0.03), 0.84),
-    "stool": Anchor((0, 0, 0.40), 0.90),
+    "chair": Anchor((0, -0.08, -0.01), 0.84),
+    "table": Anchor((0, 0, 0.36), 0.84),
     "house": Anchor((0, 0, 0.80), 0.80),
     "tower": Anchor((0, 0, 0.94), 0.66),
     "mushroom": Anchor((0, 0, 0.83), 0.84),
     "tree": Anchor((0, 0, 0.90), 0.60),
+    "lamp": Anchor((0, 0, 0.95), 0.80),
+    "rocket": Anchor((0, 0, 0.86), 0.60),
+    "cake": Anchor((0, 0, 0.25), 0.80),
+    "cone": Anchor((0, 0, 0.70), 0.66),
+    "car": Anchor((-0.08, 0, 0.09), 0.70),
+    "gift": Anchor((0, 0, 0.56), 0.80),
 }
 
 
@@ -180,7 +250,15 @@ def flag(top: Anchor, paint: Paint) -> list[Part]:
 
 
 def ball(_: Anchor, paint: Paint) -> list[Part]:
-    return [Part("ball", "ball", (0.60, 0.60, 0.60), (0.80, -0.72, -0.70), paint)]
+    return [Part("ball", "ball", (0.60, 0.60, 0.60), (0.72, -0.72, -0.70), paint)]
 
 
 ACCESSORIES: dict[str, Callable[[Anchor, Paint], list[Part]]] = {"hat": hat, "flag": flag, "ball": ball}
+
+
+GROUNDS = ("grass", "sand", "stone", "tiles")
+
+
+def ground(bottom: float, name: str) -> Part:
+    """A round piece of floor under an object whose lowest point is `bottom`."""
+    return Part("ground", "cylinder", (2.50, 2.50, 0.10), (0, 0, bottom - 0.05), Paint("white", name))

@@ -1,10 +1,15 @@
 """Colour and surface words of the toys world, and the solid textures they stand for: colour as a function of position."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from piva.render.mesh import Array, Shader
-from piva.toys.objects import Paint
+from piva.toys.objects import Paint, Triple
+
+Mask = NDArray[np.bool_]
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.12, 0.12),
@@ -22,43 +27,96 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "cream": (0.95, 0.89, 0.74),
 }
 MAIN_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
-SURFACES = ("plain", "striped", "spotted", "wooden", "golden")
-COLOURLESS = {"wooden", "golden"}  # surfaces that bring their own colour
+SURFACES = ("plain", "striped", "checkered", "spotted", "wooden", "golden")
+COLOURLESS = {"wooden", "golden"}  # surfaces that bring their own colour, as the grounds do
 GLOSS = {"golden": 0.55}
 
+GRASS, LAWN = (0.36, 0.62, 0.22), (0.24, 0.48, 0.14)
+DUNE, SAND = (0.90, 0.80, 0.58), (0.80, 0.68, 0.44)
+SLATE, STONE = (0.62, 0.63, 0.66), (0.46, 0.47, 0.51)
+WHITE_TILE, BLUE_TILE = (0.93, 0.94, 0.95), (0.55, 0.70, 0.80)
 LIGHT_WOOD, DARK_WOOD, GOLD = (0.80, 0.58, 0.34), (0.52, 0.32, 0.15), (0.90, 0.66, 0.14)
 
 
 def shader(paint: Paint) -> Shader:
-    """The colour of `paint` at world positions (n, 3), in [0, 1]; textures are solid, so they need no unwrapping."""
+    """The colour of `paint` at positions (n, 3) in the toy's own units, in [0, 1]; textures are solid: no unwrapping."""
+    if paint.surface in OWN_COLOURS:
+        return OWN_COLOURS[paint.surface]
     base = np.array(COLOURS[paint.colour], np.float32)
     second = np.array(COLOURS["grey" if paint.colour == "white" else "white"], np.float32)
-
-    def flat(points: Array) -> Array:
-        return np.broadcast_to(base, points.shape)
-
-    def striped(points: Array) -> Array:
-        return _mix(base, second, np.mod(points[:, 2] / 0.40 + 0.25, 1) < 0.42)
-
-    def spotted(points: Array) -> Array:
-        cell = points / 0.46 + 0.5 * (np.floor(points[:, 2:] / 0.46) % 2) * np.array([1, 1, 0])  # staggered layers
-        return _mix(base, second, np.linalg.norm(cell - np.floor(cell) - 0.5, axis=-1) < 0.40)
-
-    def wooden(points: Array) -> Array:
-        x, y, z = points.T
-        grain = np.sin(14 * (x + 0.25 * y) + 2.2 * np.sin(2.6 * z) + 0.8 * np.sin(9 * y))
-        weight = 0.5 + 0.5 * grain[:, None]
-        wood: Array = (np.array(LIGHT_WOOD) * (1 - 0.75 * weight) + np.array(DARK_WOOD) * 0.75 * weight).astype(np.float32)
-        return wood
-
-    def golden(points: Array) -> Array:
-        return np.broadcast_to(np.array(GOLD, np.float32), points.shape)
-
-    surfaces: dict[str, Shader] = {
-        "plain": flat, "striped": striped, "spotted": spotted, "wooden": wooden, "golden": golden,
-    }  # fmt: skip
-    return surfaces[paint.surface]
+    pattern = PATTERNS[paint.surface]
+    return lambda points: np.where(pattern(points)[:, None], second, base).astype(np.float32)
 
 
-def _mix(a: Array, b: Array, choose_b: NDArray[np.bool_]) -> Array:
-    return np.where(choose_b[:, None], b, a).astype(np.float32)
+def _plain(points: Array) -> Mask:
+    return np.zeros(len(points), bool)
+
+
+def _striped(points: Array) -> Mask:
+    return np.asarray(np.mod(points[:, 2] / 0.40 + 0.25, 1) < 0.42)
+
+
+def _checkered(points: Array) -> Mask:
+    return np.asarray(np.floor((points + (0.02, 0.03, 0.01)) / 0.44).sum(axis=1) % 2 == 1)
+
+
+def _spotted(points: Array) -> Mask:
+    cell = points / 0.46 + 0.5 * (np.floor(points[:, 2:] / 0.46) % 2) * np.array([1, 1, 0])  # staggered layers
+    return np.asarray(np.linalg.norm(cell - np.floor(cell) - 0.5, axis=-1) < 0.40)
+
+
+def _wooden(points: Array) -> Array:
+    x, y, z = points.T
+    grain = np.sin(14 * (x + 0.25 * y) + 2.2 * np.sin(2.6 * z) + 0.8 * np.sin(9 * y))
+    return _blend(LIGHT_WOOD, DARK_WOOD, 0.75 * (0.5 + 0.5 * grain))
+
+
+def _golden(points: Array) -> Array:
+    return np.broadcast_to(np.array(GOLD, np.float32), points.shape)
+
+
+def _grass(points: Array) -> Array:
+    return _blend(GRASS, LAWN, _speckles(points, 26))
+
+
+def _sand(points: Array) -> Array:
+    return _blend(DUNE, SAND, _speckles(points, 9))
+
+
+def _stone(points: Array) -> Array:
+    row = np.floor(points[:, 1] / 0.42)
+    joints = np.stack([points[:, 0] / 0.62 + 0.5 * (row % 2), points[:, 1] / 0.42], axis=-1) % 1
+    return _blend(SLATE, STONE, np.asarray((joints < 0.14).any(axis=-1), np.float32))
+
+
+def _tiles(points: Array) -> Array:
+    return _blend(WHITE_TILE, BLUE_TILE, np.asarray(np.floor((points[:, :2] + 0.21) / 0.42).sum(axis=1) % 2))
+
+
+def _speckles(points: Array, frequency: float) -> NDArray[Any]:
+    """Irregular, in the plane, in [0, 1]."""
+    x, y = frequency * points[:, 0], frequency * points[:, 1]
+    waves: NDArray[Any] = 0.5 + 0.5 * np.sin(x + 1.7 * np.sin(0.63 * y)) * np.sin(0.81 * y + 1.3 * np.sin(0.47 * x))
+    return waves
+
+
+def _blend(a: Triple, b: Triple, weight: NDArray[Any]) -> Array:
+    mixed: Array = (np.array(a) + np.outer(weight, np.subtract(b, a))).astype(np.float32)
+    return mixed
+
+
+# Where the second colour shows.
+PATTERNS: dict[str, Callable[[Array], Mask]] = {
+    "plain": _plain,
+    "striped": _striped,
+    "checkered": _checkered,
+    "spotted": _spotted,
+}
+OWN_COLOURS: dict[str, Shader] = {
+    "wooden": _wooden,
+    "golden": _golden,
+    "grass": _grass,
+    "sand": _sand,
+    "stone": _stone,
+    "tiles": _tiles,
+}

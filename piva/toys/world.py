@@ -2,25 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import trimesh
 
-from piva.render.mesh import MeshRenderer, Surface
-from piva.toys.objects import ACCESSORIES, KINDS, MAIN, TOPS, Paint, Part
+from piva.render.mesh import Array, MeshRenderer, Shader, Surface
+from piva.toys.objects import ACCESSORIES, GROUNDS, KINDS, MAIN, TOPS, Paint, Part, Triple, ground
 from piva.toys.paint import COLOURLESS, GLOSS, MAIN_COLOURS, SURFACES, shader
 from piva.toys.shapes import SMOOTH, primitive
 
 
 @dataclass(frozen=True)
 class Toy:
-    """Everything a caption says: "a red striped mug with a blue hat"."""
+    """Everything a caption says: "a red striped mug with a blue hat on grass"."""
 
     kind: str
     colour: str
     surface: str = "plain"
     accessory: str = ""
     accessory_colour: str = ""
+    ground: str = ""
 
     @property
     def caption(self) -> str:
@@ -30,24 +32,38 @@ class Toy:
         text = f"{_article(words)} {words}"
         if self.accessory:
             text += f" with {_article(self.accessory_colour)} {self.accessory_colour} {self.accessory}"
+        if self.ground:
+            text += f" on {self.ground}"
         return text
 
     @property
     def parts(self) -> list[Part]:
-        """Named parts with their paint filled in; the accessory's parts come last."""
+        """Named parts with their paint filled in; then those of the accessory, and the ground."""
         main = Paint(self.colour, self.surface)
         parts = [Part(p.name, p.shape, p.size, p.centre, main, p.turn) if p.paint is MAIN else p for p in KINDS[self.kind]()]
+        bottom = min(float(_mesh(part).bounds[0, 2]) for part in parts)
         if self.accessory:
             parts += ACCESSORIES[self.accessory](TOPS[self.kind], Paint(self.accessory_colour))
-        return parts
+        return [*parts, ground(bottom, self.ground)] if self.ground else parts
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the prior never saw such a toy: each kind has one colour and one surface that training leaves out."""
+        kind = list(KINDS).index(self.kind)
+        coloured = self.surface not in COLOURLESS
+        return (coloured and MAIN_COLOURS.index(self.colour) == (3 * kind + 2) % 8) or (
+            SURFACES.index(self.surface) == 1 + (2 * kind + kind // 5) % 5
+        )
 
 
 def random_toy(rng: np.random.Generator) -> Toy:
-    """Draw a toy for the prior's training set: two in five carry an accessory, half are plainly painted."""
+    """Any toy, held out or not: half are plainly painted, nearly half carry an accessory, a third stand on a ground."""
     colour = str(rng.choice(MAIN_COLOURS))
-    surface = str(rng.choice(SURFACES, p=(0.50, 0.14, 0.14, 0.11, 0.11)))
+    surface = str(rng.choice(SURFACES, p=(0.42, 0.13, 0.13, 0.12, 0.10, 0.10)))
     accessory = str(rng.choice(list(ACCESSORIES))) if rng.random() < 0.45 else ""
-    return Toy(str(rng.choice(list(KINDS))), colour, surface, accessory, str(rng.choice(MAIN_COLOURS)) if accessory else "")
+    accessory_colour = str(rng.choice(MAIN_COLOURS)) if accessory else ""
+    floor = str(rng.choice(GROUNDS)) if rng.random() < 0.35 else ""
+    return Toy(str(rng.choice(list(KINDS))), colour, surface, accessory, accessory_colour, floor)
 
 
 def bounds(toys: Sequence[Toy]) -> tuple[np.ndarray, float]:
@@ -64,18 +80,42 @@ def renderer(toy: Toy, centre: np.ndarray, scale: float) -> MeshRenderer:
     """
     surfaces = []
     for part in toy.parts:
-        mesh = _mesh(part)
+        mesh = _mesh(part).copy()
         mesh.vertices = (mesh.vertices - centre) * scale
-        paint = shader(part.paint)
+        paint = _shaded_floor(part, toy.parts) if part.name == "ground" else shader(part.paint)
         colour = lambda points, paint=paint: paint((points / scale + centre).astype(np.float32))  # noqa: E731
         surfaces.append(Surface(part.name, mesh, colour, part.shape in SMOOTH, GLOSS.get(part.paint.surface, 0.0)))
     return MeshRenderer(surfaces)
 
 
+def _shaded_floor(floor: Part, parts: Sequence[Part]) -> Shader:
+    """The floor's paint under the soft dark spots where parts stand on it or nearly so."""
+    paint = shader(floor.paint)
+    top = floor.centre[2] + floor.size[2] / 2
+    boxes = [_mesh(part).bounds for part in parts if part.name != floor.name]
+    spots = [((low + high) / 2, (high - low) / 2, low[2] - top) for low, high in boxes if low[2] - top < 0.5]
+
+    def shaded(points: Array) -> Array:
+        light = np.ones((len(points), 1), np.float32)
+        for middle, half, above in spots:
+            reach = np.linalg.norm((points[:, :2] - middle[:2]) / (half[:2] + 0.12), axis=1, keepdims=True)
+            light = np.minimum(light, 1 - 0.5 * (1 - 2 * above) * np.clip(1.9 - 1.2 * reach, 0, 1))
+        shade: Array = (paint(points) * light).astype(np.float32)
+        return shade
+
+    return shaded
+
+
 def _mesh(part: Part) -> trimesh.Trimesh:
-    mesh = primitive(part.shape).copy()
-    turn = trimesh.transformations.euler_matrix(*np.radians(part.turn))[:3, :3]
-    mesh.vertices = (mesh.vertices * part.size) @ turn.T + part.centre
+    return _placed(part.shape, part.size, part.centre, part.turn)
+
+
+@cache
+def _placed(shape: str, size: Triple, centre: Triple, turn_deg: Triple) -> trimesh.Trimesh:
+    """Shared: copy before changing it."""
+    mesh = primitive(shape).copy()
+    turn = trimesh.transformations.euler_matrix(*np.radians(turn_deg))[:3, :3]
+    mesh.vertices = (mesh.vertices * size) @ turn.T + centre
     return mesh
 
 

@@ -13,6 +13,15 @@ def test_each_toy_has_an_edit_of_every_type():
         assert len({change.name for change in case.changes}) == len(case.changes)
 
 
+def test_the_benchmark_is_broad():
+    assert len(TEST) >= 12
+    assert sum(len(case.changes) for case in TEST) >= 36
+
+
+def test_the_prior_was_trained_on_such_toys():
+    assert not any(toy.held_out for case in TEST + DEVELOPMENT for toy in (case.source, *(c.target for c in case.changes)))
+
+
 def test_development_toys_are_other_kinds():
     assert not {case.source.kind for case in TEST} & {case.source.kind for case in DEVELOPMENT}
 
@@ -30,3 +39,4 @@ def test_an_edit_changes_what_its_type_says(source, change):
     assert target.caption != source.caption
     assert change.instruction.endswith(".")
     assert not {source.colour, target.colour} & {"white", "black"}
+    assert target.ground == source.ground

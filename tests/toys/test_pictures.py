@@ -1,0 +1,33 @@
+import numpy as np
+from PIL import Image
+
+from piva.render.mesh import Picture
+from piva.toys.pictures import depth_units, differs, part_ids, rgb_bytes, rgba_bytes, save
+
+
+def picture(red=1.0, alpha=1.0, depth=2.0, part=0):
+    rgba = np.array([[(red, 0, 0, alpha), (0, 0, 0, 0)]], np.float32)
+    return Picture(rgba, np.array([[depth, 0]], np.float32), np.array([[part, -1]], np.int16))
+
+
+def test_what_goes_into_files():
+    view = picture(red=0.5, alpha=0.25, depth=1.2344, part=3)
+    assert rgba_bytes(view).tolist() == [[[128, 0, 0, 64], [0, 0, 0, 0]]]
+    assert rgb_bytes(view, np.ones(3)).tolist() == [[[223, 191, 191], [255, 255, 255]]]  # 255 (0.5 * 0.25 + 0.75) = 223.1
+    assert depth_units(view).tolist() == [[1234, 0]]
+    assert part_ids(view).tolist() == [[4, 0]]
+
+
+def test_views_differ_by_colour_depth_or_the_name_of_the_part():
+    names = ["", "cup", "handle"]
+    same = picture(depth=2.0002)
+    assert not differs(picture(), same, names, names).any()
+    for other in (picture(red=0.9), picture(depth=2.001), picture(part=1)):
+        assert differs(picture(), other, names, names).tolist() == [[True, False]]
+    assert differs(picture(), picture(), names, ["", "vase"]).tolist() == [[True, False]]
+    assert not differs(picture(), picture(part=1), names, ["", "brim", "cup"]).any()
+
+
+def test_masks_are_saved_as_black_and_white(tmp_path):
+    save(tmp_path / "mask.png", np.array([[True, False]]))
+    assert np.asarray(Image.open(tmp_path / "mask.png")).tolist() == [[255, 0]]

@@ -1,0 +1,18 @@
+import numpy as np
+import pytest
+
+from piva.toys.edits import DEVELOPMENT, TEST
+from piva.toys.noe import DISTANCE, FOV_DEG, cameras
+from piva.toys.placement import placement
+from piva.toys.world import bounds, renderer
+
+
+@pytest.mark.parametrize("case", TEST + DEVELOPMENT, ids=lambda case: case.name)
+def test_no_view_cuts_a_toy(case):
+    toys = [case.source, *(change.target for change in case.changes)]
+    centre, scale = placement(toys, DISTANCE, FOV_DEG)
+    assert scale <= 2 / bounds(toys)[1]
+    points = np.concatenate([s.mesh.vertices for toy in toys for s in renderer(toy, centre, scale).surfaces])[::3]
+    for c2w in cameras()[::3]:
+        x, y, z = ((points - c2w[:3, 3]) @ c2w[:3, :3]).T
+        assert max(abs(x / z).max(), abs(y / z).max()) < np.tan(np.radians(FOV_DEG / 2))
