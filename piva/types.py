@@ -26,7 +26,7 @@ class Edit:
     image: Path | None = None  # the picture to edit; for an object its front view
     scene: Path | None = None  # a folder with transforms.json or transforms_train.json
     mask: Path | None = None  # where the picture is meant to change, if the dataset says so
-    truth: Path | None = None  # a folder with images/<name> and masks/<name> for frames of `scene`, if known
+    truth: Path | None = None  # a folder with images/<stem>.png and masks/<stem>.png, if known
 
 
 @runtime_checkable

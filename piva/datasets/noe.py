@@ -16,10 +16,8 @@ from piva.datasets.prompts import check_prompts
 from piva.datasets.select import select
 from piva.datasets.views import front_view
 from piva.errors import InputError
-from piva.toys.benchmark import ensure
+from piva.toys import noe, store
 from piva.types import Edit
-
-GENERATED = {"toys": "test", "toys-dev": "development"}  # root -> which toys; a folder of that name is ./toys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +38,8 @@ class Noe:
 
 
 def _folder(name: str) -> Path:
-    if name in GENERATED:
-        return ensure(cache_folder() / f"noe-{name}", GENERATED[name])
+    if name in store.SPLITS:
+        return noe.ensure(cache_folder() / f"noe-{name}", store.SPLITS[name])
     root = Path(name).expanduser()
     for folder in (root / "noe", root):
         if (folder / "benchmark.json").is_file():

@@ -1,4 +1,8 @@
-"""PIE-Bench in its original layout: mapping_file.json beside annotation_images/; pictures only, no scenes."""
+"""PIE-Bench in its original layout: mapping_file.json beside annotation_images/; pictures only, no scenes.
+
+`toys` are generated on this machine in the same layout; beside it they have truth/{images,masks}/, the pictures as they should
+come out and where they differ.
+"""
 
 import hashlib
 import os
@@ -17,6 +21,7 @@ from piva.datasets.prompts import check_prompts
 from piva.datasets.rle import decode
 from piva.datasets.select import select
 from piva.errors import InputError
+from piva.toys import pie, store
 from piva.types import Edit
 
 TYPES = (
@@ -31,7 +36,7 @@ TYPES = (
     "change background",
     "change style",
 )
-REMEDY = "PIE-Bench is handed out through the form linked at github.com/cure-lab/PnPInversion; unpack it and give its data folder"
+REMEDY = "PIE-Bench is handed out through the form linked at github.com/cure-lab/PnPInversion; dataset.root=toys is drawn here"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +49,19 @@ class Pie:
 
     def read(self) -> Iterator[Edit]:
         """The chosen edits in the order of the mapping file. Raises `InputError`."""
-        root = Path(self.root).expanduser()
+        root = _folder(self.root)
         path = root / "mapping_file.json"
         if not path.is_file():
             raise InputError("dataset.root", f"no mapping_file.json in {root}", "PIE-Bench's data folder", REMEDY)
         records = read_json(path)
         ids = list(records)
         return iter([_edit(root, ids[i], as_kind(records[ids[i]], dict, f"{path}: {ids[i]}")) for i in select(ids, self.edits)])
+
+
+def _folder(name: str) -> Path:
+    if name in store.SPLITS:
+        return pie.ensure(cache_folder() / f"pie-{name}", store.SPLITS[name])
+    return Path(name).expanduser()
 
 
 def _edit(root: Path, name: str, record: dict[str, Any]) -> Edit:
@@ -68,6 +79,7 @@ def _edit(root: Path, name: str, record: dict[str, Any]) -> Edit:
         instruction=_plain(as_kind(record.get("editing_instruction", ""), str, f"{where}: editing_instruction")),
         image=image,
         mask=_mask_file(name, record, image_size(image), f"{where}: mask"),
+        truth=root / "truth" if (root / "truth/images" / f"{image.stem}.png").is_file() else None,
     )
 
 

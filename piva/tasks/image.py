@@ -76,8 +76,9 @@ class ImageState:
         edit = self._edit
         truth = mask = None
         if edit.truth and edit.image:
-            truth, mask = read(edit.truth / "images" / edit.image.name), edit.truth / "masks" / edit.image.name
-        mask = edit.mask or mask
+            name = f"{edit.image.stem}.png"
+            truth, mask = read(edit.truth / "images" / name), edit.truth / "masks" / name
+        mask = mask or edit.mask
         return truth, None if mask is None else (read(mask).mean(dim=1, keepdim=True) > 0).float()
 
 

@@ -105,3 +105,9 @@ def test_cache_that_cannot_be_written(root, monkeypatch):
     monkeypatch.setenv("PIVA_CACHE", str(root / "mapping_file.json"))
     with pytest.raises(InputError, match="PIVA_CACHE"):
         Pie(root=str(root), edits=1).read()
+
+
+def test_truth_is_known_where_the_edited_picture_lies_beside(root):
+    (root / "truth/images").mkdir(parents=True)
+    Image.new("RGB", (512, 512)).save(root / "truth/images/000000000001.png")
+    assert [edit.truth for edit in Pie(root=str(root), edits="all").read()] == [None, root / "truth", None]

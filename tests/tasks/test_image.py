@@ -75,3 +75,18 @@ def test_truth_and_mask_are_read_beside_the_edit(photo: Path, prior: Prior, rand
     assert comparison.truth_mask[0, 0, :, :20].sum() == 0
     assert comparison.truth_mask[0, 0, :, 28:].min() == 1
     assert comparison.size == (48, 96)
+
+
+def test_the_truths_own_mask_goes_before_the_datasets(photo: Path, prior: Prior, randomness: Randomness, tmp_path: Path) -> None:
+    """PIE's masks have a frame of one pixel, which no truth has; its pictures are JPEGs, the truths are PNGs."""
+    truth, jpeg, wide = tmp_path / "truth", tmp_path / "photo.jpg", tmp_path / "wide.png"
+    Image.open(photo).save(jpeg)
+    Image.new("L", (96, 48), 255).save(wide)
+    for part in ("images", "masks"):
+        (truth / part).mkdir(parents=True)
+        Image.new("RGB", (96, 48)).save(truth / part / "photo.png")
+    with_truth = open_edit(jpeg, prior, randomness, truth=truth, mask=wide).compare()
+    without = open_edit(jpeg, prior, randomness, mask=wide).compare()
+    assert with_truth.truth_mask is not None
+    assert without.truth_mask is not None
+    assert (with_truth.truth_mask.max(), without.truth_mask.min()) == (0, 1)

@@ -1,0 +1,170 @@
+"""Writes the toys in Noe's format: sources from all sides, and truths with masks at the sources' test frames.
+
+    benchmark.json
+    toys/<toy>/{meta.json,transforms.json,parts.json}  toys/<toy>/{images,depth,parts}/0000.png
+    toys/<toy>/edits/<edit>/parts.json                 toys/<toy>/edits/<edit>/{images,depth,parts,masks}/0100.png
+
+`parts` holds which named part is seen in each pixel: an index into the list of parts.json. Nothing heavy is imported before
+something has to be rendered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piva.nerf.cameras import focal_from_fov, hemisphere, ring
+from piva.toys import pictures, store
+from piva.toys.parallel import WORKERS, draw_all
+
+if TYPE_CHECKING:
+    from piva.render.mesh import MeshRenderer, Picture
+    from piva.toys.edits import Case
+
+VERSION = 2  # of the format
+DISTANCE, FOV_DEG = 4.031, 39.6  # NeRF-synthetic's cameras, for objects whose longest side is 2
+TRAIN, TEST = 100, 12
+RING_DEG = 15  # elevation of the test cameras
+CHUNK = 25  # training frames a job
+KINDS = ("images", "depth", "parts")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A worker's share: some training frames of a toy, or all its test frames with their truths."""
+
+    folder: Path  # of the toy
+    case: "Case"
+    centre: NDArray[Any]
+    scale: float
+    frames: range
+    size: int
+
+
+def ensure(folder: Path, split: str, size: int = 128, toys: Sequence[str] = (), workers: int = WORKERS) -> Path:
+    """`folder`, after writing the benchmark into it unless it is there, whole and made by this version's recipe.
+
+    Args:
+        folder: gets benchmark.json; its parent is made if need be.
+        split: "test" or "development".
+        size: width and height of the views in pixels.
+        toys: names of some toys of the split, none for all.
+        workers: processes to render with; 1 renders in this one.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    content = store.fingerprint((*store.LOOKS, "toys/edits.py", "toys/noe.py"), split, size, list(toys))
+    return store.ensure(folder, content, lambda empty: _write(empty, split, size, toys, workers))
+
+
+def cameras() -> NDArray[np.float32]:
+    """The benchmark's poses (112, 4, 4): 100 over the upper hemisphere to train on, then 12 on a ring, the front first."""
+    return np.concatenate([hemisphere(TRAIN, DISTANCE), ring(TEST, RING_DEG, DISTANCE)])
+
+
+def records(cases: "Sequence[Case]", scene: str, truth: str) -> list[dict[str, str]]:
+    """What a benchmark says of each edit; `scene` and `truth` are paths with {toy} and {edit} in them."""
+    return [
+        {
+            "id": f"{case.name}/{change.name}",
+            "path": scene.format(toy=case.name),
+            "source_prompt": case.source.caption,
+            "target_prompt": change.target.caption,
+            "instruction": change.instruction,
+            "type": change.type,
+            "origin": "procedural",
+            "truth": truth.format(toy=case.name, edit=change.name),
+        }
+        for case in cases
+        for change in case.changes
+    ]
+
+
+def _write(folder: Path, split: str, size: int, toys: Sequence[str], workers: int) -> None:
+    from piva.toys.edits import SPLITS
+
+    cases = [case for case in SPLITS[split] if not toys or case.name in toys]
+    draw_all(_draw, [job for case in cases for job in _prepare(folder / "toys" / case.name, case, size)], workers, "the toys")
+    listed = records(cases, "toys/{toy}", "toys/{toy}/edits/{edit}")
+    store.save_json(folder / "benchmark.json", {"name": f"noe toys ({split})", "version": VERSION, "records": listed})
+
+
+def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:
+    """Make a toy's folders and JSON files; returns what is left to render."""
+    from piva.toys.placement import placement
+
+    places = {scene: case.source} | {scene / "edits" / change.name: change.target for change in case.changes}
+    for place, toy in places.items():
+        for kind in KINDS if place == scene else (*KINDS, "masks"):
+            (place / kind).mkdir(parents=True)
+        store.save_json(place / "parts.json", pictures.part_names(toy.parts))
+    centre, scale = placement([case.source, *(change.target for change in case.changes)], DISTANCE, FOV_DEG)
+    meta = {
+        "name": case.name,
+        "caption": case.source.caption,
+        "licence": "Apache-2.0",
+        "centre": centre.tolist(),
+        "scale": scale,
+        "up": "+z",
+        "front": "-y",
+        "renderer": "piva.render.mesh",
+    }
+    store.save_json(scene / "meta.json", meta)
+    store.save_json(scene / "transforms.json", _transforms(size))
+    shares = [*(range(start, start + CHUNK) for start in range(0, TRAIN, CHUNK)), range(TRAIN, TRAIN + TEST)]
+    return [Job(scene, case, centre, scale, frames, size) for frames in shares]
+
+
+def _transforms(size: int) -> dict[str, Any]:
+    focal = focal_from_fov(FOV_DEG, size)
+    names = [f"images/{i:04d}.png" for i in range(TRAIN + TEST)]
+    frames = [
+        {"file_path": name, "depth_file_path": name.replace("images", "depth"), "transform_matrix": c2w.tolist()}
+        for name, c2w in zip(names, cameras(), strict=True)
+    ]
+    return {
+        "w": size,
+        "h": size,
+        "fl_x": focal,
+        "fl_y": focal,
+        "cx": size / 2,
+        "cy": size / 2,
+        "camera_model": "OPENCV",
+        **dict.fromkeys(("k1", "k2", "p1", "p2"), 0),
+        "camera_angle_x": float(np.radians(FOV_DEG)),
+        "depth_unit_scale_factor": pictures.DEPTH_UNIT,
+        "train_filenames": names[:TRAIN],
+        "test_filenames": names[TRAIN:],
+        "frames": frames,
+    }
+
+
+def _draw(job: Job) -> None:
+    from piva.toys.world import renderer
+
+    sources = _views(job, renderer(job.case.source, job.centre, job.scale), job.folder)
+    if job.frames.start < TRAIN:
+        return
+    names = pictures.part_names(job.case.source.parts)
+    for change in job.case.changes:
+        place = job.folder / "edits" / change.name
+        truths = _views(job, renderer(change.target, job.centre, job.scale), place)
+        for frame, source, truth in zip(job.frames, sources, truths, strict=True):
+            mask = pictures.differs(source, truth, names, pictures.part_names(change.target.parts))
+            pictures.save(place / "masks" / f"{frame:04d}.png", mask)
+
+
+def _views(job: Job, caster: "MeshRenderer", place: Path) -> "list[Picture]":
+    """Render the job's frames and save them below `place`."""
+    poses, focal = cameras(), focal_from_fov(FOV_DEG, job.size)
+    views = [caster.render(poses[frame], job.size, job.size, focal) for frame in job.frames]
+    for frame, view in zip(job.frames, views, strict=True):
+        name = f"{frame:04d}.png"
+        pictures.save(place / "images" / name, pictures.rgba_bytes(view))
+        pictures.save(place / "depth" / name, pictures.depth_units(view))
+        pictures.save(place / "parts" / name, pictures.part_ids(view))
+    return views

@@ -1,0 +1,105 @@
+"""Writes the toys in PIE-Bench's format, and beside it what PIE-Bench has not: the edited pictures.
+
+    mapping_file.json
+    annotation_images/<type>_<name>_<count>/1_artificial/<3_indoor|4_outdoor>/<id>.jpg
+    truth/{images,masks}/<id>.png
+
+The masks are the pixels that differ. Nothing heavy is imported before something has to be rendered.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from piva.datasets.rle import encode
+from piva.nerf.cameras import focal_from_fov, orbit
+from piva.toys import pictures, store
+from piva.toys.parallel import WORKERS, draw_all
+
+if TYPE_CHECKING:
+    from piva.toys.pie_entries import Entry
+
+VERSION = 1  # of the format
+JPEG = {"quality": 95, "subsampling": 0}  # full colour resolution: the pictures are small
+CHUNK = 8  # entries a job
+SOURCES = ("toys/edits.py", "toys/pie_entries.py", "toys/pie.py", "datasets/rle.py")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A worker's share."""
+
+    folder: Path
+    entries: "list[Entry]"
+    size: int
+
+
+def ensure(folder: Path, split: str, size: int = 128, workers: int = WORKERS) -> Path:
+    """`folder`, after writing the benchmark into it unless it is there, whole and made by this version's recipe.
+
+    Args:
+        folder: gets mapping_file.json; its parent is made if need be.
+        split: "test" or "development".
+        size: width and height of the pictures in pixels; PIE-Bench's own are 512, the toys' prior works at 64.
+        workers: processes to render with; 1 renders in this one.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    content = store.fingerprint((*store.LOOKS, *SOURCES), VERSION, split, size)
+    return store.ensure(folder, content, lambda empty: _write(empty, split, size, workers))
+
+
+def _write(folder: Path, split: str, size: int, workers: int) -> None:
+    from piva.toys.pie_entries import entries
+
+    todo = entries(split)
+    for place in ("truth/images", "truth/masks", *sorted({f"annotation_images/{entry.folder}" for entry in todo})):
+        (folder / place).mkdir(parents=True)
+    jobs = [Job(folder, todo[i : i + CHUNK], size) for i in range(0, len(todo), CHUNK)]
+    masks = [runs for chunk in draw_all(_draw, jobs, workers, "the pictures of toys") for runs in chunk]
+    records = {entry.id: _record(entry, runs) for entry, runs in zip(todo, masks, strict=True)}
+    store.save_json(folder / "mapping_file.json", records)
+
+
+def _record(entry: "Entry", runs: list[int]) -> dict[str, Any]:
+    from piva.toys.pie_entries import marked
+
+    original, edited = marked(entry.pair.source.caption, entry.pair.target.caption)
+    return {
+        "image_path": f"{entry.folder}/{entry.id}.jpg",
+        "original_prompt": original,
+        "editing_prompt": edited,
+        "editing_instruction": entry.pair.instruction,
+        "editing_type_id": str(entry.type),
+        "blended_word": entry.pair.blended,
+        "mask": runs,
+    }
+
+
+def _draw(job: Job) -> list[list[int]]:
+    """Save the pictures of some entries; returns their masks."""
+    return [_draw_entry(job.folder, entry, job.size) for entry in job.entries]
+
+
+def _draw_entry(folder: Path, entry: "Entry", size: int) -> list[int]:
+    """From somewhere in front, on white or a pale colour: neither is in the prompts, both have to be kept."""
+    from piva.toys.placement import placement
+    from piva.toys.world import renderer
+
+    rng = np.random.default_rng(int(entry.id))
+    toys = entry.pair.source, entry.pair.target
+    azimuth, elevation, distance, fov = rng.uniform((-140, 10, 3.0, 36), (-40, 35, 3.8, 46))
+    centre, scale = placement(toys, distance, fov)
+    scale *= rng.uniform(0.88, 1)
+    background = np.ones(3) if rng.random() < 0.7 else rng.uniform(0.55, 1, 3)
+    camera, focal = orbit(azimuth, elevation, distance), focal_from_fov(fov, size)
+    source, truth = (renderer(toy, centre, scale).render(camera, size, size, focal) for toy in toys)
+    mask = pictures.differs(source, truth, *(pictures.part_names(toy.parts) for toy in toys))
+    photo = folder / "annotation_images" / entry.folder / f"{entry.id}.jpg"
+    pictures.save(photo, pictures.rgb_bytes(source, background), **JPEG)
+    pictures.save(folder / "truth/images" / f"{entry.id}.png", pictures.rgb_bytes(truth, background))
+    pictures.save(folder / "truth/masks" / f"{entry.id}.png", mask)
+    return encode(mask)

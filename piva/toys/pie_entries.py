@@ -1,0 +1,162 @@
+"""The entries of the PIE toys: pairs of toys that differ as seven of PIE-Bench's ten types say, with PIE's way of writing them.
+
+Random, pose and style are left out: a toy has one pose and one style.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+import numpy as np
+
+from piva.toys.edits import SPLITS
+from piva.toys.objects import ACCESSORIES, GROUNDS
+from piva.toys.paint import MAIN_COLOURS
+from piva.toys.world import Toy, random_toy
+
+SEED = 0
+# PIE's type -> its name in PIE's folders and how many PIE has.
+TYPES = {
+    1: ("change_object", 80),
+    2: ("add_object", 80),
+    3: ("delete_object", 80),
+    4: ("change_attribute_content", 40),
+    6: ("change_attribute_color", 40),
+    7: ("change_attribute_material", 40),
+    8: ("change_background", 80),
+}
+SHARE = {"test": 4, "development": 10}  # we have a fourth, a tenth of that
+OUTDOOR_KINDS = {"snowman", "house", "tower", "mushroom", "tree", "rocket", "cone", "car"}
+OUTDOOR_GROUNDS = {"grass", "sand", "stone"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What an edit starts from and should give, how a person asks for it, and PIE's "blended" words: what turns into what."""
+
+    source: Toy
+    target: Toy
+    instruction: str
+    blended: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record of the mapping file, but for its mask."""
+
+    id: str  # PIE's 12 digits: type, 1 = artificial, 3 = indoor or 4 = outdoor, then a number of nine digits
+    type: int
+    folder: str  # below annotation_images
+    pair: Pair
+
+
+def entries(split: str) -> list[Entry]:
+    """The same at every call. The types take turns, so that the first few entries are of all types."""
+    kinds = [case.source.kind for case in SPLITS[split]]
+    made: list[tuple[float, Entry]] = []
+    for kind, (name, in_pie) in TYPES.items():
+        count, numbers = in_pie // SHARE[split], {3: 0, 4: 0}
+        for index, pair in enumerate(_pairs(kind, kinds, count)):
+            place = 4 if _outdoor(pair.source) else 3
+            folder = f"{kind}_{name}_{count}/1_artificial/{place}_{'outdoor' if place == 4 else 'indoor'}"
+            made.append((index / count, Entry(f"{kind}1{place}{numbers[place]:09d}", kind, folder, pair)))
+            numbers[place] += 1
+    return [entry for _, entry in sorted(made, key=lambda turn: (turn[0], turn[1].type))]
+
+
+def marked(source: str, target: str) -> tuple[str, str]:
+    """Both prompts with brackets around the words that differ, articles left outside: "an [orange] mug"."""
+    words = source.split(), target.split()
+    out: tuple[list[str], list[str]] = ([], [])
+    for tag, *ends in SequenceMatcher(None, *words, autojunk=False).get_opcodes():
+        runs = words[0][ends[0] : ends[1]], words[1][ends[2] : ends[3]]
+        outside = int(tag == "replace" and all(run[0] in ("a", "an") for run in runs))
+        for text, run in zip(out, runs, strict=True):
+            inside = " ".join(run[outside:])
+            text += run if tag == "equal" else [*run[:outside], *([f"[{inside}]"] if inside else [])]
+    return " ".join(out[0]), " ".join(out[1])
+
+
+def _pairs(kind: int, kinds: list[str], count: int) -> Iterator[Pair]:
+    """`count` different pairs of one type; the objects take turns."""
+    rng = np.random.default_rng((SEED, kind, len(kinds)))
+    seen: set[tuple[Toy, Toy]] = set()
+    while len(seen) < count:
+        toy, other = replace(random_toy(rng), kind=kinds[len(seen) % len(kinds)]), _lender(kinds, rng)
+        pair = CHANGES[kind](toy, other)
+        toys = pair.source, pair.target
+        if toys not in seen and all(_fine(toy) for toy in toys) and pair.source.caption != pair.target.caption:
+            seen.add(toys)
+            yield pair
+
+
+def _fine(toy: Toy) -> bool:
+    """Known to the prior, and with an outline on a white background; an accessory has a colour of its own."""
+    return not toy.held_out and "white" not in (toy.colour, toy.accessory_colour) and toy.colour != toy.accessory_colour
+
+
+def _outdoor(toy: Toy) -> bool:
+    return toy.ground in OUTDOOR_GROUNDS if toy.ground else toy.kind in OUTDOOR_KINDS
+
+
+def _lender(kinds: list[str], rng: np.random.Generator) -> Toy:
+    """A random toy with an accessory on a ground: whatever an edit puts in is taken from it."""
+    kind, accessory, colour, ground = (str(rng.choice(words)) for words in (kinds, list(ACCESSORIES), MAIN_COLOURS, GROUNDS))
+    return replace(random_toy(rng), kind=kind, accessory=accessory, accessory_colour=colour, ground=ground)
+
+
+# Each makes a pair of a random toy and a lender. Where the toy does not suit, the pair has two equal toys and is dropped.
+
+
+def _change_object(toy: Toy, other: Toy) -> Pair:
+    return Pair(toy, replace(toy, kind=other.kind), f"Turn the {toy.kind} into a {other.kind}.", f"{toy.kind} {other.kind}")
+
+
+def _add_object(toy: Toy, other: Toy) -> Pair:
+    dressed = replace(toy, accessory=other.accessory, accessory_colour=other.accessory_colour)
+    article = "an" if other.accessory_colour[0] in "aeiou" else "a"
+    return Pair(_bare(toy), dressed, f"Add {article} {other.accessory_colour} {other.accessory}.", "")
+
+
+def _delete_object(toy: Toy, _: Toy) -> Pair:
+    return Pair(toy, _bare(toy), f"Remove the {toy.accessory}.", "")
+
+
+def _change_content(toy: Toy, other: Toy) -> Pair:
+    """Another accessory, or one of another colour."""
+    if not toy.accessory:
+        return Pair(toy, toy, "", "")
+    blended = f"{toy.accessory} {other.accessory}"
+    if other.accessory == toy.accessory:
+        painted = replace(toy, accessory_colour=other.accessory_colour)
+        return Pair(toy, painted, f"Make the {toy.accessory} {other.accessory_colour}.", blended)
+    replaced = replace(toy, accessory=other.accessory)
+    return Pair(toy, replaced, f"Replace the {toy.accessory} by a {other.accessory}.", blended)
+
+
+def _change_colour(toy: Toy, other: Toy) -> Pair:
+    return Pair(toy, replace(toy, colour=other.colour), f"Make the {toy.kind} {other.colour}.", f"{toy.kind} {toy.kind}")
+
+
+def _change_material(toy: Toy, other: Toy) -> Pair:
+    return Pair(toy, replace(toy, surface=other.surface), f"Make the {toy.kind} {other.surface}.", f"{toy.kind} {toy.kind}")
+
+
+def _change_background(toy: Toy, other: Toy) -> Pair:
+    floor = other.ground if toy.ground else ""
+    return Pair(toy, replace(toy, ground=floor), f"Put the {toy.kind} on {floor}.", f"{toy.ground} {floor}")
+
+
+def _bare(toy: Toy) -> Toy:
+    return replace(toy, accessory="", accessory_colour="")
+
+
+CHANGES: dict[int, Callable[[Toy, Toy], Pair]] = {
+    1: _change_object,
+    2: _add_object,
+    3: _delete_object,
+    4: _change_content,
+    6: _change_colour,
+    7: _change_material,
+    8: _change_background,
+}

@@ -1,0 +1,116 @@
+"""Generated folders: made once and whole, and made anew when damaged or when what decides their content has changed.
+
+A folder is filled beside its final place and then renamed, so that nobody sees half of one. Its manifest.json names every
+file and its size: what a killed run or a full disk left is recognised without reading thousands of files.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from piva.errors import InputError
+
+SPLITS = {"toys": "test", "toys-dev": "development"}  # dataset.root -> which toys; a folder of that name is ./toys
+# What decides how any toy looks on disk, below the package.
+LOOKS = (
+    *("toys/world.py", "toys/objects.py", "toys/paint.py", "toys/shapes.py", "toys/placement.py", "toys/pictures.py"),
+    *("render/mesh.py", "render/lens.py", "nerf/cameras.py"),
+)
+ABANDONED_S = 24 * 3600  # a temporary folder of that age belongs to a run that was killed
+
+
+def fingerprint(sources: Sequence[str], *request: object) -> str:
+    """Names a folder's content: a hash of what was asked for and of the source files (below the package) that make it."""
+    digest = hashlib.sha256(json.dumps(request).encode())
+    package = Path(__file__).parent.parent
+    for name in sources:
+        digest.update((package / name).read_bytes())
+    return digest.hexdigest()
+
+
+def ensure(folder: Path, content: str, write: Callable[[Path], None]) -> Path:
+    """`folder`, after `write` has filled it, unless it is there, whole and of this content.
+
+    Args:
+        folder: its parents are made if need be. Where it holds something else, that is thrown away.
+        content: the fingerprint of what `write` writes.
+        write: gets an empty folder. May run in several processes at once, each with a folder of its own: the first to
+            finish is kept.
+
+    Raises:
+        InputError: the folder is not there and cannot be written.
+    """
+    _sweep(folder)
+    if _whole(folder, content):
+        return folder
+    temporary = _beside(folder)
+    try:
+        temporary.mkdir(parents=True)
+        write(temporary)
+        save_json(temporary / "manifest.json", {"fingerprint": content, "files": _sizes(temporary)})
+        _publish(temporary, folder, content)
+    except OSError as error:
+        remedy = "set PIVA_CACHE to a folder on a disk with room"
+        raise InputError(folder, error.strerror or str(error), "a cache that can be written to", remedy) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def save_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.tmp")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary folders that killed runs left, as far as that is possible."""
+    for path in folder.parent.glob(f"{folder.name}.*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue  # another process was faster
+
+
+def _whole(folder: Path, content: str) -> bool:
+    """Whether the manifest is there, names this content, and every file has the size it had."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        files: dict[str, int] = manifest["files"] if manifest["fingerprint"] == content else {"": -1}
+        return all(os.stat(f"{folder}/{name}").st_size == size for name, size in files.items())  # noqa: PTH116 - 6000 of them
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Every file below `folder` and its size in bytes."""
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _publish(temporary: Path, folder: Path, content: str) -> None:
+    """Give `temporary` its final name. If another process was first, its result stays; anything else there is thrown away."""
+    for _ in range(10):
+        try:
+            temporary.rename(folder)
+            return
+        except OSError:
+            if _whole(folder, content):
+                return
+            if not folder.exists():
+                continue
+        other = _beside(folder)
+        try:
+            folder.rename(other)
+        except FileNotFoundError:
+            continue  # another process has just moved it away
+        shutil.rmtree(other, ignore_errors=True)
+    temporary.rename(folder)

@@ -1,0 +1,124 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from piva.datasets.transforms import read_transforms
+from piva.datasets.views import read_views
+from piva.errors import InputError
+from piva.render.mesh import MeshRenderer, Surface
+from piva.toys.edits import DEVELOPMENT
+from piva.toys.in2n import cameras, ensure, lens
+
+WIDTH = 64
+CASE = next(case for case in DEVELOPMENT if case.name == "robot")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return ensure(tmp_path_factory.mktemp("cache") / "in2n", "development", WIDTH, workers=1)
+
+
+@pytest.fixture(scope="module")
+def scene(made):
+    return made / "robot"
+
+
+def image(path):
+    return np.asarray(Image.open(path))
+
+
+def project(camera, c2w, point):
+    """OpenCV's model, written out: pixel (u, v) of a world point by one frame of transforms.json."""
+    rotation, position = c2w[:3, :3], c2w[:3, 3]
+    x, y, z = rotation.T @ (point - position)
+    x, y = x / -z, -y / -z  # OpenGL's axes to OpenCV's
+    r2 = x**2 + y**2
+    radial = 1 + camera["k1"] * r2 + camera["k2"] * r2**2
+    u = x * radial + 2 * camera["p1"] * x * y + camera["p2"] * (r2 + 2 * x**2)
+    v = y * radial + camera["p1"] * (r2 + 2 * y**2) + 2 * camera["p2"] * x * y
+    return np.array([camera["fl_x"] * u + camera["cx"], camera["fl_y"] * v + camera["cy"]])
+
+
+@pytest.mark.parametrize("frame", [3, 41, 66, 85])
+def test_a_ball_is_seen_where_opencvs_formula_puts_it(scene, frame):
+    """From the file's poses and lens and the way back to the room, against what the renderer shows in the room."""
+    camera = json.loads((scene / "transforms.json").read_text())
+    for key in ("fl_x", "fl_y", "cx", "cy"):
+        camera[key] *= 256 / WIDTH
+    world = np.array(json.loads((scene / "meta.json").read_text())["room_to_world"])
+    c2w = np.array(camera["frames"][frame]["transform_matrix"])
+    inward = cameras("robot")[frame]
+    for right, up in ((0, 0), (1.35, 0.9), (-1.4, 0.85), (1.3, -1.0), (-1.3, -0.9)):  # near the corners too
+        centre = inward[:3, :3] @ (right, up, -2.7) + inward[:3, 3]
+        ball = trimesh.creation.icosphere(3, 0.04).apply_translation(centre)
+        caster = MeshRenderer([Surface("ball", ball, lambda points: np.ones_like(points), smooth=True)])
+        alpha = caster.render_lens(inward, lens(256), supersample=4).rgba[..., 3]
+        seen = [(alpha.sum(axis=axis) * (np.arange(alpha.shape[1 - axis]) + 0.5)).sum() / alpha.sum() for axis in (0, 1)]
+        expected = project(camera, c2w, world[:3, :3] @ centre + world[:3, 3])
+        assert np.abs(seen - expected).max() < 0.3
+        straight = project({**camera, "k1": 0, "k2": 0, "p1": 0, "p2": 0}, c2w, world[:3, :3] @ centre + world[:3, 3])
+        assert right == 0 or np.abs(straight - expected).max() > 2  # the lens is bent enough for the test to tell
+
+
+def test_the_reader_says_that_the_pictures_are_distorted(scene):
+    with pytest.raises(InputError, match="found lens distortion"):
+        read_transforms(scene)
+
+
+def test_the_rest_of_the_file_is_what_the_reader_expects(scene, tmp_path):
+    copy = shutil.copytree(scene, tmp_path / "robot")
+    data = json.loads((copy / "transforms.json").read_text())
+    (copy / "transforms.json").write_text(json.dumps({**data, "k1": 0, "k2": 0, "p1": 0, "p2": 0}))
+    views = read_views(copy)
+    assert views.images.shape == (92, WIDTH * 3 // 4, WIDTH, 4)
+    assert (len(views.train), len(views.test)) == (80, 12)
+    assert views.names[80] == "images/frame_00081.jpg"
+    np.testing.assert_allclose(np.linalg.det(views.c2w[:, :3, :3]), 1, atol=1e-5)
+    gram = views.c2w[:, :3, :3] @ views.c2w[:, :3, :3].swapaxes(1, 2)
+    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(3), gram.shape), atol=1e-5)
+
+
+def test_the_world_is_not_normalised(scene):
+    data = json.loads((scene / "transforms.json").read_text())
+    positions = np.array([frame["transform_matrix"] for frame in data["frames"]])[:, :3, 3]
+    assert np.linalg.norm(positions.mean(axis=0)) > 0.2
+    assert not np.isclose(np.abs(positions).max(), 1, atol=0.02)
+
+
+def test_downscaled_folders_hold_the_same_frames(scene):
+    full = sorted(path.name for path in (scene / "images").iterdir())
+    assert len(full) == 92
+    for factor in (2, 4):
+        assert sorted(path.name for path in (scene / f"images_{factor}").iterdir()) == full
+        with Image.open(scene / f"images_{factor}/{full[5]}") as small:
+            assert (small.format, small.size) == ("JPEG", (WIDTH // factor, WIDTH * 3 // 4 // factor))
+
+
+def test_records_name_truths_with_exact_masks(made, scene):
+    records = json.loads((made / "edits.json").read_text())["records"]
+    assert [record["type"] for record in records] == ["texturing", "addition", "translation"]
+    for record, change in zip(records, CASE.changes, strict=True):
+        assert (record["source_prompt"], record["target_prompt"]) == (CASE.source.caption, change.target.caption)
+        assert (made / record["path"] / "transforms.json").is_file()
+        shares = []
+        for frame in range(81, 93):
+            name = f"frame_{frame:05d}"
+            mask = image(made / record["truth"] / f"masks/{name}.png") > 0
+            error = np.abs(
+                image(scene / f"images/{name}.jpg").astype(float) - image(made / record["truth"] / f"images/{name}.png")
+            )
+            assert error[~mask].mean() < 5  # of 255: JPEG
+            shares.append(mask.mean())
+        assert min(shares) > 0.004
+        assert max(shares) < 0.6
+
+
+def test_generation_is_deterministic_and_needs_no_second_process(made, tmp_path):
+    again = ensure(tmp_path / "in2n", "development", WIDTH, workers=2)
+    files = [path.relative_to(made) for path in made.rglob("*") if path.is_file()]
+    assert len(files) > 3 * 92
+    assert all((again / file).read_bytes() == (made / file).read_bytes() for file in files)
