@@ -15,6 +15,7 @@ from piva.priors.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
+SMALL_VOCABULARY = 5000  # tokens; below, a word was learned whole or not at all
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
@@ -73,14 +74,22 @@ class Prior:
 
     @torch.no_grad()
     def text(self, prompt: str) -> Float[Tensor, "1 n d"]:
-        """The context of one prompt; words past the text encoder's limit are cut with a warning."""
+        """The context of one prompt; a warning tells of words past the text encoder's limit and of words it does not know."""
         ids = self.tokenizer(prompt).input_ids
         limit = self.tokenizer.model_max_length
         if len(ids) > limit:
             log.warning("prompt %r has %d tokens, the text encoder reads %d: the end is cut off", prompt, len(ids), limit)
+        if unknown := self._unknown_words(prompt):
+            log.warning("prompt %r: this prior has never seen %s", prompt, ", ".join(map(repr, unknown)))
         tokens = self.tokenizer([prompt], padding="max_length", truncation=True, return_tensors="pt").input_ids
         context: Tensor = self.text_encoder(tokens.to(self.device))[0]
         return context
+
+    def _unknown_words(self, prompt: str) -> list[str]:
+        """Words that a small tokenizer spells in pieces. Large ones build words they know from pieces: nothing can be said."""
+        if len(self.tokenizer) > SMALL_VOCABULARY:
+            return []
+        return [word for word in prompt.split() if len(self.tokenizer.tokenize(word)) > 1]
 
     def predict(self, noisy: Float[Tensor, "b c y x"], t: int, context: Float[Tensor, "b n d"]) -> Float[Tensor, "b c y x"]:
         """Noise predictions in float32, whatever the network was trained to predict.

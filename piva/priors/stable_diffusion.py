@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError, safe_open
+
 from piva.errors import InputError
 from piva.settings import one_of
 
@@ -26,7 +28,7 @@ class StableDiffusion:
     dtype: str = one_of("float32", "bfloat16", "float16")
 
     def check(self) -> None:
-        """Raise `InputError` if `path` is a folder that lacks a part. A hub id can only be tried."""
+        """Raise `InputError` if `path` is a folder that lacks a part or whose weights are damaged. A hub id can only be tried."""
         folder = self.folder
         if folder is None:
             if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
@@ -39,6 +41,8 @@ class StableDiffusion:
                     f"prior.path={self.path}", f"no folder {part} (there is: {found})", "diffusers' Stable Diffusion layout",
                     "save the model with StableDiffusionPipeline.save_pretrained",
                 )  # fmt: skip
+            for weights in sorted((folder / part).glob("*.safetensors")):
+                _check_readable(weights)
 
     @property
     def folder(self) -> Path | None:
@@ -50,3 +54,13 @@ class StableDiffusion:
         from piva.priors.prior import load
 
         return load(str(self.folder or self.path), device, self.dtype)
+
+
+def _check_readable(weights: Path) -> None:
+    """Reads the header only, which says how long the file must be."""
+    try:
+        with safe_open(weights, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        remedy = "copy or download the model again (the shipped one comes with the package: install piva again)"
+        raise InputError(weights, f"a damaged file ({error})", "a whole safetensors file", remedy) from None

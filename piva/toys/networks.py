@@ -5,10 +5,11 @@ from itertools import pairwise
 from pathlib import Path
 from string import ascii_lowercase, digits
 
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
-from piva.toys.objects import ACCESSORIES, KINDS
+from piva.toys.objects import ACCESSORIES, GROUNDS, KINDS
 from piva.toys.paint import MAIN_COLOURS, SURFACES
 
 MAX_TOKENS = 16
@@ -17,7 +18,7 @@ WIDTH = 128
 
 def vocabulary() -> list[str]:
     """Every word a caption can hold."""
-    return ["a", "an", "with", *KINDS, *MAIN_COLOURS, *SURFACES, *ACCESSORIES]
+    return ["a", "an", "with", "on", *KINDS, *MAIN_COLOURS, *SURFACES, *ACCESSORIES, *GROUNDS]
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
@@ -56,6 +57,20 @@ def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
+def adopt_words(
+    text: CLIPTextModel, tokens: PreTrainedTokenizerBase, elder: CLIPTextModel, elder_tokens: PreTrainedTokenizerBase
+) -> None:
+    """Give `text` all weights of `elder`, whose tokenizer knows fewer words; words that it lacks keep their first values."""
+    weights = elder.state_dict()
+    name = next(key for key in weights if key.endswith("token_embedding.weight"))
+    table = text.state_dict()[name].clone()
+    known = elder_tokens.get_vocab()
+    pairs = [(i, known[token]) for token, i in tokens.get_vocab().items() if token in known]
+    rows, elder_rows = torch.tensor(pairs).T
+    table[rows] = weights[name][elder_rows]
+    text.load_state_dict(weights | {name: table})
+
+
 def autoencoder(size: int) -> AutoencoderKL:
     """64x64 pixels to 4 x 16 x 16 latents."""
     return AutoencoderKL(
@@ -81,6 +96,12 @@ def unet(latent_size: int) -> UNet2DConditionModel:
         attention_head_dim=4,
         norm_num_groups=16,
     )
+
+
+def controlnet(base: UNet2DConditionModel) -> ControlNetModel:
+    """A depth ControlNet (three equal channels, as Stable Diffusion's) that begins without any effect on `base`."""
+    # one stage fewer than diffusers' default: our autoencoder halves a picture twice, Stable Diffusion's three times
+    return ControlNetModel.from_unet(base, conditioning_channels=3, conditioning_embedding_out_channels=(16, 32, 64))
 
 
 def scheduler() -> DDIMScheduler:

@@ -75,3 +75,22 @@ def test_a_sample_prediction_prior_is_refused(prior_folder: Path, tmp_path: Path
     scheduler.save_pretrained(tmp_path / "p/scheduler")
     with pytest.raises(InputError, match="prediction_type sample"):
         load(str(tmp_path / "p"), "cpu", "float32")
+
+
+def test_words_that_a_small_prior_does_not_know_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    toys = StableDiffusion(path="toys", dtype="float32").load("cpu")
+    toys.text("a red dragon with a hat")
+    assert "'dragon'" in caplog.text
+    assert "hat" not in caplog.text.replace("with a hat", "")
+    caplog.clear()
+    toys.text("a red striped mug with a blue hat")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_torn_weight_file_is_named_before_anything_is_loaded(prior_folder: Path, tmp_path: Path, part: str) -> None:
+    shutil.copytree(prior_folder, tmp_path / "p")
+    weights = next((tmp_path / "p" / part).glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match=rf"{part}/.*safetensors: found a damaged file"):
+        StableDiffusion(path=str(tmp_path / "p"), dtype="float32").check()

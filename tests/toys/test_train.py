@@ -11,7 +11,10 @@ from piva.priors.prior import load
 from piva.toys.networks import tokenizer, vocabulary
 
 SMALL = ["images=40", "held_out=8", "workers=1", "work=work", "out=work/prior"]
-SHORT = ["vae.steps=2", "vae.crop_steps=1", "unet.steps=3", "unet.batch=4", "unet.check_every=1"]
+SHORT = [
+    *("vae.steps=2", "vae.crop_steps=1", "unet.steps=3", "unet.batch=4", "unet.check_every=1"),
+    *("controlnet.steps=2", "controlnet.batch=2"),
+]
 
 
 def train(*words: str) -> str:

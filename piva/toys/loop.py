@@ -1,0 +1,89 @@
+"""The training loop of the toys' networks: averaged weights, a warm cosine, checkpoints that an interrupted run goes on from."""
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How long and how fast to train."""
+
+    steps: int
+    lr: float
+    hold: float  # the share of the steps at the full rate; then half a cosine down to zero
+    ema: float  # decay of the averaged weights
+    weight_decay: float = 0.0
+    warm: int = 100  # rising steps
+    check_every: int = 200
+
+
+def train(
+    name: str,
+    model: M,
+    loss_of: Callable[[M, int, torch.Generator], Tensor],
+    check: Callable[[M], dict[str, float]],
+    recipe: Recipe,
+    checkpoint: Path,
+    seed: int,
+) -> M:
+    """Train the parameters of `model` that require gradients by AdamW; returns the average of their values along the way.
+
+    Args:
+        name: what the progress bar says.
+        model: changed in place; where it lies, the losses are computed.
+        loss_of: the loss of the model at a step, with every draw from the generator, which lives on the CPU.
+        check: figures of the averaged model, shown and logged every `recipe.check_every` steps.
+        checkpoint: written at each check and read at the start, so that an interrupted run goes on; the figures go to a
+            .jsonl beside it.
+        seed: of the generator.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+    average = copy.deepcopy(model).eval()
+    followers: list[Tensor] = [p for p in average.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=recipe.weight_decay)
+    parts: dict[str, Any] = {"model": model, "average": average, "optimiser": optimiser}
+    start = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        for key, part in parts.items():
+            part.load_state_dict(state[key])
+        generator.set_state(state["generator"])
+        start = state["step"]
+    bar = tqdm(range(start, recipe.steps), desc=name, unit="step", initial=start, total=recipe.steps)
+    for step in bar:
+        optimiser.param_groups[0]["lr"] = recipe.lr * warm_cosine(step, recipe)
+        loss = loss_of(model, step, generator)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(followers, parameters, 1 - min(recipe.ema, (1 + step) / (10 + step)))
+        if (step + 1) % recipe.check_every == 0 or step + 1 == recipe.steps:
+            with torch.no_grad():
+                figures = {key: float(f"{value:.4g}") for key, value in check(average).items()}
+            bar.set_postfix(figures)
+            with checkpoint.with_suffix(".jsonl").open("a") as log:
+                log.write(json.dumps({"step": step + 1, **figures}) + "\n")
+            state = {key: part.state_dict() for key, part in parts.items()}
+            torch.save(state | {"generator": generator.get_state(), "step": step + 1}, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+    return average
+
+
+def warm_cosine(step: int, recipe: Recipe) -> float:
+    """Learning-rate factor at a step: rising, constant, falling."""
+    falling = max(0.0, (step / recipe.steps - recipe.hold) / (1 - recipe.hold))
+    return min(1.0, (step + 1) / recipe.warm) * 0.5 * (1 + math.cos(math.pi * falling))
