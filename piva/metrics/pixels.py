@@ -23,3 +23,8 @@ def ssim(a: Images, b: Images) -> Float[Tensor, "n"]:
 
     values: Tensor = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
     return values.reshape(len(a))
+
+
+def chroma(images: Images) -> Float[Tensor, "n"]:
+    """How saturated: the mean over the pixels of the largest channel minus the smallest, in [0, 1]; 0 for grey."""
+    return (images.amax(dim=1) - images.amin(dim=1)).mean(dim=(1, 2))

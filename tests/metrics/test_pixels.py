@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from piva.metrics.pixels import psnr, ssim
+from piva.metrics.pixels import chroma, psnr, ssim
 
 
 @pytest.fixture
@@ -47,3 +47,11 @@ def test_a_picture_has_the_same_value_alone_and_in_a_batch(pair: tuple[torch.Ten
     a, b = pair
     for metric in (psnr, ssim):
         torch.testing.assert_close(metric(a, b)[1:2], metric(a[1:2], b[1:2]))
+    torch.testing.assert_close(chroma(a)[1:2], chroma(a[1:2]))
+
+
+def test_chroma_is_the_spread_of_the_channels() -> None:
+    half_red = torch.zeros(1, 3, 2, 2)
+    half_red[:, 0, 0] = 0.8
+    assert chroma(half_red).item() == pytest.approx(0.4)  # 0.8 on half of the pixels
+    assert chroma(torch.full((1, 3, 2, 2), 0.3)).item() == 0

@@ -1,0 +1,60 @@
+"""Metrics that need networks, against the least that a network must do, so that any CLIP and any LPIPS can stand in.
+
+Pictures are (n, 3, h, w) in [0, 1]; every function returns one value a picture, not reduced.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Images = Float[Tensor, "n 3 h w"]
+Values = Float[Tensor, "n"]
+
+
+@runtime_checkable
+class ImageText(Protocol):
+    """A CLIP: unit vectors of pictures and of prompts in one space."""
+
+    def images(self, pictures: Images) -> Float[Tensor, "n d"]:
+        """Embeddings of pictures of any size, on their device."""
+
+    def texts(self, prompts: Sequence[str]) -> Float[Tensor, "m d"]:
+        """Embeddings of prompts."""
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The networks of a run's metrics, and what they are called in its results."""
+
+    clip: ImageText
+    lpips: Callable[[Images, Images], Values]
+    names: Mapping[str, str]
+
+
+def alignment(pictures: Float[Tensor, "n d"], prompt: Float[Tensor, "1 d"]) -> Values:
+    """The CLIP score: cosine of a picture and the prompt, in [-1, 1]."""
+    return pictures @ prompt[0]
+
+
+def directional(
+    before: Float[Tensor, "n d"], after: Float[Tensor, "n d"], source: Float[Tensor, "1 d"], target: Float[Tensor, "1 d"]
+) -> Values:
+    """Directional CLIP similarity (Gal et al. 2022): cosine of the pictures' change and the prompts', in [-1, 1].
+
+    0 where nothing changed.
+    """
+    return F.cosine_similarity(after - before, target - source, dim=1)
+
+
+def feature_distance(a: Sequence[Float[Tensor, "n _ _ _"]], b: Sequence[Float[Tensor, "n _ _ _"]]) -> Values:
+    """LPIPS (Zhang et al. 2018) without its learned weights: at each stage of a network the squared distance of the
+    features, unit vectors over the channels, averaged over space; summed over the stages. 0 for equal pictures, at most
+    4 a stage.
+    """
+    pairs = zip(a, b, strict=True)
+    return torch.stack([(F.normalize(x) - F.normalize(y)).square().sum(dim=1).mean(dim=(1, 2)) for x, y in pairs]).sum(dim=0)

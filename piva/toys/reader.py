@@ -1,0 +1,48 @@
+"""The attribute reader: a small convolutional network that says of a picture which toy it shows, word by word."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from open_clip.modified_resnet import ModifiedResNet
+from torch import Tensor, nn
+
+from piva.toys import weights
+from piva.toys.world import Toy
+
+
+class Reader(nn.Module):
+    """The CLIP's image tower up to its pooling, of weights of its own; one hidden layer over all of it; a linear head a word."""
+
+    def __init__(self, width: int, size: int, hidden: int, words: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.words = {name: tuple(choices) for name, choices in words.items()}
+        self.tower = ModifiedResNet([1, 1, 1, 1], hidden, heads=1, image_size=size, width=width)
+        flat = 32 * width * (size // 32) ** 2
+        self.tower.attnpool = nn.Sequential(nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(hidden, len(choices)) for name, choices in self.words.items()})
+
+    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
+        """Logits (b, choices) of each word for pictures in [0, 1] at the network's size."""
+        features = self.tower(4 * pictures - 2)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    @torch.no_grad()
+    def read(self, pictures: Float[Tensor, "b 3 h w"]) -> list[Toy]:
+        """The likeliest toys. The colour of a golden or wooden one means nothing."""
+        chosen = {name: logits.argmax(dim=1).tolist() for name, logits in self(pictures).items()}
+        toys = []
+        for i in range(len(pictures)):
+            words = {name: self.words[name][indices[i]] for name, indices in chosen.items()}
+            toys.append(Toy(**words | ({} if words["accessory"] else {"accessory_colour": ""})))
+        return toys
+
+
+def load(folder: Path) -> Reader:
+    """The trained reader; `folder` as for `clip.load`. Raises `InputError` for missing or damaged files."""
+    architecture: dict[str, Any] = weights.check(folder, "reader")["architecture"]
+    reader = Reader(**architecture)
+    reader.load_state_dict(weights.read(folder, "reader"), strict=False)  # without the counters of batch norm
+    return reader.requires_grad_(False).eval()

@@ -1,0 +1,55 @@
+"""The row of an edit: which numbers it has, and what doing nothing and the truth score."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from piva.metrics.measure import measure
+from piva.metrics.perceptual import Judges
+from piva.types import Comparison, Edit
+
+EDIT = Edit(id="x", source_prompt="red", target_prompt="blue")
+RED, BLUE, GREY = (torch.tensor(c).view(1, 3, 1, 1).expand(2, 3, 16, 16) for c in ((1.0, 0, 0), (0, 0, 1.0), (0.6, 0.6, 0.6)))
+
+
+class Colours:
+    """A CLIP whose space is mean colour."""
+
+    def images(self, pictures: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(pictures.mean(dim=(2, 3)))
+
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        return torch.stack([{"red": RED, "blue": BLUE}[prompt][0, :, 0, 0] for prompt in prompts])
+
+
+JUDGES = Judges(Colours(), lambda a, b: (a - b).square().mean(dim=(1, 2, 3)), {"clip": "colours", "lpips": "mse"})
+
+
+def test_doing_nothing_scores_what_nothing_scores() -> None:
+    row = measure(Comparison(before=RED, after=RED), EDIT, JUDGES)
+    assert row["eval/clip"] == row["nothing/clip"] == row["eval/clip_direction"] == row["eval/lpips"] == 0
+    assert row["eval/clip_source"] == 1
+    assert row["eval/saturation"] == row["nothing/saturation"] == 1
+
+
+def test_the_truth_scores_best() -> None:
+    known = {"truth": BLUE, "truth_before": RED, "truth_after": BLUE}
+    row = measure(Comparison(before=RED, after=BLUE, **known), EDIT, JUDGES)
+    assert row["eval/clip"] == row["best/clip"] == 1
+    assert row["eval/clip_direction"] == pytest.approx(1)
+    assert row["truth/lpips"] == 0
+    assert row["nothing/lpips"] == row["eval/lpips"] == pytest.approx(2 / 3)
+    assert row["best/saturation"] == 1
+
+
+def test_grey_has_no_saturation() -> None:
+    assert measure(Comparison(before=RED, after=GREY), EDIT, None)["eval/saturation"] == 0
+
+
+def test_without_judges_there_are_no_networks_keys() -> None:
+    known = {"truth": BLUE, "truth_before": RED, "truth_after": GREY}
+    keys = measure(Comparison(before=RED, after=BLUE, **known), EDIT, None)
+    assert [key for key in keys if "clip" in key or "lpips" in key] == []
+    assert {"truth/psnr", "nothing/psnr", "best/saturation"} <= set(keys)

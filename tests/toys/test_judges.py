@@ -1,0 +1,110 @@
+"""The shipped judges on pictures they never saw: what they say is right, and fit to measure with."""
+
+import dataclasses
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+
+from piva.toys import clip, reader
+from piva.toys.clip import ToysClip
+from piva.toys.reader import Reader
+from piva.toys.train_judges import contrastive
+from piva.toys.trial import Trial, fresh, try_clip, try_reader
+from piva.toys.words import UNSEEN, WORDS, altered, labels, shows, without_colour
+from piva.toys.world import Toy
+
+FOLDER = Path(str(resources.files("piva.toys") / "judges"))
+
+
+@pytest.fixture(scope="module")
+def judge() -> ToysClip:
+    return clip.load(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def attributes() -> Reader:
+    return reader.load(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def trial() -> Trial:
+    return fresh(60, 64, seed=1)
+
+
+def test_the_right_caption_fits_best(judge: ToysClip, trial: Trial) -> None:
+    figures = try_clip(judge, trial)
+    assert figures["top1"] > 0.75
+    assert all(figures[f"pair_{name}"] > 0.75 for name in WORDS)
+
+
+def test_the_reader_reads(attributes: Reader, trial: Trial) -> None:
+    figures = try_reader(attributes, trial)
+    assert min(figures["colour"], figures["ground"]) > 0.85
+    assert all(figures[name] > 0.55 for name in WORDS)  # chance is at most one in four
+    read = attributes.read(trial.pictures)
+    assert sum(a.kind == b.kind for a, b in zip(read, trial.toys, strict=True)) == round(figures["kind"] * len(read))
+
+
+def test_blurred_pictures_are_judged_nearly_as_well(judge: ToysClip, trial: Trial) -> None:
+    half = torch.nn.functional.interpolate(trial.pictures, scale_factor=0.5, mode="bilinear", antialias=True)
+    assert try_clip(judge, dataclasses.replace(trial, pictures=half))["top1"] > 0.65
+
+
+def test_equal_pictures_have_no_distance_and_order_does_not_matter(judge: ToysClip, trial: Trial) -> None:
+    a, b = trial.pictures[:4], trial.pictures[4:8]
+    assert judge.distance(a, a).tolist() == [0, 0, 0, 0]
+    torch.testing.assert_close(judge.distance(a, b), judge.distance(b, a))
+    assert (judge.distance(a, b) > 0.05).all()
+
+
+def test_a_bigger_change_is_farther(judge: ToysClip, trial: Trial) -> None:
+    a, b = trial.pictures[:8], trial.pictures[8:16]
+    little, more = judge.distance(a, a.lerp(b, 0.1)), judge.distance(a, a.lerp(b, 0.5))
+    assert (little < more).all()
+
+
+def test_a_picture_is_judged_the_same_alone_and_in_a_batch(judge: ToysClip, trial: Trial) -> None:
+    a = torch.nn.functional.interpolate(trial.pictures[:5], size=(96, 96), mode="bilinear")
+    torch.testing.assert_close(judge.images(a)[2:3], judge.images(a[2:3]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(judge.distance(a, a.flip(0))[1:2], judge.distance(a[1:2], a[3:4]), atol=1e-5, rtol=0)
+    texts = [toy.caption for toy in trial.toys[:5]]
+    torch.testing.assert_close(judge.texts(texts)[2:3], judge.texts(texts[2:3]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("prompt", ["", "a photo of a doghouse", "ein Kätzchen 🐱", "a red mug " * 20])
+def test_any_prompt_has_a_unit_embedding(judge: ToysClip, prompt: str) -> None:
+    assert judge.texts([prompt]).norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_files_are_small() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 6e6
+
+
+def test_equal_captions_are_not_each_others_negatives() -> None:
+    logits = torch.tensor([[2.0, 9.0, 1.0], [9.0, 2.0, 1.0]])  # pictures 0 and 1 show the same; caption 2 is another
+    expected = -torch.tensor([2.0, 1.0]).log_softmax(0)[0] / 2  # picture -> caption; caption -> picture has no negatives left
+    torch.testing.assert_close(contrastive(logits, ["a", "a", "b"]), expected)
+
+
+def test_a_label_is_the_words_place_or_unseen() -> None:
+    toys = [Toy("mug", "blue", "striped", "hat", "red", "grass"), Toy("vase", "red", "golden")]
+    assert labels(toys, WORDS).tolist() == [[2, 4, 1, 1, 0, 1], [3, UNSEEN, 5, 0, UNSEEN, 0]]
+
+
+def test_exchanged_colours_leave_shapes_and_patterns() -> None:
+    toys = [Toy("mug", "blue", "striped", "hat", "red", "grass"), Toy("vase", "red", "golden")]
+    assert without_colour(labels(toys, WORDS)).tolist() == [
+        [2, UNSEEN, 1, 1, UNSEEN, UNSEEN],
+        [3, UNSEEN, UNSEEN, 0, UNSEEN, UNSEEN],
+    ]
+
+
+def test_an_altered_toy_differs_in_one_attribute_that_its_caption_says(generator: torch.Generator) -> None:
+    for toy in (Toy("mug", "blue"), Toy("vase", "red", "golden"), Toy("car", "pink", "striped", "hat", "red", "sand")):
+        for name in [None, *(name for name in WORDS if shows(toy, name))]:
+            other = altered(toy, generator, name)
+            assert other.caption != toy.caption
+            changed = {key for key in WORDS if getattr(other, key) != getattr(toy, key)}
+            assert len(changed) == 1 or changed == {"accessory", "accessory_colour"}
