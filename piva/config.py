@@ -21,7 +21,7 @@ from piva.types import Edit
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel carries conf/ inside the package
-PARTS = ("task", "score", "model", "dataset", "prior", "tracker")
+PARTS = ("task", "score", "model", "dataset", "prior", "metrics", "tracker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,11 @@ class RunSettings:
     resolution: int | None = above(0)
     t_min: float = between(0, 1)
     t_max: float = between(0, 1)
+    measure_at: list[int]
 
     def __post_init__(self) -> None:
+        if not all(0 < step < self.steps for step in self.measure_at):
+            raise InputError("measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1")
         if self.t_min >= self.t_max:
             raise InputError("t_min", f"{self.t_min:g}", f"less than t_max ({self.t_max:g})")
         if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
@@ -52,6 +55,7 @@ class Settings:
     model: Any
     dataset: Any
     prior: Any
+    metrics: Any
     tracker: Any
     edits: list[Edit]
     choices: dict[str, str]
@@ -85,6 +89,7 @@ def check(cfg: DictConfig) -> Settings:
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"].check()
+    parts["metrics"].check()
     edits = list(parts["dataset"].read())
     for edit in edits:
         parts["task"].check(edit)

@@ -21,6 +21,7 @@ from piva import __version__
 from piva.config import Settings
 from piva.errors import InputError
 from piva.metrics.measure import measure
+from piva.metrics.perceptual import Judges
 from piva.optimise import Method, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
@@ -41,21 +42,26 @@ def run_experiment(settings: Settings, path: Path) -> Result:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device={device}", "no CUDA device on this machine", "one that exists", "use device=cpu")
     prior = settings.prior.load(device)
+    judges = settings.metrics.load(device)
     folder = RunFolder(path)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
     rows: list[dict[str, Any]] = []
+    snapshots: list[dict[str, Any]] = []
     timing: list[dict[str, Any]] = []
     for edit in settings.edits:
         log.info('%s: "%s" -> "%s"', edit.id, edit.source_prompt, edit.target_prompt)
-        row, seconds = run_edit(edit, settings, prior, folder, mirror)
+        row, early, seconds = run_edit(edit, settings, prior, judges, folder, mirror)
         rows.append(row)
+        snapshots += early
         timing.append({"id": edit.id, **seconds})
         folder.write_rows("metrics.csv", rows)
+        if snapshots:
+            folder.write_rows("snapshots.csv", snapshots)
         folder.write_json("timing.json", {"edits": timing, "peak_gb": _peak_gb()})
         if mirror:
             mirror.edit(row, path / "edits" / edit.id)
-    summary = summarise(settings, prior, rows)
+    summary = summarise(settings, prior, judges, rows)
     folder.write_json("summary.json", summary)
     if mirror:
         mirror.finish(summary)
@@ -69,11 +75,11 @@ def run_experiment(settings: Settings, path: Path) -> Result:
 
 
 def run_edit(
-    edit: Edit, settings: Settings, prior: Prior, folder: RunFolder, mirror: Mirror | None
-) -> tuple[dict[str, Any], dict[str, float]]:
+    edit: Edit, settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder, mirror: Mirror | None
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, float]]:
     """Optimise one edit and save its folder. Every draw depends on seed and edit alone.
 
-    Returns its row of metrics.csv, and the seconds its stages took.
+    Returns its row of metrics.csv, its rows of snapshots.csv, and the seconds its stages took.
     """
     clock = Clock()
     run, score = settings.run, settings.score
@@ -89,8 +95,15 @@ def run_edit(
     method = Method(score, prior, adapters, (round(run.t_min * length), round(run.t_max * length)))
     clock.lap("open_s")
     journal = Journal(edit.id, run.steps, folder, mirror)
+    snapshots: list[dict[str, Any]] = []
+
+    def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
+        journal(step, values)
+        if step + 1 in run.measure_at:
+            snapshots.append({"id": edit.id, "step": step + 1} | measure(state.compare(), edit, judges))
+
     try:
-        optimise(state, method, contexts, run.steps, randomness, journal)
+        optimise(state, method, contexts, run.steps, randomness, log_step)
         journal.close()
         clock.lap("optimise_s")
         comparison = state.compare()
@@ -104,9 +117,9 @@ def run_edit(
         if adapters:
             adapters.detach()
     about = {"id": edit.id, "type": edit.type, "source_prompt": edit.source_prompt, "target_prompt": edit.target_prompt}
-    row = about | measure(comparison)
+    row = about | measure(comparison, edit, judges)
     clock.lap("look_s")
-    return row, clock.laps
+    return row, snapshots, clock.laps
 
 
 class Clock:
@@ -149,7 +162,7 @@ class Journal:
             self.bar.set_postfix(direction_rms=rows[-1]["train/direction_rms"], refresh=False)
 
 
-def summarise(settings: Settings, prior: Prior, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise(settings: Settings, prior: Prior, judges: Judges | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over the edits, the cost of a step in U-Net passes, and where the numbers come from."""
     keys = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float))
     steps = settings.run.steps * len(rows)
@@ -158,6 +171,7 @@ def summarise(settings: Settings, prior: Prior, rows: list[dict[str, Any]]) -> d
         "mean": json_safe({key: _mean(row[key] for row in rows if key in row) for key in keys}),
         "edits": [json_safe(row) for row in rows],
         "unet": {f"{name}_per_step": value for name, value in cost.items()},
+        "metric_networks": dict(judges.names) if judges else {},
         "choices": settings.choices,
         "seed": settings.run.seed,
         "steps": settings.run.steps,

@@ -55,6 +55,7 @@ def image_edit(photo: Path, *words: str) -> list[str]:
 BAD = [  # words, what the line must contain
     (["lambda=-1"], ["lambda", "-1", "at least 0"]),
     (["lambda=abc"], ["lambda", "abc", "float"]),
+    (["steps=5", "measure_at=[5]"], ["measure_at", "[5]", "before the last (5)"]),
     (["lamda=1"], ["lamda", "no such key", "did you mean lambda"]),
     (["score=dss"], ["score=dss", "dds, dreamcatalyst, pds, piva"]),
     (["score.reference=none"], ["score.reference", "none", "edit, original"]),
@@ -175,6 +176,16 @@ def test_summary_counts_network_evaluations(
     assert piva(*image_edit(photo), *words, "hydra.run.dir=out").returncode == 0
     unet = json.loads(Path("out/summary.json").read_text())["unet"]
     assert unet == {"forward_per_step": forward, "backward_per_step": backward, "calls_per_step": calls}
+
+
+def test_measuring_on_the_way_changes_nothing(piva: Run, photo: Path) -> None:
+    assert piva(*image_edit(photo, "steps=3", "metrics=pixels", "hydra.run.dir=plain")).returncode == 0
+    assert piva(*image_edit(photo, "steps=3", "metrics=pixels", "measure_at=[1,2]", "hydra.run.dir=watched")).returncode == 0
+    rows = list(csv.DictReader(Path("watched/snapshots.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    assert rows[0]["eval/psnr"] != rows[1]["eval/psnr"]
+    assert Path("watched/metrics.csv").read_bytes() == Path("plain/metrics.csv").read_bytes()
+    assert not Path("plain/snapshots.csv").exists()
 
 
 def test_two_runs_with_one_seed_have_equal_summaries(piva: Run, photo: Path) -> None:

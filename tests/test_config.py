@@ -10,7 +10,7 @@ from piva.config import CONF, RunSettings, build, compose
 from piva.errors import InputError
 from piva.settings import above, at_least, between, one_of
 
-GROUPS = ("task", "score", "model", "field", "dataset", "prior", "tracker", "profile")
+GROUPS = ("task", "score", "model", "field", "dataset", "prior", "metrics", "tracker", "profile")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 
 
@@ -40,7 +40,7 @@ def test_every_option_composes_and_its_settings_build(group: str, option: str) -
 def test_every_task_has_its_numbers_in_every_profile(profile: str, task: str) -> None:
     cfg = compose(f"task={task}", f"profile={profile}")
     build(get_class(cfg.task["_target_"]), cfg.task, "task")
-    names = ("seed", "steps", "device", "resolution", "t_min", "t_max")
+    names = ("seed", "steps", "device", "resolution", "t_min", "t_max", "measure_at")
     build(RunSettings, OmegaConf.masked_copy(cfg, list(names)))
 
 

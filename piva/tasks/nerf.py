@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.datasets.views import Views, check_views, read_views
@@ -116,18 +117,23 @@ class NerfState:
         import torch
 
         s = self._settings
-        self._occupancy.refresh(self._field.density, s.field.threshold)
         cameras = ring(s.turntable, s.turntable_elevation_deg, s.turntable_distance)
         lens = pinhole(s.turntable_fov_deg, s.turntable_size)
         before, after = (self._render_all(*f, torch.from_numpy(cameras), lens) for f in self._fields)
         return Comparison(before=before, after=after, **self._truth())
 
     def state_dict(self) -> "dict[str, Tensor]":
-        return {**self._field.state_dict(), "occupied": self._occupancy.occupied}
+        return {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied}
+
+    def _tight_occupancy(self) -> "Occupancy":
+        """Without the room to grow. A copy: looking at an edit must not change how it goes on."""
+        occupancy = copy.deepcopy(self._occupancy)
+        occupancy.refresh(self._field.density, self._settings.field.threshold)
+        return occupancy
 
     @property
     def _fields(self) -> "list[tuple[Field, Occupancy]]":
-        return [(self._original, self._original_occupancy), (self._field, self._occupancy)]
+        return [(self._original, self._original_occupancy), (self._field, self._tight_occupancy())]
 
     def _truth(self) -> "dict[str, Any]":
         """Both fields at the scene's test cameras, the true pictures there, and where those differ from the source's."""
@@ -141,7 +147,7 @@ class NerfState:
             return {}
 
         def read(part: str) -> "Tensor":
-            names = [self._views.names[i].rsplit("/", 1)[-1] for i in self._views.test]
+            names = [f"{Path(self._views.names[i]).stem}.png" for i in self._views.test]
             pictures = [torch.from_numpy(read_rgb(folder / part / name)) for name in names]
             return torch.stack(pictures).permute(0, 3, 1, 2).to(self._background)
 

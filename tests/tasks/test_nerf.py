@@ -91,7 +91,16 @@ def test_an_edit_has_room_to_grow(task: NerfTask, ball: Path, prior: Prior, rand
     state = opened(task, ball, prior, randomness)
     tight = state.state_dict()["occupied"].sum()
     state.view(randomness, original=False)
-    assert state.state_dict()["occupied"].sum() > 1.2 * tight
+    assert state._occupancy.occupied.sum() > 1.2 * tight
+    assert state.state_dict()["occupied"].sum() == tight  # what is kept has no such room
+
+
+def test_looking_at_an_edit_does_not_change_it(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+    state = opened(task, ball, prior, randomness)
+    state.view(randomness, original=False)
+    before = state._occupancy.occupied.clone()
+    state.compare()
+    assert torch.equal(state._occupancy.occupied, before)
 
 
 def test_a_scene_is_fitted_once(

@@ -1,0 +1,86 @@
+"""One table of many runs: `python -m benchmarks.claims RUN [RUN ...]`, each a folder of piva.run or a sweep of them.
+
+A row is a setting at a number of steps: the mean over edits, each edit averaged over its seeds first, with the half-width of the
+95 % Student interval over edits. The first two rows are the anchors: leaving the original alone, and the truth itself.
+"""
+
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from omegaconf import OmegaConf
+from scipy import stats
+
+COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
+    "PSNR inside": ("truth/psnr_inside", "nothing/psnr_inside", None),
+    "PSNR outside": ("truth/psnr_outside", "nothing/psnr_outside", None),
+    "PSNR to the truth": ("truth/psnr", "nothing/psnr", None),
+    "toys-CLIP": ("eval/clip", "nothing/clip", "best/clip"),
+    "toys-LPIPS to the truth": ("truth/lpips", "nothing/lpips", None),
+    "saturation": ("eval/saturation", "nothing/saturation", "best/saturation"),
+}
+
+
+class Setting(NamedTuple):
+    """What a row of the table stands for."""
+
+    score: str
+    reference: str
+    guidance_scale: float
+    lam: float | None
+    steps: int
+
+    def __str__(self) -> str:
+        lam = "" if self.lam is None else f", λ {self.lam:g}"
+        return f"{self.score}, {self.reference}, guidance {self.guidance_scale:g}{lam} | {self.steps}"
+
+
+Values = dict[str, list[float]]  # edit -> one value a seed
+
+
+def read(run: Path) -> list[tuple[Setting, dict[str, str]]]:
+    """Every row of a run's final and intermediate measurements."""
+    config = OmegaConf.load(run / "config.yaml")
+    score = config.score
+    name = score["_target_"].rsplit(".", 1)[-1]
+    lam = score.lam if "lam" in score else None
+    rows = []
+    for file in ("snapshots.csv", "metrics.csv"):
+        if (run / file).is_file():
+            with (run / file).open(newline="") as lines:
+                for row in csv.DictReader(lines):
+                    steps = int(row.get("step") or config.steps)
+                    rows.append((Setting(name, score.reference, score.guidance_scale, lam, steps), row))
+    return rows
+
+
+def interval(values: Values) -> str:
+    """Mean over edits and half the width of its 95 % interval."""
+    means = np.array([np.nanmean(seeds) for seeds in values.values() if not np.all(np.isnan(seeds))])
+    if len(means) < 2:
+        return f"{means.mean():.3g}" if len(means) else ""
+    half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5
+    return f"{means.mean():.3g} ± {half:.2g}"
+
+
+def main(*folders: str) -> None:
+    table: dict[str, dict[str, Values]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for run in sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")}):
+        for setting, row in read(run):
+            for heading, (key, nothing, truth) in COLUMNS.items():
+                for name, source in ((str(setting), key), ("do nothing | ", nothing), ("truth | ", truth)):
+                    if source and row.get(source):
+                        table[name][heading][row["id"]].append(float(row[source]))
+    print("| setting | steps | " + " | ".join(COLUMNS) + " | edits |")
+    print("|---" * (3 + len(COLUMNS)) + "|")
+    for name in ("do nothing | ", "truth | ", *sorted(set(table) - {"do nothing | ", "truth | "})):
+        cells = [interval(table[name][heading]) for heading in COLUMNS]
+        edits = max((len(values) for values in table[name].values()), default=0)
+        print(f"| {name} | " + " | ".join(cells) + f" | {edits} |")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
