@@ -1,7 +1,7 @@
 """Does the toys' prior paint what it is told? `python -m benchmarks.obedience OUT [count=500 steps=20 guidance_scale=4 ...]`.
 
 Samples captions of toys it saw in training and of held-out combinations, half and half, and lets the attribute reader say what
-the pictures show. Writes OUT/obedience.json and OUT/grid.png (the first 48 pictures, captions in grid.txt).
+the pictures show. Writes OUT/obedience.json and OUT/grid.png (up to 48 pictures, captions in grid.txt).
 """
 
 import json
@@ -18,18 +18,19 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from piva.metrics.judges import Toys
 from piva.priors.prior import Prior
 from piva.priors.stable_diffusion import StableDiffusion
 from piva.toys import clip, reader
 from piva.toys.trial import Trial, try_clip, try_reader
 from piva.toys.world import Toy, random_toy
 
-JUDGES = Path(reader.__file__).parent / "judges"
+JUDGES = Toys(path="toys").folder
 
 
 @dataclass
 class Options:
-    count: int = 500
+    count: int = 500  # at least 8
     steps: int = 20
     guidance_scale: float = 4.0
     batch: int = 25
@@ -85,10 +86,11 @@ def main(out: Path, options: Options) -> None:
     begin = time.perf_counter()
     pictures = sample(settings.load("cpu"), settings.folder, toys, options)
     seconds = time.perf_counter() - begin
-    first = (pictures[:48].permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+    shown = min(48, len(toys) // 8 * 8)  # whole rows
+    first = (pictures[:shown].permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
     grid = np.concatenate([np.concatenate(list(row), axis=1) for row in first.reshape(-1, 8, *first.shape[1:])])
     Image.fromarray(grid).save(out / "grid.png")
-    (out / "grid.txt").write_text("\n".join(toy.caption for toy in toys[:48]) + "\n")
+    (out / "grid.txt").write_text("\n".join(toy.caption for toy in toys[:shown]) + "\n")
     judge = reader.load(JUDGES)
     figures = {}
     for name, wanted in {"seen": False, "held out": True}.items():

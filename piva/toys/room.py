@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from piva.render.mesh import Array, MeshRenderer, Shader, Surface
 from piva.toys.objects import Triple
+from piva.toys.shadow import shadowed
 from piva.toys.world import Toy, bounds, renderer
 
 WIDTH, DEPTH, HEIGHT = 8.0, 7.6, 4.4  # along x, y and z
@@ -54,8 +55,9 @@ def _room(room: Room, standing: Sequence[Surface]) -> list[Surface]:
     walls = sides + ends
     skirt = THICK + 0.08
     skirts = [((c[0], c[1], low), (max(s[0], skirt), max(s[1], skirt), 2 * low)) for c, s in walls]
+    floor = shadowed(SHADERS[room.floor], [surface.mesh.bounds for surface in standing], 0.0)
     return [
-        _box("floor", (0, 0, -THICK / 2), (WIDTH, DEPTH, THICK), _shadowed(SHADERS[room.floor], standing)),
+        _box("floor", (0, 0, -THICK / 2), (WIDTH, DEPTH, THICK), floor),
         _box("ceiling", (0, 0, HEIGHT + THICK / 2), (WIDTH, DEPTH, THICK), SHADERS["plaster"]),
         *[_box(f"wall {i + 1}", *wall, SHADERS[name]) for i, (wall, name) in enumerate(zip(walls, room.walls, strict=True))],
         *[_box(f"skirting {i + 1}", *skirting, _flat((0.93, 0.91, 0.86))) for i, skirting in enumerate(skirts)],
@@ -70,21 +72,6 @@ def _box(name: str, centre: Triple, size: Triple, colour: Shader) -> Surface:
     mesh = trimesh.creation.box(size)
     mesh.apply_translation(centre)
     return Surface(name, mesh, colour, smooth=False)
-
-
-def _shadowed(paint: Shader, standing: Sequence[Surface]) -> Shader:
-    """`paint` under soft dark spots where something stands on the floor or nearly so."""
-    boxes = [surface.mesh.bounds for surface in standing if surface.mesh.bounds[0, 2] < 0.5]
-
-    def shadowed(points: Array) -> Array:
-        light = np.ones((len(points), 1), np.float32)
-        for low, high in boxes:
-            away = (points[:, :2] - (low + high)[:2] / 2) / ((high - low)[:2] / 2 + 0.12)
-            reach = np.hypot(away[:, :1], away[:, 1:])
-            light = np.minimum(light, 1 - 0.5 * (1 - 2 * low[2]) * np.clip(1.9 - 1.2 * reach, 0, 1))
-        return (paint(points) * light).astype(np.float32)
-
-    return shadowed
 
 
 # Shaders. On walls u runs along the wall (one of x and y is constant there), z upwards.

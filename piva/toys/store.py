@@ -19,7 +19,8 @@ from piva.errors import InputError
 SPLITS = {"toys": "test", "toys-dev": "development"}  # dataset.root -> which toys; a folder of that name is ./toys
 # What decides how any toy looks on disk, below the package.
 LOOKS = (
-    *("toys/world.py", "toys/objects.py", "toys/paint.py", "toys/shapes.py", "toys/placement.py", "toys/pictures.py"),
+    *("toys/world.py", "toys/objects.py", "toys/paint.py", "toys/shapes.py", "toys/shadow.py"),
+    *("toys/placement.py", "toys/pictures.py"),
     *("render/mesh.py", "render/lens.py", "nerf/cameras.py"),
 )
 ABANDONED_S = 24 * 3600  # a temporary folder of that age belongs to a run that was killed

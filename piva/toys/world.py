@@ -7,9 +7,10 @@ from functools import cache
 import numpy as np
 import trimesh
 
-from piva.render.mesh import Array, MeshRenderer, Shader, Surface
+from piva.render.mesh import MeshRenderer, Shader, Surface
 from piva.toys.objects import ACCESSORIES, GROUNDS, KINDS, MAIN, TOPS, Paint, Part, Triple, ground
 from piva.toys.paint import COLOURLESS, GLOSS, MAIN_COLOURS, SURFACES, shader
+from piva.toys.shadow import shadowed
 from piva.toys.shapes import SMOOTH, primitive
 
 
@@ -78,32 +79,19 @@ def renderer(toy: Toy, centre: np.ndarray, scale: float) -> MeshRenderer:
 
     Textures are tied to the toy's own units, so that a normalised toy keeps its stripes.
     """
-    surfaces = []
-    for part in toy.parts:
+    surfaces, parts = [], toy.parts
+    for part in parts:
         mesh = _mesh(part).copy()
         mesh.vertices = (mesh.vertices - centre) * scale
-        paint = _shaded_floor(part, toy.parts) if part.name == "ground" else shader(part.paint)
+        paint = _floor(part, parts) if part.name == "ground" else shader(part.paint)
         colour = lambda points, paint=paint: paint((points / scale + centre).astype(np.float32))  # noqa: E731
         surfaces.append(Surface(part.name, mesh, colour, part.shape in SMOOTH, GLOSS.get(part.paint.surface, 0.0)))
     return MeshRenderer(surfaces)
 
 
-def _shaded_floor(floor: Part, parts: Sequence[Part]) -> Shader:
-    """The floor's paint under the soft dark spots where parts stand on it or nearly so."""
-    paint = shader(floor.paint)
-    top = floor.centre[2] + floor.size[2] / 2
+def _floor(floor: Part, parts: Sequence[Part]) -> Shader:
     boxes = [_mesh(part).bounds for part in parts if part.name != floor.name]
-    spots = [((low + high) / 2, (high - low) / 2, low[2] - top) for low, high in boxes if low[2] - top < 0.5]
-
-    def shaded(points: Array) -> Array:
-        light = np.ones((len(points), 1), np.float32)
-        for middle, half, above in spots:
-            reach = np.linalg.norm((points[:, :2] - middle[:2]) / (half[:2] + 0.12), axis=1, keepdims=True)
-            light = np.minimum(light, 1 - 0.5 * (1 - 2 * above) * np.clip(1.9 - 1.2 * reach, 0, 1))
-        shade: Array = (paint(points) * light).astype(np.float32)
-        return shade
-
-    return shaded
+    return shadowed(shader(floor.paint), boxes, floor.centre[2] + floor.size[2] / 2)
 
 
 def _mesh(part: Part) -> trimesh.Trimesh:
