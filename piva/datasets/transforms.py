@@ -58,7 +58,8 @@ def _nerfstudio(folder: Path, path: Path, capture: Capture | None) -> Transforms
     if not (train or test or val):
         order = sorted(range(len(names)), key=names.__getitem__)
         count = min(ceil(len(names) * FRACTION), len(names) - 1)
-        train = [order[i] for i in np.linspace(0, len(names) - 1, max(count, 0), dtype=int)]
+        train = [order[i] for i in np.linspace(0, len(names) - 1, count, dtype=int)]
+        test = [i for i in order if i not in train]
     return _scene(folder, path, data, names, c2w, (train, test or val), capture)
 
 

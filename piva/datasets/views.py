@@ -31,11 +31,11 @@ class Views:
     near: float  # nothing is nearer to a camera than this
 
 
-def read_views(folder: Path, capture: Capture | None = None, size: int = 0) -> Views:
+def read_views(folder: Path, capture: Capture | None = None, size: int | None = None) -> Views:
     """All pictures and cameras of a NeRF-synthetic or nerfstudio scene; raises `InputError`.
 
     Pictures of a `capture` are read from a folder of smaller ones (`images_2`) if there is one, else shrunk one by one; where
-    its `downscale` is open, the smallest of 1/8, 1/4 and 1/2 that still has `size`^2 pixels.
+    its `downscale` is open, to the smallest of 1/8, 1/4 and 1/2 that still has `size`^2 pixels.
     """
     cameras = read_transforms(folder, capture)
     factor = _factor(cameras.lenses[0], capture, size)
@@ -79,10 +79,10 @@ def front_view(folder: Path, capture: Capture | None = None) -> Path:
     return folder / cameras.names[cameras.test[0]]
 
 
-def _factor(lens: Lens, capture: Capture | None, size: int) -> int:
-    if capture is None:
+def _factor(lens: Lens, capture: Capture | None, size: int | None) -> int:
+    if capture is None or (capture.downscale is None and size is None):
         return 1
-    fits = (factor for factor in SHRINK if lens.width * lens.height >= (factor * size) ** 2)
+    fits = (factor for factor in SHRINK if size and lens.width * lens.height >= (factor * size) ** 2)
     return capture.downscale or next(fits, 1)
 
 
