@@ -76,7 +76,7 @@ def fit(
             threshold that would empty the field before it is fitted.
     """
     lenses = Lenses.of(intrinsics, len(views), c2w.device)
-    evidence = gather(views, c2w, lenses.different, settings)
+    evidence = gather(views, c2w, lenses.different, settings, keep)
     pixels = evidence.pixels if keep is None else evidence.pixels[keep.flatten()[evidence.pixels]]
     if len(pixels) == 0:
         raise InputError("views", "masks that leave no pixel to look at", "masks that are white where to look")
@@ -120,7 +120,13 @@ def _adam(field: Voxels, settings: Fit) -> torch.optim.Adam:
     return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
 
 
-def gather(views: Views, c2w: Float[Tensor, "n 4 4"], lenses: Sequence[Intrinsics], settings: Fit) -> Evidence:
+def gather(
+    views: Views,
+    c2w: Float[Tensor, "n 4 4"],
+    lenses: Sequence[Intrinsics],
+    settings: Fit,
+    keep: Bool[Tensor, "n h w"] | None,
+) -> Evidence:
     """The visual hull and the pixels near a silhouette; for opaque views the whole box, all pixels and the background.
 
     Only views by one pinhole have a hull: others too start from the whole box and look at all pixels.
@@ -136,7 +142,7 @@ def gather(views: Views, c2w: Float[Tensor, "n 4 4"], lenses: Sequence[Intrinsic
     if opaque or others or not intrinsics.straight:
         everywhere = torch.ones(size, dtype=torch.bool, device=views.device)
         every = torch.arange(alpha.numel(), device=views.device)
-        return Evidence(everywhere, every, border_colour(views) if opaque else None)
+        return Evidence(everywhere, every, border_colour(views, keep) if opaque else None)
     # A cell may hold something although its centre misses the silhouette, by half its diagonal at most.
     half_diagonal = sqrt(3) * settings.radius / settings.occupancy
     nearest = max(float(c2w[:, :3, 3].norm(dim=1).min()), settings.radius)
@@ -173,7 +179,14 @@ def unit(x: Tensor) -> Tensor:
     return x if x.is_floating_point() else x.float() / 255
 
 
-def border_colour(views: Views) -> Float[Tensor, "3"]:
-    """The median colour of the outermost pixels of all views."""
-    border = [views[:, 0], views[:, -1], views[:, :, 0], views[:, :, -1]]
-    return unit(torch.cat([line.reshape(-1, 4) for line in border])[:, :3]).median(dim=0).values
+def border_colour(views: Views, keep: Bool[Tensor, "n h w"] | None = None) -> Float[Tensor, "3"]:
+    """The median colour of the outermost pixels of all views, of those in `keep` if there are any."""
+    border = torch.cat([line.reshape(-1, 4) for line in _borders(views)])
+    if keep is not None:
+        kept = torch.cat([line.flatten() for line in _borders(keep)])
+        border = border[kept] if bool(kept.any()) else border
+    return unit(border[:, :3]).median(dim=0).values
+
+
+def _borders(images: Tensor) -> list[Tensor]:
+    return [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]]
