@@ -21,7 +21,7 @@ def read_lenses(path: Path, data: dict[str, Any], size: tuple[int, int]) -> list
         InputError: a value that is missing or of the wrong kind or range, an unknown camera model, frames of different sizes,
             distortion that folds the picture.
     """
-    lenses = []
+    lenses: list[Lens] = []
     for index, frame in enumerate(data["frames"]):
         lens = _lens(path, data, frame, f"frames[{index}]", size)
         if lens not in lenses[-1:] and folds(lens):

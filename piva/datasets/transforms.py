@@ -103,9 +103,7 @@ def _scene(
         world = upright(c2w, path, orientation, capture.centre, capture.scale)
         c2w = moved(world, c2w)
     masks = _masks(folder, path, data)
-    return Transforms(
-        names=names, masks=masks, c2w=c2w.astype(np.float32), lenses=lenses, train=train, test=test, world=world
-    )
+    return Transforms(names=names, masks=masks, c2w=c2w.astype(np.float32), lenses=lenses, train=train, test=test, world=world)
 
 
 def _frames(folder: Path, path: Path, data: dict[str, Any]) -> tuple[list[str], NDArray[np.float64]]:

@@ -36,7 +36,9 @@ def upright(c2w: NDArray[np.float64], where: object, orientation: str, centre: s
     if scale:
         farthest = np.abs(moved(world, c2w)[:, :3, 3]).max()
         if farthest < 1e-9:
-            raise InputError(where, "all cameras in one place", "cameras that stand apart", "a scene needs views from several places")
+            raise InputError(
+                where, "all cameras in one place", "cameras that stand apart", "a scene needs views from several places"
+            )
         world[:3] /= farthest
     return world
 

@@ -65,7 +65,8 @@ def walk(cameras: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     path = (1 - part) * cameras[before].astype(np.float64) + part * cameras[after]
     u, _, v = np.linalg.svd(path[:, :3, :3])
     path[:, :3, :3] = u @ v
-    return path.astype(np.float32)
+    walked: NDArray[np.float32] = path.astype(np.float32)
+    return walked
 
 
 def sample_camera(

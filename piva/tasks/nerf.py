@@ -13,7 +13,6 @@ from piva.tasks.viewpoints import Camera, Frames, Orbits, Viewpoints
 from piva.types import Comparison, Edit, Randomness
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from piva.nerf.field import Field

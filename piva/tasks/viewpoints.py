@@ -74,6 +74,8 @@ class Frames:
         test = self.views.test
         lens = self.views.lenses[test[0]]
         longest = max(lens.width, lens.height)
-        width, height = (max(2, round(side * self.tour_size / longest / 2) * 2) for side in (lens.width, lens.height))  # for films
+        width, height = (
+            max(2, round(side * self.tour_size / longest / 2) * 2) for side in (lens.width, lens.height)
+        )  # for films
         length = self.tour_length if len(test) > 1 else 1
         return [(c2w, lens.resized(width, height)) for c2w in walk(self.views.c2w[test], length)]

@@ -148,7 +148,9 @@ def test_masks_say_where_not_to_look(tmp_path):
     folder = masked(nerfstudio(tmp_path / "a"))
     whole, half = read_views(folder, AS_IT_IS), read_views(folder, replace(AS_IT_IS, downscale=2))
     assert [np.argwhere(~keep).tolist() for keep in whole.keep] == [[[i, 3], [i, 4]] for i in range(6)]
-    assert [np.argwhere(~keep).tolist() for keep in half.keep] == [[[i // 2, 1], [i // 2, 2]] for i in range(6)]  # half is not seen
+    assert [np.argwhere(~keep).tolist() for keep in half.keep] == [
+        [[i // 2, 1], [i // 2, 2]] for i in range(6)
+    ]  # half is not seen
     assert read_views(nerfstudio(tmp_path / "b")).keep is None
 
 

@@ -39,13 +39,17 @@ def test_where_a_capture_lies_by_chance_makes_no_difference_but_for_its_turn_abo
         np.testing.assert_allclose(*(s / np.linalg.norm(s) for s in seen), atol=1e-12)
 
 
-@pytest.mark.parametrize(("orientation", "centre", "scale"), [("up", "poses", True), ("none", "poses", False), ("up", "none", True)])
+@pytest.mark.parametrize(
+    ("orientation", "centre", "scale"), [("up", "poses", True), ("none", "poses", False), ("up", "none", True)]
+)
 def test_the_way_back(orientation, centre, scale):
     world = upright(POSES, "x", orientation, centre, scale)
     there = moved(world, POSES)
     np.testing.assert_allclose(moved(np.linalg.inv(world), there), POSES, atol=1e-12)
     axes = there[:, :3, :3]
-    np.testing.assert_allclose(axes @ axes.swapaxes(1, 2), np.broadcast_to(np.eye(3), axes.shape), atol=1e-6)  # as float32 has them
+    np.testing.assert_allclose(
+        axes @ axes.swapaxes(1, 2), np.broadcast_to(np.eye(3), axes.shape), atol=1e-6
+    )  # as float32 has them
     assert (np.linalg.det(axes) > 0).all()
     # A point two focal lengths in front of a camera is there in both worlds.
     for before, after in zip(POSES, there, strict=True):
@@ -65,7 +69,9 @@ def test_a_capture_that_is_upside_down_is_turned_over():
 
 
 def test_cameras_that_say_nothing_are_refused():
-    with pytest.raises(InputError, match="transforms.json: found cameras whose up directions cancel out.*dataset.orientation=none"):
+    with pytest.raises(
+        InputError, match="transforms.json: found cameras whose up directions cancel out.*dataset.orientation=none"
+    ):
         upright(np.stack([np.diag(d) for d in ([1.0, 1, 1, 1], [1.0, -1, -1, 1])]), "transforms.json", "up", "poses", True)
     with pytest.raises(InputError, match="all cameras in one place"):
         upright(np.stack([POSES[0]] * 3), "transforms.json", "up", "poses", True)

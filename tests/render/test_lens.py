@@ -54,7 +54,9 @@ def test_a_fisheye_looks_where_its_formula_says_even_behind_itself():
 @pytest.mark.parametrize("lens", [BENT, replace(BENT, fisheye=True, p1=0, p2=0)])
 def test_a_smaller_picture_of_the_same_lens_looks_the_same_way(lens):
     small = lens.resized(16, 24)
-    np.testing.assert_allclose(gaze(small, np.array([3.0, 15]), np.array([20.0, 1])), gaze(lens, np.array([12.0, 60]), np.array([40.0, 2])))
+    np.testing.assert_allclose(
+        gaze(small, np.array([3.0, 15]), np.array([20.0, 1])), gaze(lens, np.array([12.0, 60]), np.array([40.0, 2]))
+    )
 
 
 def test_lenses_that_fold_the_picture_are_told_from_those_that_bend_it():
