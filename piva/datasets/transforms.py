@@ -161,12 +161,13 @@ def _pose(matrix: list[Any], where: str) -> NDArray[np.float64]:
 
 
 def _listed(data: dict[str, Any], key: str, names: list[str], path: Path) -> list[int]:
-    """Indices of the frames that a split names; the split may leave out the extension as `file_path` may."""
-    index = {name: i for i, name in enumerate(names)}
+    """Indices of the frames that a split names, by their `file_path` or by the picture that was found for it."""
+    declared = (PurePosixPath(frame["file_path"]).as_posix() for frame in data["frames"])
+    index = {name: i for i, name in enumerate(declared)} | {name: i for i, name in enumerate(names)}
     found = []
     for name in get(data, key, list, path) if key in data else []:
         clean = PurePosixPath(as_kind(name, str, f"{path}: {key}")).as_posix()
-        if clean not in index and f"{clean}.png" not in index:
+        if clean not in index:
             raise InputError(f"{path}: {key}", repr(name), "the file_path of a frame")
-        found.append(index.get(clean, index.get(f"{clean}.png", 0)))
+        found.append(index[clean])
     return found

@@ -116,8 +116,13 @@ def test_images_reached_by_a_link_out_of_the_scene_are_refused(tmp_path):
 
 def test_a_frame_may_keep_the_extension_its_picture_had_before(tmp_path):
     folder = nerfstudio(tmp_path / "a")
-    edit_json(folder / "transforms.json", lambda data: data["frames"][3].update(file_path="images/0003.jpg"))
-    assert read_transforms(folder).names[3] == "images/0003.png"
+
+    def rename(data):
+        data["frames"][3]["file_path"] = data["train_filenames"][3] = "images/0003.jpg"
+
+    edit_json(folder / "transforms.json", rename)
+    scene = read_transforms(folder)
+    assert (scene.names[3], scene.train) == ("images/0003.png", [0, 1, 2, 3])
 
 
 def test_folders_without_a_scene(tmp_path):
