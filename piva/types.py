@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Capture:
+    """How a scene photographed from within is read: its world is chance's, its pictures may be larger than needed."""
+
+    downscale: int | None  # pictures are read this many times smaller; None: as near to the run's resolution as halving comes
+    orientation: str | None  # "up", "none", or None: what the file asks for, else "up"
+    centre: str  # "poses", "none"
+    scale: bool  # bring the cameras into [-1, 1]^3
+    near: float  # nothing is nearer to a camera than this, in units of that world
+
+
+@dataclass(frozen=True, kw_only=True)
 class Edit:
     """One entry of a dataset: what to edit, from which prompt to which, and where the truth lies if it is known."""
 
@@ -25,6 +36,7 @@ class Edit:
     instruction: str = ""
     image: Path | None = None  # the picture to edit; for an object its front view
     scene: Path | None = None  # a folder with transforms.json or transforms_train.json
+    capture: Capture | None = None  # of a scene whose cameras stand in it; None: an object in the middle of its cameras
     mask: Path | None = None  # where the picture is meant to change, if the dataset says so
     truth: Path | None = None  # a folder with images/<stem>.png and masks/<stem>.png, if known
 

@@ -71,6 +71,10 @@ BAD = [  # words, what the line must contain
     (["task=image", "dataset=pie"], ["dataset.root", "no value"]),
     (["task=image", "dataset=pie", "dataset.root=nowhere"], ["dataset.root", "mapping_file.json", "nowhere"]),
     (["dataset.root=nowhere"], ["dataset.root", "nowhere", "toys"]),
+    (["dataset=in2n"], ["dataset.root", "no value"]),
+    (["dataset=in2n", "dataset.root=nowhere"], ["dataset.root", "nowhere", "docs/in2n.md", "dataset.root=toys"]),
+    (["dataset=in2n", "dataset.root=x", "dataset.downscale=0"], ["dataset.downscale", "0", "at least 1"]),
+    (["dataset=in2n", "dataset.root=x", "dataset.centre=focus"], ["dataset.centre", "focus", "poses, none"]),
     (["prior.path=./nowhere"], ["prior.path", "./nowhere"]),
     (["task=image", "dataset=single", "dataset.path=nowhere.png", "dataset.source=a", "dataset.target=b"], ["nowhere.png"]),
     (["task=image", "dataset=single", "dataset.path=x.png", "dataset.source=a cat, sitting"], ["dataset.source", "quote"]),
@@ -117,7 +121,7 @@ def test_hydra_full_error_shows_the_traceback(piva: Run) -> None:
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["lambda=abc"], ["dataset.root=nowhere"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["lambda=abc"], ["dataset.root=nowhere"], ["dataset=in2n", "dataset.root=nowhere"]], ids=" ".join)
 def test_answers_without_torch(words: list[str]) -> None:
     code = f"""
 import sys

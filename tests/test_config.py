@@ -30,7 +30,7 @@ GOOD = {"count": 2, "scale": 1, "share": 0.5, "word": "left", "maybe": None, "ma
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda v: v)
 def test_every_option_composes_and_its_settings_build(group: str, option: str) -> None:
-    required = {"pie": ["dataset.root=x"], "single": ["dataset.path=x"]}
+    required = {"pie": ["dataset.root=x"], "in2n": ["dataset.root=x"], "single": ["dataset.path=x"]}
     cfg = compose(f"{group}={option}", *required.get(option, []))
     if group in cfg:
         build(get_class(cfg[group]["_target_"]), cfg[group], group)

@@ -24,12 +24,13 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises `InputError` with the line of a syntax error."""
+    """The object in a JSON file; raises `InputError` with the line and column of a syntax error."""
     text = read_text(path)
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}", error.msg, "valid JSON", "correct that line") from None
+        where = f"{path}, line {error.lineno}, column {error.colno}"
+        raise InputError(where, error.msg, "valid JSON", "correct that line") from None
     except (ValueError, RecursionError) as error:
         raise InputError(path, str(error), "valid JSON") from None
     return as_kind(data, dict, path)

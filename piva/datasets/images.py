@@ -24,13 +24,18 @@ def read_rgb(path: Path) -> NDArray[np.float32]:
     return rgba[..., :3] * alpha + (1 - alpha)
 
 
-def read_rgba(path: Path) -> NDArray[np.uint8]:
+def read_rgba(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """A scene view with straight alpha, (h, w, 4), 255 where the file has none; raises `InputError`.
+
+    Shrunk to `size` (width, height), each pixel the mean of what it covers.
 
     EXIF orientation is ignored: poses and intrinsics belong to the pixels as they are stored.
     """
     with _opened(path) as image:
-        return np.rint(_rgba(image, path) * 255).astype(np.uint8)
+        rgba = np.rint(_rgba(image, path) * 255).astype(np.uint8)
+    if size and size != (rgba.shape[1], rgba.shape[0]):
+        return np.asarray(Image.fromarray(rgba).resize(size, Image.Resampling.BOX))
+    return rgba
 
 
 def image_size(path: Path) -> tuple[int, int]:

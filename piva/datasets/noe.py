@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from piva.cache import cache_folder
-from piva.datasets.files import as_kind, get, inside, read_json
-from piva.datasets.prompts import check_prompts
-from piva.datasets.select import select
-from piva.datasets.views import front_view
+from piva.datasets.records import read_records
 from piva.errors import InputError
 from piva.toys import noe, store
 from piva.types import Edit
@@ -31,10 +28,7 @@ class Noe:
     def read(self) -> Iterator[Edit]:
         """The chosen edits. Raises `InputError` for whatever is missing or malformed in their records and cameras."""
         folder = _folder(self.root)
-        path = folder / "benchmark.json"
-        records = [as_kind(r, dict, f"{path}: records[{i}]") for i, r in enumerate(get(read_json(path), "records", list, path))]
-        ids = [get(record, "id", str, f"{path}: records[{i}]") for i, record in enumerate(records)]
-        return iter([_edit(folder, records[i], f"{path}: {ids[i]}") for i in select(ids, self.edits)])
+        return read_records(folder / "benchmark.json", folder, self.edits)
 
 
 def _folder(name: str) -> Path:
@@ -46,30 +40,3 @@ def _folder(name: str) -> Path:
             return folder
     remedy = "dataset.root=toys is generated here and needs no download"
     raise InputError("dataset.root", f"no benchmark.json in {root} or {root / 'noe'}", "a folder in Noe's format", remedy)
-
-
-def _edit(folder: Path, record: dict[str, Any], where: str) -> Edit:
-    source, target = (get(record, key, str, where) for key in ("source_prompt", "target_prompt"))
-    check_prompts(where, source, target)
-    inside(folder, record["id"], f"{where}: id")  # it names a folder of the results
-    scene = inside(folder, get(record, "path", str, where), f"{where}: path")
-    return Edit(
-        id=record["id"],
-        source_prompt=source,
-        target_prompt=target,
-        type=as_kind(record.get("type") or "", str, f"{where}: type"),
-        instruction=as_kind(record.get("instruction") or "", str, f"{where}: instruction"),
-        image=front_view(scene),
-        scene=scene,
-        truth=_truth(folder, record, where),
-    )
-
-
-def _truth(folder: Path, record: dict[str, Any], where: str) -> Path | None:
-    if not record.get("truth"):
-        return None
-    truth = inside(folder, get(record, "truth", str, where), f"{where}: truth")
-    for part in ("images", "masks"):
-        if not (truth / part).is_dir():
-            raise InputError(f"{where}: truth", f"no folder {truth / part}", "images/ and masks/ of the edited object")
-    return truth

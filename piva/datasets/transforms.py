@@ -3,100 +3,110 @@
 `c2w` is camera-to-world with OpenGL axes, as both formats store it; lengths in pixels, pixel centres at half-integers.
 """
 
-import math
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.datasets.files import as_kind, as_number, get, inside, read_json
+from piva.datasets.files import as_kind, get, inside, read_json
 from piva.datasets.images import image_size
+from piva.datasets.lenses import read_lenses
+from piva.datasets.world import moved, upright
 from piva.errors import InputError
+from piva.render.lens import Lens
+from piva.types import Capture
 
-EVERY = 10  # without a split in the files, every tenth frame in the order of the names is held out (nerfstudio holds out 10 %)
-PINHOLES = ("OPENCV", "PERSPECTIVE", "PINHOLE")
-DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+EVERY = 10  # without a split in its files, every tenth frame of a NeRF-synthetic scene is held out, in the order of the names
+FRACTION = 0.9  # of a nerfstudio scene's frames are for training, as its parser has it
+EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
+RIGID = 1e-2  # how far R R^T may be from 1: phones write poses with few digits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transforms:
-    """A scene's cameras: one pinhole for all frames."""
+    """A scene's cameras."""
 
     names: list[str]  # image files relative to the scene's folder
+    masks: list[str] | None  # likewise, of pictures that are black where a frame is not to be looked at
     c2w: NDArray[np.float32]  # (n, 4, 4)
+    lenses: list[Lens]  # one a frame, all of one size
     train: list[int]  # indices into names
     test: list[int]
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
+    world: NDArray[np.float64]  # (4, 4): from the file's world to that of c2w
 
 
-def read_transforms(folder: Path) -> Transforms:
-    """Read `transforms.json`, or else `transforms_train.json` and `transforms_test.json`; raises `InputError`."""
-    if (folder / "transforms.json").is_file():
-        return _nerfstudio(folder)
-    if (folder / "transforms_train.json").is_file():
-        return _synthetic(folder)
+def read_transforms(folder: Path, capture: Capture | None = None) -> Transforms:
+    """Read `transforms.json`, or else `transforms_train.json` and `transforms_test.json`; raises `InputError`.
+
+    With `capture` the world is turned, moved and scaled as it says; without, it is left as it is.
+    """
+    for path, read in ((folder / "transforms.json", _nerfstudio), (folder / "transforms_train.json", _synthetic)):
+        if path.is_file():
+            return read(folder, path, capture)
     found = "neither" if folder.is_dir() else "no such folder"
     raise InputError(folder, found, "a scene folder with transforms.json or transforms_train.json", "check the path")
 
 
-def _nerfstudio(folder: Path) -> Transforms:
-    path = folder / "transforms.json"
+def _nerfstudio(folder: Path, path: Path, capture: Capture | None) -> Transforms:
     data = read_json(path)
     names, c2w = _frames(folder, path, data)
-    _refuse_lenses(path, data)
-    splits = [(key, _listed(data, key, names, path)) for key in ("train_filenames", "test_filenames", "val_filenames")]
-    return _with_pinhole(folder, path, data, names, c2w, dict(splits))
+    keys = ("train_filenames", "test_filenames", "val_filenames")
+    train, test, val = (_listed(data, key, names, path) for key in keys)
+    if not (train or test or val):
+        order = sorted(range(len(names)), key=names.__getitem__)
+        count = min(ceil(len(names) * FRACTION), len(names) - 1)
+        train = [order[i] for i in np.linspace(0, len(names) - 1, count, dtype=int)]
+        test = [i for i in order if i not in train]
+    return _scene(folder, path, data, names, c2w, (train, test or val), capture)
 
 
-def _synthetic(folder: Path) -> Transforms:
-    path = folder / "transforms_train.json"
+def _synthetic(folder: Path, path: Path, capture: Capture | None) -> Transforms:
     data = read_json(path)
     names, c2w = _frames(folder, path, data)
-    splits: dict[str, list[int]] = {}
+    test = sorted(sorted(range(len(names)), key=names.__getitem__)[::EVERY])
     other = folder / "transforms_test.json"
     if other.is_file():
         more = read_json(other)
         if more.get("camera_angle_x") != data.get("camera_angle_x"):
             raise InputError(f"{other}: camera_angle_x", repr(more.get("camera_angle_x")), f"that of {path.name}")
         test_names, test_c2w = _frames(folder, other, more)
-        splits = {"test_filenames": list(range(len(names), len(names) + len(test_names)))}
+        test = list(range(len(names), len(names) + len(test_names)))
         names, c2w = names + test_names, np.concatenate([c2w, test_c2w])
-    return _with_pinhole(folder, path, data, names, c2w, splits)
+        data = {**data, "frames": data["frames"] + more["frames"]}
+    return _scene(folder, path, data, names, c2w, ([], test), capture)
 
 
-def _with_pinhole(
-    folder: Path, path: Path, data: dict[str, Any], names: list[str], c2w: NDArray[np.float32], splits: dict[str, list[int]]
+def _scene(
+    folder: Path,
+    path: Path,
+    data: dict[str, Any],
+    names: list[str],
+    c2w: NDArray[np.float64],
+    split: tuple[list[int], list[int]],
+    capture: Capture | None,
 ) -> Transforms:
-    width, height = (int(_lens(data, key, path, size)) for key, size in zip("wh", image_size(folder / names[0]), strict=True))
-    if "fl_x" not in data and "camera_angle_x" in data:
-        angle = as_number(data["camera_angle_x"], f"{path}: camera_angle_x")
-        if not 0 < angle < math.pi:
-            raise InputError(f"{path}: camera_angle_x", str(angle), "a horizontal field of view in (0, pi) radians")
-        data = {**data, "fl_x": 0.5 * width / math.tan(angle / 2)}
-    fx = _lens(data, "fl_x", path, None)
-    train, test = _split(path, names, splits)
-    return Transforms(
-        names=names,
-        c2w=c2w,
-        train=train,
-        test=test,
-        width=width,
-        height=height,
-        fx=fx,
-        fy=_lens(data, "fl_y", path, fx),
-        cx=_lens(data, "cx", path, width / 2),
-        cy=_lens(data, "cy", path, height / 2),
-    )
+    """The two formats from here on alike. A side of the split that is empty is the complement of the other."""
+    lenses = read_lenses(path, data, image_size(folder / names[0]))
+    train = split[0] or sorted(set(range(len(names))) - set(split[1]))
+    test = split[1] or sorted(set(range(len(names))) - set(train))
+    if not train or not test:
+        raise InputError(path, f"{len(train)} training and {len(test)} test frames", "at least one of each")
+    world = np.eye(4)
+    if capture:
+        orientation = capture.orientation or data.get("orientation_override", "up")
+        if orientation not in ("up", "none"):
+            wanted = "up or none"
+            raise InputError(f"{path}: orientation_override", repr(orientation), wanted, "set dataset.orientation to one of them")
+        world = upright(c2w, path, orientation, capture.centre, capture.scale)
+        c2w = moved(world, c2w)
+    masks = _masks(folder, path, data)
+    return Transforms(names=names, masks=masks, c2w=c2w.astype(np.float32), lenses=lenses, train=train, test=test, world=world)
 
 
-def _frames(folder: Path, path: Path, data: dict[str, Any]) -> tuple[list[str], NDArray[np.float32]]:
+def _frames(folder: Path, path: Path, data: dict[str, Any]) -> tuple[list[str], NDArray[np.float64]]:
     """File names with their extension, and (n, 4, 4) poses."""
     frames = get(data, "frames", list, path)
     if not frames:
@@ -110,77 +120,54 @@ def _frames(folder: Path, path: Path, data: dict[str, Any]) -> tuple[list[str], 
     return names, np.stack(poses)
 
 
+def _masks(folder: Path, path: Path, data: dict[str, Any]) -> list[str] | None:
+    """Either every frame has a mask_path or none has."""
+    with_mask = ["mask_path" in frame for frame in data["frames"]]
+    if not any(with_mask):
+        return None
+    if not all(with_mask):
+        where = f"{path}: frames[{with_mask.index(False)}]: mask_path"
+        raise InputError(where, "nothing", "a mask for every frame, as for others", "add it, or drop all masks")
+    masks = []
+    for index, frame in enumerate(data["frames"]):
+        where = f"{path}: frames[{index}].mask_path"
+        masks.append(_image_name(folder, as_kind(frame["mask_path"], str, where), where))
+    return masks
+
+
 def _image_name(folder: Path, name: str, where: str) -> str:
-    """NeRF-synthetic leaves the extension out, nerfstudio does not."""
-    clean = PurePosixPath(name).as_posix()  # without a leading ./
-    for candidate in (clean, f"{clean}.png"):
+    """NeRF-synthetic leaves the extension out; captures converted to another format may keep the old one."""
+    clean = PurePosixPath(name)  # without a leading ./
+    for candidate in (*(f"{clean}{end}" for end in EXTENSIONS[:2]), *(f"{clean.with_suffix(end)}" for end in EXTENSIONS[1:])):
         if inside(folder, candidate, where).is_file():
             return candidate
     raise InputError(where, f"no image {folder / clean}", "every frame's image", "restore it or drop the frame")
 
 
-def _pose(matrix: list[Any], where: str) -> NDArray[np.float32]:
+def _pose(matrix: list[Any], where: str) -> NDArray[np.float64]:
     try:
-        pose = np.array(matrix, np.float32)
+        pose = np.array(matrix, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InputError(where, "ragged or non-numeric rows", "a 4x4 matrix of numbers") from None
     if pose.shape != (4, 4):
         raise InputError(where, f"shape {'x'.join(map(str, pose.shape))}", "a 4x4 camera-to-world matrix")
     if not np.isfinite(pose).all():
         raise InputError(where, "a value that is not finite", "a 4x4 matrix of finite numbers")
+    axes = pose[:3, :3]
+    if np.abs(axes @ axes.T - np.eye(3)).max() > RIGID or np.linalg.det(axes) < 0 or np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+        found = "a matrix that scales, shears or mirrors"
+        raise InputError(where, found, "a rotation and a position (OpenGL axes) over a row 0 0 0 1")
     return pose
 
 
-def _lens(data: dict[str, Any], key: str, path: Path, default: float | None) -> float:
-    """A positive intrinsic: at the top level, or equal in all frames, as older captures have it."""
-    if key in data:
-        values = {as_number(data[key], f"{path}: {key}")}
-    else:
-        values = {as_number(frame[key], f"{path}: frames[{i}].{key}") for i, frame in enumerate(data["frames"]) if key in frame}
-    if len(values) > 1:
-        raise InputError(f"{path}: {key}", "different values a frame", "one camera for all frames", "undistort to one camera")
-    if not values and default is None:
-        raise InputError(f"{path}: {key}", "nothing", "a focal length in pixels (or camera_angle_x)", "add this key")
-    value = values.pop() if values else float(default or 0)
-    if value <= 0:
-        raise InputError(f"{path}: {key}", str(value), "a positive number")
-    return value
-
-
-def _refuse_lenses(path: Path, data: dict[str, Any]) -> None:
-    for holder in (data, *data["frames"]):
-        model = holder.get("camera_model", "OPENCV")
-        if model not in PINHOLES:
-            raise InputError(f"{path}: camera_model", repr(model), f"one of {', '.join(PINHOLES)}", _UNDISTORT)
-        for key in DISTORTION:
-            if as_number(holder.get(key, 0), f"{path}: {key}") != 0:
-                raise InputError(f"{path}: {key}", f"lens distortion {holder[key]}", "0", _UNDISTORT)
-
-
-_UNDISTORT = "not supported yet: undistort the images first (for example colmap image_undistorter)"
-
-
 def _listed(data: dict[str, Any], key: str, names: list[str], path: Path) -> list[int]:
-    """Indices of the frames that a split names; the split may leave out the extension as `file_path` may."""
-    index = {name: i for i, name in enumerate(names)}
+    """Indices of the frames that a split names, by their `file_path` or by the picture that was found for it."""
+    declared = (PurePosixPath(frame["file_path"]).as_posix() for frame in data["frames"])
+    index = {name: i for i, name in enumerate(declared)} | {name: i for i, name in enumerate(names)}
     found = []
     for name in get(data, key, list, path) if key in data else []:
         clean = PurePosixPath(as_kind(name, str, f"{path}: {key}")).as_posix()
-        if clean not in index and f"{clean}.png" not in index:
+        if clean not in index:
             raise InputError(f"{path}: {key}", repr(name), "the file_path of a frame")
-        found.append(index.get(clean, index.get(f"{clean}.png", 0)))
+        found.append(index[clean])
     return found
-
-
-def _split(path: Path, names: list[str], splits: dict[str, list[int]]) -> tuple[list[int], list[int]]:
-    """Train and test indices. A side that the files leave open is the complement of the other."""
-    every = range(len(names))
-    train = splits.get("train_filenames", [])
-    test = splits.get("test_filenames", []) or splits.get("val_filenames", [])
-    if not train and not test:
-        test = sorted(sorted(every, key=names.__getitem__)[::EVERY])
-    train = train or sorted(set(every) - set(test))
-    test = test or sorted(set(every) - set(train))
-    if not train or not test:
-        raise InputError(path, f"{len(train)} training and {len(test)} test frames", "at least one of each")
-    return train, test

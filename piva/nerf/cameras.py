@@ -5,26 +5,18 @@ Azimuth turns about +z from +x; at azimuth -90 degrees the camera stands at -y a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from piva.render.lens import Lens
+
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, kw_only=True)
-class Intrinsics:
-    """A pinhole without distortion, in pixels; the centre of the first pixel is at (0.5, 0.5)."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    width: int
-    height: int
+Intrinsics = Lens  # a camera as the fields see it; one type for what is read, drawn and rendered
 
 
 def orbit(azimuth_deg: float, elevation_deg: float, distance: float) -> NDArray[np.float32]:
@@ -60,6 +52,21 @@ def pinhole(fov_deg: float, size: int) -> Intrinsics:
 def ring(count: int, elevation_deg: float, distance: float) -> NDArray[np.float32]:
     """`count` cameras at equal steps of azimuth, starting at the front (-90 degrees), looking at the origin: (count, 4, 4)."""
     return np.stack([orbit(-90 + 360 * i / count, elevation_deg, distance) for i in range(count)])
+
+
+def walk(cameras: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """`count` cameras at equal steps along a path from the first of `cameras` (n, 4, 4) through all of them: (count, 4, 4).
+
+    Between two of them positions go straight; axes are the nearest rotation to the mean of both.
+    """
+    at = np.linspace(0, len(cameras) - 1, count)
+    before = np.floor(at).astype(int)
+    after, part = np.minimum(before + 1, len(cameras) - 1), (at - before)[:, None, None]
+    path = (1 - part) * cameras[before].astype(np.float64) + part * cameras[after]
+    u, _, v = np.linalg.svd(path[:, :3, :3])
+    path[:, :3, :3] = u @ v
+    walked: NDArray[np.float32] = path.astype(np.float32)
+    return walked
 
 
 def sample_camera(

@@ -1,6 +1,6 @@
 """Fitting a voxel field to posed views: start from the visual hull, go from coarse to fine, empty whatever no view has seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from piva.errors import InputError
 from piva.nerf.cameras import Intrinsics
 from piva.nerf.hull import visual_hull, widened
 from piva.nerf.occupancy import Occupancy
-from piva.nerf.rays import pixel_rays
+from piva.nerf.rays import mixed_rays
 from piva.nerf.render import render
 from piva.nerf.settings import Fit
 from piva.nerf.voxels import Voxels, uniform
@@ -31,6 +31,20 @@ class Fitted(NamedTuple):
     background: Float[Tensor, "3"] | None  # of views without alpha; None if the views have alpha: any colour will do
 
 
+class Lenses(NamedTuple):
+    """The lenses of some views: each different one, and which of them is whose."""
+
+    different: list[Intrinsics]
+    which: Int[Tensor, "n"]
+
+    @staticmethod
+    def of(lenses: Intrinsics | Sequence[Intrinsics], count: int, device: torch.device) -> "Lenses":
+        each = [lenses] * count if isinstance(lenses, Intrinsics) else list(lenses)
+        different = list(dict.fromkeys(each))
+        index = {lens: i for i, lens in enumerate(different)}
+        return Lenses(different, torch.tensor([index[lens] for lens in each], device=device, dtype=torch.long))
+
+
 class Evidence(NamedTuple):
     """What the views say before any fitting."""
 
@@ -42,12 +56,17 @@ class Evidence(NamedTuple):
 def fit(
     views: Views,
     c2w: Float[Tensor, "n 4 4"],
-    intrinsics: Intrinsics,
+    intrinsics: Intrinsics | Sequence[Intrinsics],
     settings: Fit,
     generator: torch.Generator,
     progress: Callable[[int, int], None] = lambda _step, _total: None,
+    *,
+    keep: Bool[Tensor, "n h w"] | None = None,
+    near: float = 0.0,
 ) -> Fitted:
     """Fit a voxel field to views with straight alpha; float views are in [0, 1].
+
+    Views have one lens, or one each. Pixels outside `keep` are not looked at; nothing is nearer to a camera than `near`.
 
     With alpha, rays are compared in front of random colours, so that empty space has to be empty. Views that are opaque
     everywhere are taken to stand before one colour, the median of their borders, and have no hull to start from.
@@ -56,7 +75,11 @@ def fit(
         InputError: no views, nothing but transparent pixels, silhouettes that have nothing in common inside the box, or a
             threshold that would empty the field before it is fitted.
     """
-    evidence = gather(views, c2w, intrinsics, settings)
+    lenses = Lenses.of(intrinsics, len(views), c2w.device)
+    evidence = gather(views, c2w, lenses.different, settings, keep)
+    pixels = evidence.pixels if keep is None else evidence.pixels[keep.flatten()[evidence.pixels]]
+    if len(pixels) == 0:
+        raise InputError("views", "masks that leave no pixel to look at", "masks that are white where to look")
     occupancy = Occupancy(settings.radius, settings.occupancy).to(c2w.device)
     occupancy.occupy(evidence.hull)
     field = uniform(settings.resolutions[0], settings.radius, START, c2w.device)
@@ -70,13 +93,13 @@ def fit(
         finest = done + steps == total
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, settings.lr_end ** (1 / steps) if finest else 1.0)
         for _ in range(steps):
-            rays_o, rays_d, rgba = draw_rays(views, c2w, intrinsics, evidence.pixels, settings.rays, generator)
+            rays_o, rays_d, rgba = draw_rays(views, c2w, lenses, pixels, settings.rays, generator)
             background = evidence.background
             if background is None:
                 background = torch.rand(rgba[:, :3].shape, generator=generator, device=generator.device).to(rgba)
             wanted = rgba[:, :3] * rgba[:, 3:] + (1 - rgba[:, 3:]) * background
             optimiser.zero_grad()
-            got = render(field, occupancy, rays_o, rays_d, background, settings.step, generator)
+            got = render(field, occupancy, rays_o, rays_d, background, settings.step, generator, near)
             torch.autograd.backward(F.mse_loss(got.rgb, wanted))
             optimiser.step()
             schedule.step()
@@ -97,17 +120,29 @@ def _adam(field: Voxels, settings: Fit) -> torch.optim.Adam:
     return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
 
-def gather(views: Views, c2w: Float[Tensor, "n 4 4"], intrinsics: Intrinsics, settings: Fit) -> Evidence:
-    """The visual hull and the pixels near a silhouette; for opaque views the whole box, all pixels and the background."""
+def gather(
+    views: Views,
+    c2w: Float[Tensor, "n 4 4"],
+    lenses: Sequence[Intrinsics],
+    settings: Fit,
+    keep: Bool[Tensor, "n h w"] | None,
+) -> Evidence:
+    """The visual hull and the pixels near a silhouette; for opaque views the whole box, all pixels and the background.
+
+    Only views by one pinhole have a hull: others too start from the whole box and look at all pixels.
+    """
     if len(views) == 0:
         raise InputError("views", "none", "at least one")
     alpha = views[..., 3].float()
     if not bool(alpha.any()):
         raise InputError("views", "nothing but transparent pixels", "an object with alpha above 0")
     size = (settings.occupancy,) * 3
-    if bool((views[..., 3] == (1 if views.is_floating_point() else 255)).all()):
+    opaque = bool((views[..., 3] == (1 if views.is_floating_point() else 255)).all())
+    intrinsics, *others = lenses
+    if opaque or others or not intrinsics.straight:
         everywhere = torch.ones(size, dtype=torch.bool, device=views.device)
-        return Evidence(everywhere, torch.arange(alpha.numel(), device=views.device), border_colour(views))
+        every = torch.arange(alpha.numel(), device=views.device)
+        return Evidence(everywhere, every, border_colour(views, keep) if opaque else None)
     # A cell may hold something although its centre misses the silhouette, by half its diagonal at most.
     half_diagonal = sqrt(3) * settings.radius / settings.occupancy
     nearest = max(float(c2w[:, :3, 3].norm(dim=1).min()), settings.radius)
@@ -124,7 +159,7 @@ def gather(views: Views, c2w: Float[Tensor, "n 4 4"], intrinsics: Intrinsics, se
 def draw_rays(
     views: Views,
     c2w: Float[Tensor, "n 4 4"],
-    intrinsics: Intrinsics,
+    lenses: Lenses,
     pixels: Int[Tensor, "m"],
     count: int,
     generator: torch.Generator,
@@ -132,9 +167,10 @@ def draw_rays(
     """Origins, directions and RGBA in [0, 1] of `count` of `pixels`, drawn with replacement."""
     draw = torch.randint(len(pixels), (count,), generator=generator, device=generator.device).to(pixels.device)
     pixel = pixels.index_select(0, draw)
-    row, u = pixel // intrinsics.width, pixel % intrinsics.width
-    view, v = row // intrinsics.height, row % intrinsics.height
-    rays_o, rays_d = pixel_rays(c2w.index_select(0, view), u, v, intrinsics)
+    _, height, width, _ = views.shape
+    row, u = pixel // width, pixel % width
+    view, v = row // height, row % height
+    rays_o, rays_d = mixed_rays(c2w.index_select(0, view), u, v, lenses.which[view], lenses.different)
     return rays_o, rays_d, unit(views.reshape(-1, 4).index_select(0, pixel))
 
 
@@ -143,7 +179,14 @@ def unit(x: Tensor) -> Tensor:
     return x if x.is_floating_point() else x.float() / 255
 
 
-def border_colour(views: Views) -> Float[Tensor, "3"]:
-    """The median colour of the outermost pixels of all views."""
-    border = [views[:, 0], views[:, -1], views[:, :, 0], views[:, :, -1]]
-    return unit(torch.cat([line.reshape(-1, 4) for line in border])[:, :3]).median(dim=0).values
+def border_colour(views: Views, keep: Bool[Tensor, "n h w"] | None = None) -> Float[Tensor, "3"]:
+    """The median colour of the outermost pixels of all views, of those in `keep` if there are any."""
+    border = torch.cat([line.reshape(-1, 4) for line in _borders(views)])
+    if keep is not None:
+        kept = torch.cat([line.flatten() for line in _borders(keep)])
+        border = border[kept] if bool(kept.any()) else border
+    return unit(border[:, :3]).median(dim=0).values
+
+
+def _borders(images: Tensor) -> list[Tensor]:
+    return [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]]

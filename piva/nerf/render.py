@@ -31,19 +31,20 @@ def render(
     background: Float[Tensor, "#n 3"] | Float[Tensor, "3"],
     step: float,
     generator: torch.Generator | None = None,
+    near: float = 0.0,
 ) -> Rendered:
     """Render rays of unit direction in samples of length `step`; differentiable in the field's parameters.
 
-    `background` is one colour, or one a ray. With a generator each ray's samples are shifted by a random part of a step, which
-    keeps a fit from carving the lattice into the field.
+    Rays start at the distance `near`. `background` is one colour, or one a ray. With a generator each ray's samples are shifted
+    by a random part of a step, which keeps a fit from carving the lattice into the field.
     """
     n = len(rays_o)
     with torch.no_grad():
         if generator is None:
-            near = torch.zeros_like(rays_o[:, 0])
+            start = torch.full_like(rays_o[:, 0], near)
         else:
-            near = step * torch.rand(n, generator=generator, device=generator.device).to(rays_o)
-        ray_indices, t_starts, t_ends = occupancy.sample(rays_o, rays_d, near, step)
+            start = near + step * torch.rand(n, generator=generator, device=generator.device).to(rays_o)
+        ray_indices, t_starts, t_ends = occupancy.sample(rays_o, rays_d, start, step)
         x = _positions(rays_o, rays_d, ray_indices, t_starts, t_ends)
         kept = visible(field.density(x), ray_indices, t_ends - t_starts, n, LEAST_LIGHT)
         ray_indices, t_starts, t_ends, x = (v.index_select(0, kept) for v in (ray_indices, t_starts, t_ends, x))
@@ -60,9 +61,10 @@ def render_image(
     background: Float[Tensor, "3"],
     step: float,
     generator: torch.Generator | None = None,
+    near: float = 0.0,
 ) -> Rendered:
     """Render a whole view: `rgb` (h, w, 3), `opacity` and `depth` (h, w). Arguments as in `render`."""
-    flat = render(field, occupancy, *image_rays(c2w, intrinsics), background, step, generator)
+    flat = render(field, occupancy, *image_rays(c2w, intrinsics), background, step, generator, near)
     return Rendered(*(v.view(intrinsics.height, intrinsics.width, *v.shape[1:]) for v in flat))
 
 

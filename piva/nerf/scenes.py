@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from piva.cache import cache_folder
 from piva.datasets.views import Views
-from piva.nerf.cameras import Intrinsics
 from piva.nerf.fit import Fitted, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.settings import Fit
@@ -28,22 +27,19 @@ def fitted_scene(views: Views, settings: Fit, seed: int, device: torch.device, p
     if path.exists():
         return _load(path, settings, device)
     generator = torch.Generator(device).manual_seed(seed)
-    images = torch.from_numpy(views.images[views.train]).to(device)
-    c2w = torch.from_numpy(views.c2w[views.train]).to(device)
-    fitted = fit(images, c2w, intrinsics(views), settings, generator, progress)
+    images, c2w = (torch.from_numpy(values[views.train]).to(device) for values in (views.images, views.c2w))
+    keep = None if views.keep is None else torch.from_numpy(views.keep[views.train]).to(device)
+    lenses = [views.lenses[i] for i in views.train]
+    fitted = fit(images, c2w, lenses, settings, generator, progress, keep=keep, near=views.near)
     _save(path, fitted)
     return fitted
 
 
-def intrinsics(views: Views) -> Intrinsics:
-    _, height, width, _ = views.images.shape
-    return Intrinsics(fx=views.fx, fy=views.fy, cx=views.cx, cy=views.cy, width=width, height=height)
-
-
 def _key(views: Views, settings: Fit, seed: int) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, seed, asdict(settings), asdict(intrinsics(views)), views.train]).encode())
-    digest.update(views.images.tobytes())
-    digest.update(views.c2w.tobytes())
+    lenses = [asdict(lens) for lens in views.lenses]
+    digest = hashlib.sha256(json.dumps([VERSION, seed, asdict(settings), lenses, views.near, views.train]).encode())
+    for values in (views.images, views.c2w, views.keep):
+        digest.update(b"" if values is None else values.tobytes())
     return digest.hexdigest()[:24]
 
 

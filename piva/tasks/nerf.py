@@ -1,4 +1,4 @@
-"""Editing an object in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, Section A.1)."""
+"""Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, Section A.1)."""
 
 import copy
 from dataclasses import dataclass
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.datasets.views import Views, check_views, read_views
 from piva.errors import InputError
-from piva.nerf.cameras import Intrinsics, pinhole, ring, sample_camera
 from piva.scores.terms import EDIT, ORIGINAL, Latents
 from piva.settings import above, at_least, between
+from piva.tasks.viewpoints import Camera, Frames, Orbits, Viewpoints
 from piva.types import Comparison, Edit, Randomness
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from piva.nerf.field import Field
@@ -24,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NerfTask:
-    """The scene is fitted to its pictures (or read from the cache), then edited through renders from random cameras."""
+    """The scene is fitted to its pictures (or read from the cache), then edited through renders from random cameras.
+
+    Of a captured scene (`Edit.capture`) they are its own frames: the ranges and the turntable's place are for objects.
+    """
 
     needs: ClassVar[str] = "scene"
 
@@ -48,7 +50,7 @@ class NerfTask:
     def check(self, edit: Edit) -> None:
         if edit.scene is None:
             raise InputError(f"task=nerf, edit {edit.id}", "a picture", "a scene folder with its cameras", "use task=image")
-        check_views(edit.scene)
+        check_views(edit.scene, edit.capture)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
         from tqdm import tqdm
@@ -56,7 +58,7 @@ class NerfTask:
         from piva.nerf.scenes import fitted_scene
 
         assert edit.scene is not None
-        views = read_views(edit.scene)
+        views = read_views(edit.scene, edit.capture, size)
         with tqdm(desc=f"{edit.id}: fitting the scene", unit="step", disable=None, leave=False) as bar:
 
             def progress(step: int, total: int) -> None:
@@ -64,18 +66,41 @@ class NerfTask:
                 bar.update(step - bar.n)
 
             fitted = fitted_scene(views, self.field, 0, prior.device, progress)
-        return NerfState(self, edit, prior, fitted, views, size, steps)
+        return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
+
+    def _viewpoints(self, edit: Edit, views: Views, prior: "Prior", size: int) -> Viewpoints:
+        if edit.capture:
+            length, longest = self.turntable, self.turntable_size
+            return Frames(views=views, size=size, multiple=prior.multiple, tour_length=length, tour_size=longest)
+        return Orbits(
+            size=size,
+            elevation_deg=_pair(self.elevation_deg),
+            fov_deg=_pair(self.fov_deg),
+            distance=_pair(self.distance),
+            turntable=self.turntable,
+            turntable_size=self.turntable_size,
+            turntable_elevation_deg=self.turntable_elevation_deg,
+            turntable_fov_deg=self.turntable_fov_deg,
+            turntable_distance=self.turntable_distance,
+        )
 
 
 class NerfState:
     """The original's field, the edit's field, their occupancies and the optimiser."""
 
     def __init__(
-        self, settings: NerfTask, edit: Edit, prior: "Prior", fitted: "Fitted", views: Views, size: int, steps: int
+        self,
+        settings: NerfTask,
+        edit: Edit,
+        prior: "Prior",
+        fitted: "Fitted",
+        views: Views,
+        viewpoints: Viewpoints,
+        steps: int,
     ) -> None:
         import torch
 
-        self._settings, self._edit, self._prior, self._views, self._size = settings, edit, prior, views, size
+        self._settings, self._edit, self._prior, self._views, self._viewpoints = settings, edit, prior, views, viewpoints
         self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
         self._field = copy.deepcopy(fitted.field).requires_grad_(True)
         self._occupancy = copy.deepcopy(fitted.occupancy)
@@ -95,14 +120,11 @@ class NerfState:
         s = self._settings
         if self._step % s.refresh_every == 0:
             self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
-        draws = [
-            sample_camera(randomness.host, _pair(s.elevation_deg), _pair(s.fov_deg), _pair(s.distance)) for _ in range(s.views)
-        ]
-        cameras = [(torch.from_numpy(c2w).to(self._background), pinhole(fov, self._size)) for c2w, fov in draws]
-        latents = {EDIT: self._prior.encode(torch.cat([self._render(self._field, self._occupancy, *c) for c in cameras]))}
+        cameras = [self._viewpoints.draw(randomness.host) for _ in range(s.views)]
+        latents = {EDIT: self._prior.encode(torch.cat([self._render(self._field, self._occupancy, c) for c in cameras]))}
         if original:
             with torch.no_grad():
-                renders = [self._render(self._original, self._original_occupancy, *c) for c in cameras]
+                renders = [self._render(self._original, self._original_occupancy, c) for c in cameras]
                 latents[ORIGINAL] = self._prior.encode(torch.cat(renders))
         return latents
 
@@ -114,16 +136,15 @@ class NerfState:
         self._step += 1
 
     def compare(self) -> Comparison:
-        import torch
-
-        s = self._settings
-        cameras = ring(s.turntable, s.turntable_elevation_deg, s.turntable_distance)
-        lens = pinhole(s.turntable_fov_deg, s.turntable_size)
-        before, after = (self._render_all(*f, torch.from_numpy(cameras), lens) for f in self._fields)
+        tour = self._viewpoints.tour()
+        before, after = (self._render_all(*f, tour) for f in self._fields)
         return Comparison(before=before, after=after, **self._truth())
 
     def state_dict(self) -> "dict[str, Tensor]":
-        return {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied}
+        import torch
+
+        world = {"world": torch.from_numpy(self._views.world)} if self._edit.capture else {}  # from the file's to the field's
+        return {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied, **world}
 
     def _tight_occupancy(self) -> "Occupancy":
         """Without the room to grow. A copy: looking at an edit must not change how it goes on."""
@@ -140,33 +161,40 @@ class NerfState:
         import torch
 
         from piva.datasets.images import read_rgb
-        from piva.nerf.scenes import intrinsics
+        from piva.tasks.image import resize
 
         folder = self._edit.truth
         if folder is None:
             return {}
 
-        def read(part: str) -> "Tensor":
-            names = [f"{Path(self._views.names[i]).stem}.png" for i in self._views.test]
-            pictures = [torch.from_numpy(read_rgb(folder / part / name)) for name in names]
-            return torch.stack(pictures).permute(0, 3, 1, 2).to(self._background)
+        views = self._views
+        size = (views.images.shape[1], views.images.shape[2])
 
-        cameras = torch.from_numpy(self._views.c2w[self._views.test])
-        before, after = (self._render_all(*f, cameras, intrinsics(self._views)) for f in self._fields)
+        def read(part: str) -> "Tensor":
+            names = [f"{Path(views.names[i]).stem}.png" for i in views.test]
+            pictures = [torch.from_numpy(read_rgb(folder / part / name)) for name in names]
+            return resize(torch.stack(pictures).permute(0, 3, 1, 2).to(self._background), size)
+
+        cameras = [(views.c2w[i], views.lenses[i]) for i in views.test]
+        before, after = (self._render_all(*f, cameras) for f in self._fields)
         mask = (read("masks").mean(dim=1, keepdim=True) > 0).float()
         return {"truth": read("images"), "truth_before": before, "truth_after": after, "truth_mask": mask}
 
-    def _render_all(self, field: "Field", occupancy: "Occupancy", cameras: "Tensor", lens: Intrinsics) -> "Tensor":
+    def _render_all(self, field: "Field", occupancy: "Occupancy", cameras: list[Camera]) -> "Tensor":
         import torch
 
         with torch.no_grad():
-            return torch.cat([self._render(field, occupancy, c2w.to(self._background), lens) for c2w in cameras])
+            return torch.cat([self._render(field, occupancy, camera) for camera in cameras])
 
-    def _render(self, field: "Field", occupancy: "Occupancy", c2w: "torch.Tensor", lens: Intrinsics) -> "Tensor":
+    def _render(self, field: "Field", occupancy: "Occupancy", camera: Camera) -> "Tensor":
         """One view (1, 3, h, w)."""
+        import torch
+
         from piva.nerf.render import render_image
 
-        rgb = render_image(field, occupancy, c2w, lens, self._background, self._settings.field.step).rgb
+        c2w, lens = torch.from_numpy(camera[0]).to(self._background), camera[1]
+        step = self._settings.field.step
+        rgb = render_image(field, occupancy, c2w, lens, self._background, step, near=self._views.near).rgb
         return rgb.permute(2, 0, 1)[None]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from piva.datasets.world import moved
 from piva.nerf.cameras import orbit
 from piva.render.lens import Lens
 from piva.toys import pictures, store
@@ -36,7 +37,7 @@ AIM = (0.0, 0.0, 0.95)  # what the cameras look at, about
 JPEG: dict[str, Any] = {"quality": 93, "subsampling": 0}
 SMALLER = (2, 4)  # of the folders images_2, images_4
 CHUNK = 20  # training frames a job
-SOURCES = ("toys/edits.py", "toys/room.py", "toys/noe.py", "toys/in2n.py")
+SOURCES = ("toys/edits.py", "toys/room.py", "toys/noe.py", "toys/in2n.py", "datasets/world.py")
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,18 @@ def ensure(folder: Path, split: str, width: int = 256, rooms: Sequence[str] = ()
 def lens(width: int) -> Lens:
     """A wide, slightly bent lens whose axis misses the middle of the picture."""
     unit = width / 256
-    centre = {"cx": 131.3 * unit, "cy": 94.2 * unit}
-    bent = {"k1": -0.085, "k2": 0.021, "p1": 0.0012, "p2": -0.0009}
-    return Lens(width=width, height=width * 3 // 4, fx=206.4 * unit, fy=205.1 * unit, **centre, **bent)
+    return Lens(
+        width=width,
+        height=width * 3 // 4,
+        fx=206.4 * unit,
+        fy=205.1 * unit,
+        cx=131.3 * unit,
+        cy=94.2 * unit,
+        k1=-0.085,
+        k2=0.021,
+        p1=0.0012,
+        p2=-0.0009,
+    )
 
 
 def cameras(name: str) -> NDArray[np.float32]:
@@ -133,9 +143,10 @@ def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
 
 def _transforms(name: str, width: int) -> dict[str, Any]:
     seen = asdict(lens(width))
+    del seen["fisheye"]  # the camera model says it
     seen = {{"width": "w", "height": "h", "fx": "fl_x", "fy": "fl_y"}.get(key, key): value for key, value in seen.items()}
     names = [f"images/{_stem(i)}.jpg" for i in range(TRAIN + TEST)]
-    poses = [_moved(capture_world(name), c2w).tolist() for c2w in cameras(name)]
+    poses = moved(capture_world(name), cameras(name).astype(np.float64)).tolist()
     return {
         "camera_model": "OPENCV",
         **seen,
@@ -143,13 +154,6 @@ def _transforms(name: str, width: int) -> dict[str, Any]:
         "test_filenames": names[TRAIN:],
         "frames": [{"file_path": file, "transform_matrix": pose} for file, pose in zip(names, poses, strict=True)],
     }
-
-
-def _moved(world: NDArray[np.float64], c2w: NDArray[np.float32]) -> NDArray[np.float64]:
-    """A pose in another world, its axes of unit length again."""
-    pose = world @ c2w
-    pose[:3, :3] /= np.cbrt(np.linalg.det(pose[:3, :3]))
-    return pose
 
 
 def _stem(frame: int) -> str:

@@ -4,10 +4,10 @@ from piva.datasets.files import as_number, get, inside, read_json, read_text
 from piva.errors import InputError
 
 
-def test_syntax_error_names_its_line(tmp_path):
+def test_syntax_error_names_its_line_and_column(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{\n "a": 1,\n "b": \n}')
-    with pytest.raises(InputError, match=r"a\.json, line 4: found Expecting value"):
+    with pytest.raises(InputError, match=r"a\.json, line 4, column 1: found Expecting value"):
         read_json(path)
 
 

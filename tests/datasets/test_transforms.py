@@ -11,8 +11,11 @@ from piva.errors import InputError
 
 def rays(scene):
     """Origins and unit directions through all pixels, written out from the definition."""
-    x, y = np.meshgrid(np.arange(scene.width) + 0.5, np.arange(scene.height) + 0.5)
-    camera = np.stack([(x - scene.cx) / scene.fx, -(y - scene.cy) / scene.fy, -np.ones_like(x)], axis=-1)
+    lens = scene.lenses[0]
+    assert lens.straight
+    assert set(scene.lenses) == {lens}
+    x, y = np.meshgrid(np.arange(lens.width) + 0.5, np.arange(lens.height) + 0.5)
+    camera = np.stack([(x - lens.cx) / lens.fx, -(y - lens.cy) / lens.fy, -np.ones_like(x)], axis=-1)
     directions = np.einsum("nij,hwj->nhwi", scene.c2w[:, :3, :3], camera / np.linalg.norm(camera, axis=-1, keepdims=True))
     return scene.c2w[:, :3, 3], directions
 
@@ -23,15 +26,22 @@ def test_a_scene_and_its_nerfstudio_twin_have_the_same_rays(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert (one.train, one.test) == (other.train, other.test) == ([0, 1, 2, 3], [4, 5])
     assert one.names[0] == "train/r_0.png"
-    assert one.fx == pytest.approx(0.5 * SIZE / math.tan(0.5 * 0.6911112070083618))
+    assert one.lenses[0].fx == pytest.approx(0.5 * SIZE / math.tan(0.5 * 0.6911112070083618))
 
 
-def test_without_a_split_every_tenth_frame_in_name_order_is_held_out(tmp_path):
+def test_without_a_split_nine_tenths_in_name_order_are_for_training_as_in_nerfstudio(tmp_path):
+    """Its fraction split: 90 % rounded up, spread evenly by truncated linspace; the others are for evaluation."""
     folder = nerfstudio(tmp_path / "a", 24, 1, train_filenames=None, test_filenames=None)
     edit_json(folder / "transforms.json", lambda data: data["frames"].reverse())
     scene = read_transforms(folder)
-    assert [scene.names[i] for i in scene.test] == ["images/0020.png", "images/0010.png", "images/0000.png"]
-    assert sorted(scene.train + scene.test) == list(range(25))
+    chosen = {int(i * 24 / 22) for i in range(23)}  # 23 of 25
+    assert [scene.names[i] for i in scene.test] == [f"images/{i:04d}.png" for i in range(25) if i not in chosen]
+    assert [scene.names[i] for i in scene.train] == [f"images/{i:04d}.png" for i in sorted(chosen)]
+
+
+def test_a_short_capture_without_a_split_keeps_a_frame_for_evaluation(tmp_path):
+    scene = read_transforms(nerfstudio(tmp_path / "a", 4, 1, train_filenames=None, test_filenames=None))
+    assert (len(scene.train), len(scene.test)) == (4, 1)
 
 
 def test_synthetic_without_a_test_file_holds_out_frames(tmp_path):
@@ -43,15 +53,6 @@ def test_synthetic_without_a_test_file_holds_out_frames(tmp_path):
 def test_one_named_side_of_the_split_leaves_the_rest_to_the_other(tmp_path):
     scene = read_transforms(nerfstudio(tmp_path / "a", test_filenames=["./images/0002.png"], train_filenames=None))
     assert (scene.test, scene.train) == ([2], [0, 1, 3, 4, 5])
-
-
-def test_equal_intrinsics_a_frame_are_accepted_and_different_ones_refused(tmp_path):
-    folder = nerfstudio(tmp_path / "a", fl_x=None, fl_y=None)
-    edit_json(folder / "transforms.json", lambda data: [frame.update(fl_x=20.0) for frame in data["frames"]])
-    assert read_transforms(folder).fx == read_transforms(folder).fy == 20
-    edit_json(folder / "transforms.json", lambda data: data["frames"][3].update(fl_x=21.0))
-    with pytest.raises(InputError, match="fl_x: found different values a frame"):
-        read_transforms(folder)
 
 
 BAD_NERFSTUDIO = {
@@ -68,18 +69,28 @@ BAD_NERFSTUDIO = {
     "missing image": (lambda d: d["frames"][0].update(file_path="images/9999.png"), "no image .*9999"),
     "escape": (lambda d: d["frames"][0].update(file_path="../outside.png"), "a path inside"),
     "absolute": (lambda d: d["frames"][0].update(file_path="/etc/passwd"), "a path inside"),
-    "distortion": (lambda d: d.update(k1=0.02), "k1: found lens distortion 0.02.*not supported yet: undistort"),
-    "distorted frame": (lambda d: d["frames"][0].update(p2=-1e-3), "p2: found lens distortion"),
-    "fisheye": (lambda d: d.update(camera_model="OPENCV_FISHEYE"), "camera_model: .*undistort"),
-    "no focal": (lambda d: d.pop("fl_x"), "fl_x: found nothing"),
-    "negative focal": (lambda d: d.update(fl_x=-3), "fl_x: found -3.*positive"),
-    "focal is text": (lambda d: d.update(fl_x="3"), "fl_x: found '3', wanted a finite number"),
+    "mirrored": (lambda d: _row(d, 2, 0, -1), r"frames\[2\]\.transform_matrix: found a matrix that .*mirrors"),
+    "scaled": (lambda d: [_row(d, 2, row, 2) for row in range(3)], r"frames\[2\]\.transform_matrix: found a matrix that scales"),
+    "last row": (lambda d: d["frames"][2]["transform_matrix"][3].__setitem__(0, 1), r"frames\[2\]\.transform_matrix: found a"),
+    "some masks": (lambda d: d["frames"][0].update(mask_path="images/0000.png"), r"frames\[1\]: mask_path: found nothing"),
+    "missing mask": (lambda d: _masks(d, "masks/none.png"), r"frames\[0\]\.mask_path: found no image .*masks/none\.png"),
+    "mask outside": (lambda d: _masks(d, "../outside.png"), r"frames\[0\]\.mask_path: .*a path inside"),
     "unknown test frame": (lambda d: d.update(test_filenames=["a.png"]), "test_filenames: found 'a.png'"),
     "all frames test": (
         lambda d: d.update(test_filenames=d["train_filenames"] + d["test_filenames"], train_filenames=[]),
         "0 train",
     ),
 }
+
+
+def _row(data, frame, row, factor):
+    axes = data["frames"][frame]["transform_matrix"]
+    axes[row] = [factor * value for value in axes[row][:3]] + axes[row][3:]
+
+
+def _masks(data, name):
+    for frame in data["frames"]:
+        frame["mask_path"] = name
 
 
 @pytest.mark.parametrize("case", BAD_NERFSTUDIO)
@@ -101,6 +112,17 @@ def test_images_reached_by_a_link_out_of_the_scene_are_refused(tmp_path):
     (folder / "images/0003.png").symlink_to(tmp_path / "outside.png")
     with pytest.raises(InputError, match="a path inside"):
         read_transforms(folder)
+
+
+def test_a_frame_may_keep_the_extension_its_picture_had_before(tmp_path):
+    folder = nerfstudio(tmp_path / "a")
+
+    def rename(data):
+        data["frames"][3]["file_path"] = data["train_filenames"][3] = "images/0003.jpg"
+
+    edit_json(folder / "transforms.json", rename)
+    scene = read_transforms(folder)
+    assert (scene.names[3], scene.train) == ("images/0003.png", [0, 1, 2, 3])
 
 
 def test_folders_without_a_scene(tmp_path):

@@ -1,14 +1,12 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
 
-from piva.datasets.transforms import read_transforms
-from piva.datasets.views import read_views
-from piva.errors import InputError
+from piva.datasets.in2n import In2n
+from piva.datasets.views import check_views, read_views
 from piva.render.mesh import MeshRenderer, Surface
 from piva.toys.edits import DEVELOPMENT
 from piva.toys.in2n import cameras, ensure, lens
@@ -64,22 +62,30 @@ def test_a_ball_is_seen_where_opencvs_formula_puts_it(scene, frame):
         assert right == 0 or np.abs(straight - expected).max() > 2  # the lens is bent enough for the test to tell
 
 
-def test_the_reader_says_that_the_pictures_are_distorted(scene):
-    with pytest.raises(InputError, match="found lens distortion"):
-        read_transforms(scene)
-
-
-def test_the_rest_of_the_file_is_what_the_reader_expects(scene, tmp_path):
-    copy = shutil.copytree(scene, tmp_path / "robot")
-    data = json.loads((copy / "transforms.json").read_text())
-    (copy / "transforms.json").write_text(json.dumps({**data, "k1": 0, "k2": 0, "p1": 0, "p2": 0}))
-    views = read_views(copy)
+def test_the_reader_finds_toys_their_lens_and_their_truths(made):
+    settings = {"downscale": None, "orientation": None, "centre": "poses", "auto_scale": True, "near": 0.1}
+    edits = list(In2n(root=str(made), edits="all", **settings).read())
+    assert [edit.id for edit in edits] == [f"robot/{change.name}" for change in CASE.changes]
+    for edit in edits:
+        check_views(edit.scene, edit.capture)
+    views = read_views(edits[0].scene, edits[0].capture)
     assert views.images.shape == (92, WIDTH * 3 // 4, WIDTH, 4)
     assert (len(views.train), len(views.test)) == (80, 12)
     assert views.names[80] == "images/frame_00081.jpg"
-    np.testing.assert_allclose(np.linalg.det(views.c2w[:, :3, :3]), 1, atol=1e-5)
-    gram = views.c2w[:, :3, :3] @ views.c2w[:, :3, :3].swapaxes(1, 2)
-    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(3), gram.shape), atol=1e-5)
+    assert set(views.lenses) == {lens(WIDTH)}
+    assert all((edits[0].truth / "images" / f"frame_{i + 1:05d}.png").is_file() for i in views.test)
+
+
+def test_the_reader_undoes_the_captures_world_but_for_a_turn(made):
+    """What it makes of the arbitrary world is the room again: upright, the same shape."""
+    settings = {"downscale": None, "orientation": "up", "centre": "poses", "auto_scale": True, "near": 0.1}
+    (edit, *_) = In2n(root=str(made), edits=1, **settings).read()
+    got, room = read_views(edit.scene, edit.capture).c2w[:, :3, 3].astype(float), cameras("robot")[:, :3, 3]
+    room = room - room.mean(axis=0)
+    scale = np.linalg.norm(got) / np.linalg.norm(room)
+    assert np.abs(got).max() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(got[:, 2], scale * room[:, 2], atol=0.03)  # hand-held cameras tilt a little
+    np.testing.assert_allclose(got @ got.T, scale**2 * room @ room.T, atol=1e-4)
 
 
 def test_the_world_is_not_normalised(scene):

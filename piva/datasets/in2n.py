@@ -1,0 +1,56 @@
+"""Captured scenes in nerfstudio's format, with the edits of the paper's Table 3; `toys` in rooms are drawn on this machine.
+
+- <root>/edits.json: records as Noe's, perhaps with a truth; without that file the twelve edits of in2n.json, beside this one
+- <root>/<path>/: a scene with transforms.json, images/ and perhaps images_2/, images_4/, images_8/
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from piva.cache import cache_folder
+from piva.datasets.records import read_records
+from piva.errors import InputError
+from piva.settings import at_least, one_of
+from piva.toys import in2n, store
+from piva.types import Capture, Edit
+
+PAPER = Path(__file__).with_name("in2n.json")  # scenes face and bear: Instruct-NeRF2NeRF's (Haque et al. 2023), prompts ours
+
+
+@dataclass(frozen=True, kw_only=True)
+class In2n:
+    """Settings of the reader; conf/dataset/in2n.yaml explains them."""
+
+    gives: ClassVar[tuple[str, ...]] = ("image", "scene")
+    root: str
+    edits: Any
+    downscale: int | None = at_least(1)
+    orientation: str | None = one_of("up", "none")
+    centre: str = one_of("poses", "none")
+    auto_scale: bool
+    near: float = at_least(0)
+
+    def read(self) -> Iterator[Edit]:
+        """The chosen edits. Raises `InputError` for whatever is missing or malformed in their records and cameras."""
+        capture = Capture(
+            downscale=self.downscale,
+            orientation=self.orientation,
+            centre=self.centre,
+            scale=self.auto_scale,
+            near=self.near,
+        )
+        folder = _folder(self.root)
+        own = folder / "edits.json"
+        return read_records(own if own.is_file() else PAPER, folder, self.edits, capture)
+
+
+def _folder(name: str) -> Path:
+    if name in store.SPLITS:
+        return in2n.ensure(cache_folder() / f"in2n-{name}", store.SPLITS[name])
+    root = Path(name).expanduser()
+    if not root.is_dir():
+        remedy = "docs/in2n.md says where to get them; dataset.root=toys is drawn here and needs no download"
+        raise InputError("dataset.root", f"no folder {root}", "a folder of scenes such as face/ and bear/", remedy)
+    return root

@@ -1,0 +1,81 @@
+"""Where an edit is seen from: cameras that circle an object, or the frames of a captured scene themselves."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piva.datasets.views import Views
+from piva.nerf.cameras import pinhole, ring, sample_camera, walk
+from piva.render.lens import Lens
+from piva.tasks.image import fitting
+
+if TYPE_CHECKING:
+    import torch
+
+Camera = tuple[NDArray[np.float32], Lens]  # c2w (4, 4) and what it looks through
+
+
+@runtime_checkable
+class Viewpoints(Protocol):
+    """The cameras of one edit."""
+
+    def draw(self, generator: "torch.Generator") -> Camera:
+        """A camera to optimise through, at the run's resolution."""
+
+    def tour(self) -> list[Camera]:
+        """The cameras to look at the edit from and to measure it, in the order of a film."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orbits:
+    """Round the origin, at random within ranges (low, high) and then once round at equal steps (the paper, A.1)."""
+
+    size: int  # pixels a side of what is optimised
+    elevation_deg: tuple[float, float]
+    fov_deg: tuple[float, float]
+    distance: tuple[float, float]
+    turntable: int  # views
+    turntable_size: int
+    turntable_elevation_deg: float
+    turntable_fov_deg: float
+    turntable_distance: float
+
+    def draw(self, generator: "torch.Generator") -> Camera:
+        c2w, fov = sample_camera(generator, self.elevation_deg, self.fov_deg, self.distance)
+        return c2w, pinhole(fov, self.size)
+
+    def tour(self) -> list[Camera]:
+        lens = pinhole(self.turntable_fov_deg, self.turntable_size)
+        return [(c2w, lens) for c2w in ring(self.turntable, self.turntable_elevation_deg, self.turntable_distance)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """A captured scene's own: any training frame, whole; and a walk through the test frames."""
+
+    views: Views
+    size: int  # a frame is optimised at about size^2 pixels in its own proportions
+    multiple: int  # of which the sides of a frame are multiples
+    tour_length: int  # views
+    tour_size: int  # pixels of their longer side
+
+    def draw(self, generator: "torch.Generator") -> Camera:
+        import torch
+
+        train = self.views.train
+        frame = train[int(torch.randint(len(train), (1,), generator=generator, device=generator.device))]
+        lens = self.views.lenses[frame]
+        height, width = fitting((lens.height, lens.width), self.size, self.multiple)
+        return self.views.c2w[frame], lens.resized(width, height)
+
+    def tour(self) -> list[Camera]:
+        test = self.views.test
+        lens = self.views.lenses[test[0]]
+        longest = max(lens.width, lens.height)
+        width, height = (
+            max(2, round(side * self.tour_size / longest / 2) * 2) for side in (lens.width, lens.height)
+        )  # for films
+        length = self.tour_length if len(test) > 1 else 1
+        return [(c2w, lens.resized(width, height)) for c2w in walk(self.views.c2w[test], length)]
