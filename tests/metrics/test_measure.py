@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from piva.metrics.measure import measure
-from piva.metrics.perceptual import Judges
+from piva.metrics.perceptual import Judges, PieJudges
 from piva.types import Comparison, Edit
 
 EDIT = Edit(id="x", source_prompt="red", target_prompt="blue")
@@ -24,7 +24,8 @@ class Colours:
         return torch.stack([{"red": RED, "blue": BLUE}[prompt][0, :, 0, 0] for prompt in prompts])
 
 
-JUDGES = Judges(Colours(), lambda a, b: (a - b).square().mean(dim=(1, 2, 3)), {"clip": "colours", "lpips": "mse"})
+MSE = lambda a, b: (a - b).square().mean(dim=(1, 2, 3))  # noqa: E731
+JUDGES = Judges(Colours(), MSE, PieJudges(Colours(), MSE), {"clip": "colours", "lpips": "mse"})
 
 
 def test_doing_nothing_scores_what_nothing_scores() -> None:
