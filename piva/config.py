@@ -17,7 +17,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from piva import downloads
 from piva.errors import InputError
-from piva.settings import above, at_least, between, broken
+from piva.settings import a_device, above, at_least, between, broken
 from piva.types import Edit
 
 HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ class RunSettings:
 
     seed: int = at_least(0)
     steps: int = at_least(1)
-    device: str
+    device: str = a_device()
     resolution: int | None = above(0)
     t_min: float = between(0, 1)
     t_max: float = between(0, 1)
@@ -42,8 +42,6 @@ class RunSettings:
             raise InputError("measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1")
         if self.t_min >= self.t_max:
             raise InputError("t_min", f"{self.t_min:g}", f"less than t_max ({self.t_max:g})")
-        if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
-            raise InputError("device", repr(self.device), "cpu, cuda, cuda:N or mps")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,8 @@ class HubFolder:
         cache = to / "huggingface/hub" if to else None
         unwanted = ["*.fp16.*", "*non_ema*"]  # other precisions and training states beside the weights that are loaded
         try:
-            folder = Path(snapshot_download(self.repo, cache_dir=cache, allow_patterns=list(self.files), ignore_patterns=unwanted))
+            wanted = list(self.files)
+            folder = Path(snapshot_download(self.repo, cache_dir=cache, allow_patterns=wanted, ignore_patterns=unwanted))
         except Exception as error:  # whatever a network, a proxy or a full disk comes up with
             remedy = "check the name and the network; HF_TOKEN for what needs a login, HF_ENDPOINT for a mirror"
             raise InputError(self.name, one_line(error), "a download from the hub", remedy) from error
@@ -137,9 +138,9 @@ def torch_home() -> Path:
     return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
 
 
-def missing(parts: Iterable[object]) -> list[Weights]:
-    """What the parts of a run need and this machine has not."""
-    return [need for part in parts if isinstance(part, Requiring) for need in part.requires() if need.find() is None]
+def required(parts: Iterable[object]) -> list[Weights]:
+    """What the parts of a run need of others."""
+    return [need for part in parts if isinstance(part, Requiring) for need in part.requires()]
 
 
 def check(parts: Iterable[object], words: Sequence[str]) -> None:
@@ -149,10 +150,11 @@ def check(parts: Iterable[object], words: Sequence[str]) -> None:
         parts: settings, of which some need weights.
         words: the overrides of the command line; those that decide on weights go into the command.
     """
-    absent = missing(parts)
+    absent = [need for need in required(parts) if need.find() is None]
     if absent:
-        found = ", ".join(f"no {need.name} in {need.place}" for need in absent)
+        places = {need.place: [other.name for other in absent if other.place == need.place] for need in absent}
+        found = " and ".join(f"no {', '.join(names)} in {place}" for place, names in places.items())
         chosen = shlex.join(word for word in words if word.lstrip("+").split("=")[0].split(".")[0] in DECIDING)
         command = f"python -m piva.fetch {chosen}".strip()
-        remedy = f"{command} gets them; to=FOLDER beside it makes a folder for a machine without network"
+        remedy = f"{command} gets them; with to=FOLDER it fills a folder for a machine without network"
         raise InputError("weights", found, "these on this machine before the run", remedy)

@@ -11,8 +11,9 @@
 import csv
 import io
 import json
+import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,13 @@ class RunFolder:
                 temporary.rename(target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of every number in the rows, its mean over the rows that have one."""
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float))
+    kept = {key: [row[key] for row in rows if key in row and not math.isnan(row[key])] for key in keys}
+    return {key: sum(values) / len(values) if values else math.nan for key, values in kept.items()}
 
 
 def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:

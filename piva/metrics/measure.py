@@ -26,7 +26,7 @@ def measure(c: Comparison, edit: Edit, judges: Judges | None) -> dict[str, float
 
 
 def measure_all(comparisons: Sequence[Comparison], edits: Sequence[Edit], judges: Judges | None) -> list[dict[str, float]]:
-    """`measure` of several edits at once. They must be alike: of one size, all with or without truth, true mask and annotation."""
+    """`measure` of several edits at once. They must be alike: of one size, all with or without truth, its mask, annotation."""
     c = _joined(comparisons)
     views = [len(each.before) for each in comparisons]
     rows = _rows(_against_original(c) | (_judged(c, edits, views, judges) if judges else {}), views)

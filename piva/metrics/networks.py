@@ -26,7 +26,7 @@ def load_clip(architecture: str, weights: Path, device: str) -> open_clip.CLIP:
 
 
 def load_dino(architecture: str, weights: Path, device: str) -> nn.Module:
-    """timm's `architecture` without a head, with the weights in a file. Raises `InputError` where the two do not fit."""
+    """A timm network without a head, with the weights in a file. Raises `InputError` where the two do not fit."""
     overlay = {"file": str(weights)}
     return _loaded(weights, device, lambda: timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay))
 

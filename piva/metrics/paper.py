@@ -81,4 +81,5 @@ def _check_readable(path: Path, need: HubFolder) -> None:
         with safe_open(path, framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
-        raise InputError(path, f"a damaged file ({one_line(error)})", f"the weights of {need.name}", "download them again") from None
+        found = f"a damaged file ({one_line(error)})"
+        raise InputError(path, found, f"the weights of {need.name}", "download them again") from None
