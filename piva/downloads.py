@@ -16,6 +16,7 @@ from piva.errors import InputError, one_line
 DECIDING = ("profile", "experiment", "prior", "model", "metrics")  # the groups whose options need weights
 
 
+@runtime_checkable
 class Weights(Protocol):
     """One thing to have before a run."""
 

@@ -26,7 +26,12 @@ def score(pairs: Sequence[Pair], judges: Judges | None, device: str) -> list[dic
             edits = [pair.edit for pair in alike]
             values = measure_all([_open(pair, device) for pair in alike], edits, judges)
             for edit, row in zip(edits, values, strict=True):
-                about = {"id": edit.id, "type": edit.type, "source_prompt": edit.source_prompt, "target_prompt": edit.target_prompt}
+                about = {
+                    "id": edit.id,
+                    "type": edit.type,
+                    "source_prompt": edit.source_prompt,
+                    "target_prompt": edit.target_prompt,
+                }
                 rows.append(about | row)
             bar.update(len(alike))
     return rows
@@ -51,7 +56,7 @@ def _kind(pair: Pair) -> tuple[object, ...]:
 def _open(pair: Pair, device: str) -> Comparison:
     before, after = (torch.stack([_picture(path, pair.size) for path in paths]).to(device) for paths in (pair.before, pair.after))
     truth, mask = read_truth(pair.edit, before)
-    known = {} if truth is None else {"truth": truth, "truth_before": before, "truth_after": after}
+    known: dict[str, Any] = {} if truth is None else {"truth": truth, "truth_before": before, "truth_after": after}
     return Comparison(before=before, after=after, truth_mask=mask, **known)
 
 

@@ -42,16 +42,20 @@ class OpenClip:
         return torch.cat([self.model.encode_text(chunk, normalize=True) for chunk in tokens.split(self.batch)])
 
 
-def stretched(pictures: Images, size: int) -> Images:
+def stretched(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]:
     """As InstructPix2Pix's and IN2N's metrics do: bicubic to a square, whatever the proportions, without antialiasing."""
     return F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False)
 
 
-def cropped(pictures: Images, size: int) -> Images:
-    """As CLIP's own processor does: the short side to `size`, bicubic with antialiasing, in bytes; then the middle square."""
+def cropped(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]:
+    """As CLIP's own processor does with Pillow: the short side to `size`, bicubic with antialiasing, first along the rows, then
+    along the columns, rounded to bytes each time; then the middle square.
+    """
     height, width = pictures.shape[-2:]
     short = min(height, width)
-    to = (size * height // short, size * width // short)
-    scaled = F.interpolate(255 * pictures, to, mode="bicubic", antialias=True).round().clamp(0, 255) / 255
-    top, left = ((side - size) // 2 for side in to)
-    return scaled[..., top : top + size, left : left + size]
+    h, w = size * height // short, size * width // short
+    scaled = 255 * pictures
+    for to in ((height, w), (h, w)):
+        scaled = F.interpolate(scaled, to, mode="bicubic", antialias=True).round().clamp(0, 255)
+    top, left = (h - size) // 2, (w - size) // 2
+    return scaled[..., top : top + size, left : left + size] / 255

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -100,7 +101,8 @@ def _joined(comparisons: Sequence[Comparison]) -> Comparison:
     """The views of all edits one after the other, in bytes' steps."""
     names = [field.name for field in dataclasses.fields(Comparison) if field.name != "size"]
     parts = {name: [p for each in comparisons if (p := getattr(each, name)) is not None] for name in names}
-    return Comparison(**{name: (torch.cat(p) * 255).round() / 255 if p else None for name, p in parts.items()})
+    joined: dict[str, Any] = {name: (torch.cat(p) * 255).round() / 255 if p else None for name, p in parts.items()}
+    return Comparison(**joined)
 
 
 def _prompts(edits: Sequence[Edit]) -> tuple[list[str], list[str]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import timm
@@ -22,19 +21,22 @@ Values = Float[Tensor, "n"]
 
 def load_clip(architecture: str, weights: Path, device: str) -> open_clip.CLIP:
     """open_clip's `architecture` in float32 with the weights in a file. Raises `InputError` where the two do not fit."""
-    return _loaded(weights, device, lambda: open_clip.create_model(architecture, pretrained=str(weights)))
+    clip: open_clip.CLIP = _loaded(weights, device, lambda: open_clip.create_model(architecture, pretrained=str(weights)))
+    return clip
 
 
 def load_dino(architecture: str, weights: Path, device: str) -> nn.Module:
     """A timm network without a head, with the weights in a file. Raises `InputError` where the two do not fit."""
-    overlay = {"file": str(weights)}
-    return _loaded(weights, device, lambda: timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay))
+    overlay = {"file": str(weights), "num_classes": 0}
+    return _loaded(
+        weights, device, lambda: timm.create_model(architecture, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+    )
 
 
 def lpips(net: str, device: str) -> nn.Module:
     """LPIPS 0.1 (Zhang et al. 2018) with torchvision's backbone from TORCH_HOME; maps two batches in [-1, 1] to (n, 1, 1, 1)."""
     where = Path(torch.hub.get_dir()) / "checkpoints"
-    return _loaded(where, device, lambda: LearnedPerceptualImagePatchSimilarity(net_type=net).net)  # type: ignore[arg-type]
+    return _loaded(where, device, lambda: LearnedPerceptualImagePatchSimilarity(net_type=net).net)
 
 
 def judges(
@@ -77,7 +79,7 @@ def in_batches(distance: Distance, batch: int) -> Distance:
     return split
 
 
-def _loaded(weights: Path, device: str, make: Callable[[], Any]) -> Any:
+def _loaded(weights: Path, device: str, make: Callable[[], nn.Module]) -> nn.Module:
     try:
         network = make()
     except Exception as error:  # each library has its own errors for unknown names and for weights that do not fit

@@ -49,7 +49,7 @@ def obedience(pictures: Images, mask: Masks, target: Float[Tensor, "n d"], clip:
     return {"clip_whole": whole, "clip_edited": edited.masked_fill(mask.sum(dim=(1, 2, 3)) == 0, torch.nan)}
 
 
-def read_mask(path: Path, like: Images) -> Masks:
+def read_mask(path: Path, like: Images) -> Float[Tensor, "1 1 h w"]:
     """An annotation as (1, 1, h, w) at the size and on the device of `like`."""
     mask = torch.from_numpy(read_rgb(path)[..., :1]).permute(2, 0, 1)[None].to(like)
     if mask.shape[-2:] != like.shape[-2:]:

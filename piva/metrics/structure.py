@@ -18,7 +18,7 @@ class VitKeys:
     """The keys of a timm vision transformer's last block, heads side by side, class token first."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model, self.size = model, int(model.patch_embed.img_size[0])  # type: ignore[union-attr, index, arg-type]
+        self.model, self.size = model, int(model.patch_embed.img_size[0])  # type: ignore[union-attr, index]
 
     @torch.no_grad()
     def __call__(self, pictures: Images) -> Float[Tensor, "n tokens d"]:
@@ -43,7 +43,7 @@ def structure_distance(keys: VitKeys, a: Images, b: Images, *, corrected: bool) 
     return (x - y).square().mean(dim=(1, 2))
 
 
-def prepare(pictures: Images, size: int, corrected: bool) -> Images:
+def prepare(pictures: Images, size: int, corrected: bool) -> Float[Tensor, "n 3 {size} {size}"]:
     """Scaled to `size` pixels a side and normalised."""
     scaled = F.interpolate(pictures, (size, size), mode="bilinear", antialias=corrected)
     mean, std = (torch.tensor(values).view(3, 1, 1).to(pictures) for values in (MEAN, STD))
