@@ -14,6 +14,8 @@ import numpy as np
 from omegaconf import OmegaConf
 from scipy import stats
 
+from piva.results import one_set_of_networks
+
 COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
     "PSNR inside": ("truth/psnr_inside", "nothing/psnr_inside", None),
     "PSNR outside": ("truth/psnr_outside", "nothing/psnr_outside", None),
@@ -68,7 +70,9 @@ def interval(values: Values) -> str:
 
 def main(*folders: str) -> None:
     table: dict[str, dict[str, Values]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for run in sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")}):
+    runs = sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")})
+    one_set_of_networks(runs)
+    for run in runs:
         for setting, row in read(run):
             for heading, (key, nothing, truth) in COLUMNS.items():
                 for name, source in ((str(setting), key), ("do nothing | ", nothing), ("truth | ", truth)):

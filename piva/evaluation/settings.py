@@ -9,7 +9,6 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from piva import downloads
 from piva.config import build
@@ -91,7 +90,9 @@ def _of_run(config: Path, dataset: DictConfig | None) -> DictConfig | None:
         run = OmegaConf.create(read_text(config))
         task = re.sub(r".*\.", "", run.task["_target_"])
         found = cast(DictConfig, run.dataset)
-    except (OmegaConfBaseException, ValueError, TypeError, AttributeError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # whatever else a file of that name may hold
         raise InputError(config, one_line(error), "what piva.run wrote", "check the path") from None
     if task != "ImageTask":
         remedy = "measure in the run (metrics=paper), or render both and give before= and after="

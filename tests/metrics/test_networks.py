@@ -127,7 +127,7 @@ def test_paper_measures_everything_and_names_its_networks(
     assert all(-1 <= value <= 99 for value in row.values())
     same = measure(Comparison(before=before, after=before), edit, judges)
     nothing = {"pie/structure": 0, "pie/structure_corrected": 0, "pie/psnr": 99, "pie/lpips": 0, "pie/mse": 0, "pie/ssim": 1}
-    assert {key: same[key] for key in nothing} == pytest.approx(nothing, abs=1e-6)
+    assert {key: same[key] for key in nothing} == pytest.approx(nothing, abs=1e-5)
     assert same["pie/clip_edited"] == same["nothing/clip_edited"] == row["nothing/clip_edited"]
 
 
