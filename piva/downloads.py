@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlparse
 
 from piva.errors import InputError, one_line
 
+UNWANTED = ("*.fp16.*", "*non_ema*")  # other precisions and states of training beside the weights that are loaded
 DECIDING = ("profile", "experiment", "prior", "model", "metrics")  # the groups whose options need weights
 
 
@@ -71,12 +72,17 @@ class HubFolder:
         folder = self.local or self._snapshot()
         return folder if folder and all(any(folder.glob(pattern)) for pattern in self.files) else None
 
+    @property
+    def _selection(self) -> dict[str, Any]:
+        """Which of the repository's files: also when looking, for the hub's cache knows what else the repository has."""
+        return {"allow_patterns": list(self.files), "ignore_patterns": list(UNWANTED)}
+
     def _snapshot(self) -> Path | None:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
-            return Path(snapshot_download(self.repo, local_files_only=True, allow_patterns=list(self.files)))
+            return Path(snapshot_download(self.repo, local_files_only=True, **self._selection))
         except (LocalEntryNotFoundError, HFValidationError):
             return None
 
@@ -86,10 +92,8 @@ class HubFolder:
         if self.local:
             raise InputError(f"{self.key}={self.repo}", "a local folder without " + ", ".join(self.files), "them in it")
         cache = to / "huggingface/hub" if to else None
-        unwanted = ["*.fp16.*", "*non_ema*"]  # other precisions and training states beside the weights that are loaded
         try:
-            wanted = list(self.files)
-            folder = Path(snapshot_download(self.repo, cache_dir=cache, allow_patterns=wanted, ignore_patterns=unwanted))
+            folder = Path(snapshot_download(self.repo, cache_dir=cache, **self._selection))
         except Exception as error:  # whatever a network, a proxy or a full disk comes up with
             remedy = "check the name and the network; HF_TOKEN for what needs a login, HF_ENDPOINT for a mirror"
             raise InputError(self.name, one_line(error), "a download from the hub", remedy) from error
