@@ -1,7 +1,8 @@
-"""One table of many runs: `python -m benchmarks.claims RUN [RUN ...]`, each a folder of piva.run or a sweep of them.
+"""Tables of many runs: `python -m benchmarks.claims RUN [RUN ...]`, each a folder of piva.run or a sweep of them.
 
 A row is a setting at a number of steps: the mean over edits, each edit averaged over its seeds first, with the half-width of the
-95 % Student interval over edits. The first two rows are the anchors: leaving the original alone, and the truth itself.
+95 % Student interval over edits. The first two rows are the anchors: leaving the original alone, and the truth itself. The second
+table compares each score with DDS at the same reference, guidance and steps, edit by edit: edits differ more than scores do.
 """
 
 import csv
@@ -17,9 +18,9 @@ from scipy import stats
 from piva.results import one_set_of_networks
 
 COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
-    "PSNR inside": ("truth/psnr_inside", "nothing/psnr_inside", None),
-    "PSNR outside": ("truth/psnr_outside", "nothing/psnr_outside", None),
     "PSNR to the truth": ("truth/psnr", "nothing/psnr", None),
+    "inside the mask": ("truth/psnr_inside", "nothing/psnr_inside", None),
+    "outside": ("truth/psnr_outside", "nothing/psnr_outside", None),
     "toys-CLIP": ("eval/clip", "nothing/clip", "best/clip"),
     "toys-LPIPS to the truth": ("truth/lpips", "nothing/lpips", None),
     "saturation": ("eval/saturation", "nothing/saturation", "best/saturation"),
@@ -41,6 +42,7 @@ class Setting(NamedTuple):
 
 
 Values = dict[str, list[float]]  # edit -> one value a seed
+Table = dict[Setting | str, dict[str, Values]]  # setting or anchor -> heading -> values
 
 
 def read(run: Path) -> list[tuple[Setting, dict[str, str]]]:
@@ -59,31 +61,56 @@ def read(run: Path) -> list[tuple[Setting, dict[str, str]]]:
     return rows
 
 
-def interval(values: Values) -> str:
+def collect(folders: tuple[str, ...]) -> Table:
+    table: Table = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    runs = sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")})
+    one_set_of_networks(runs)
+    for run in runs:
+        for setting, row in read(run):
+            for heading, (key, nothing, truth) in COLUMNS.items():
+                for name, source in ((setting, key), ("do nothing | ", nothing), ("truth | ", truth)):
+                    if source and row.get(source):
+                        table[name][heading][row["id"]].append(float(row[source]))
+    return table
+
+
+def interval(means: np.ndarray) -> str:
     """Mean over edits and half the width of its 95 % interval."""
-    means = np.array([np.nanmean(seeds) for seeds in values.values() if not np.all(np.isnan(seeds))])
+    means = means[~np.isnan(means)]
     if len(means) < 2:
         return f"{means.mean():.3g}" if len(means) else ""
     half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5
     return f"{means.mean():.3g} ± {half:.2g}"
 
 
-def main(*folders: str) -> None:
-    table: dict[str, dict[str, Values]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    runs = sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")})
-    one_set_of_networks(runs)
-    for run in runs:
-        for setting, row in read(run):
-            for heading, (key, nothing, truth) in COLUMNS.items():
-                for name, source in ((str(setting), key), ("do nothing | ", nothing), ("truth | ", truth)):
-                    if source and row.get(source):
-                        table[name][heading][row["id"]].append(float(row[source]))
-    print("| setting | steps | " + " | ".join(COLUMNS) + " | edits |")
+def over_seeds(values: Values) -> dict[str, float]:
+    return {edit: float(np.mean(seeds)) for edit, seeds in values.items()}
+
+
+def show(first: str, rows: dict[str, list[np.ndarray]]) -> None:
+    print(f"| {first} | steps | " + " | ".join(COLUMNS) + " | edits |")
     print("|---" * (3 + len(COLUMNS)) + "|")
-    for name in ("do nothing | ", "truth | ", *sorted(set(table) - {"do nothing | ", "truth | "})):
-        cells = [interval(table[name][heading]) for heading in COLUMNS]
-        edits = max((len(values) for values in table[name].values()), default=0)
-        print(f"| {name} | " + " | ".join(cells) + f" | {edits} |")
+    for name, cells in rows.items():
+        print(f"| {name} | " + " | ".join(map(interval, cells)) + f" | {max(map(len, cells))} |")
+    print()
+
+
+def main(*folders: str) -> None:
+    table = collect(folders)
+    settings = sorted(key for key in table if isinstance(key, Setting))
+    order = [key for key in table if isinstance(key, str)] + settings
+    show(
+        "setting",
+        {str(key): [np.array(list(over_seeds(table[key][heading]).values())) for heading in COLUMNS] for key in order},
+    )
+    differences = {}
+    for setting in settings:
+        rival = Setting("DDS", setting.reference, setting.guidance_scale, None, setting.steps)
+        if setting != rival and rival in table:
+            pairs = [(over_seeds(table[setting][h]), over_seeds(table[rival][h])) for h in COLUMNS]
+            differences[str(setting)] = [np.array([own[e] - other[e] for e in own if e in other]) for own, other in pairs]
+    if differences:
+        show("difference to DDS", differences)
 
 
 if __name__ == "__main__":

@@ -35,13 +35,16 @@ class RunSettings:
     resolution: int | None = above(0)
     t_min: float = between(0, 1)
     t_max: float = between(0, 1)
+    t_max_late: float = between(0, 1)
+    late_from: float = between(0, 1)
     measure_at: list[int]
 
     def __post_init__(self) -> None:
         if not all(0 < step < self.steps for step in self.measure_at):
             raise InputError("measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1")
-        if self.t_min >= self.t_max:
-            raise InputError("t_min", f"{self.t_min:g}", f"less than t_max ({self.t_max:g})")
+        for key in ("t_max", "t_max_late"):
+            if self.t_min >= (top := getattr(self, key)):
+                raise InputError("t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from piva.config import Settings
 from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
-from piva.optimise import Method, optimise
+from piva.optimise import Method, Timesteps, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
 from piva.results import Result, RunFolder, json_safe, means
@@ -88,7 +88,8 @@ def run_edit(
     learned = learned_networks(score, prior.schedule)
     adapters = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
     length = len(prior.schedule)
-    method = Method(score, prior, adapters, (round(run.t_min * length), round(run.t_max * length)))
+    low, high, late = (round(t * length) for t in (run.t_min, run.t_max, run.t_max_late))
+    method = Method(score, prior, adapters, Timesteps(low, high, late, round(run.late_from * run.steps)))
     clock.lap("open_s")
     journal = Journal(edit.id, run.steps, folder, mirror)
     snapshots: list[dict[str, Any]] = []

@@ -16,13 +16,28 @@ Log = Callable[[int, Mapping[str, Tensor | float]], None]
 
 
 @dataclass(frozen=True)
+class Timesteps:
+    """Where a step's timestep is drawn: uniformly from [low, high), and from [low, late) once `late_from` steps are done."""
+
+    low: int
+    high: int
+    late: int
+    late_from: int
+
+    def draw(self, step: int, generator: torch.Generator) -> int:
+        """The annealing of ProlificDreamer (Wang et al. 2023, Section 3.3 there), which the paper takes over (A.1)."""
+        top = self.high if step < self.late_from else self.late
+        return int(torch.randint(self.low, top, (1,), generator=generator))
+
+
+@dataclass(frozen=True)
 class Method:
     """What turns latents into a direction."""
 
     score: Score
     prior: Prior
     adapters: Adapters | None  # the learned models, if the score has any
-    timesteps: tuple[int, int]  # drawn uniformly from [low, high)
+    timesteps: Timesteps
 
 
 def optimise(
@@ -41,7 +56,7 @@ def optimise(
     for step in range(steps):
         latents = state.view(randomness, original)
         x = latents[EDIT]
-        t = int(torch.randint(*method.timesteps, (1,), generator=randomness.host))
+        t = method.timesteps.draw(step, randomness.host)
         noise = torch.randn(x.shape, generator=randomness.device, device=x.device)
         clean = {which: z.detach() for which, z in latents.items()}
         result = evaluate(score.direction(schedule, t), t, noise, clean, contexts, prior, adapters, learned)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from piva.models.lora import Lora
-from piva.optimise import Method, optimise
+from piva.optimise import Method, Timesteps, optimise
 from piva.priors.prior import Prior, load
 from piva.scores.dds import DDS
 from piva.scores.evaluate import evaluate, learned_networks
@@ -48,7 +48,9 @@ def edit(folder: Path, score: Score, steps: int, seed: int = 0, batch: int = 1) 
     adapters = Lora(rank=2, alpha=2, lr=1e-2).attach(prior, learned, torch.Generator().manual_seed(seed)) if learned else None
     contexts = {p: prior.text(text) for p, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
     randomness = Randomness(torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1))
-    optimise(state, Method(score, prior, adapters, (20, 980)), contexts, steps, randomness, lambda step, values: None)
+    optimise(
+        state, Method(score, prior, adapters, Timesteps(20, 980, 980, 0)), contexts, steps, randomness, lambda step, values: None
+    )
     return state, prior
 
 
@@ -94,3 +96,14 @@ def test_the_learned_models_learn(prior_folder: Path) -> None:
     outputs = [p for name, p in prior.unet.named_parameters() if "lora_B" in name]
     assert outputs
     assert all(p.abs().sum() > 0 for p in outputs)
+
+
+def test_late_steps_draw_from_the_narrower_range() -> None:
+    timesteps = Timesteps(low=20, high=980, late=500, late_from=3)
+    generator = torch.Generator().manual_seed(0)
+    early = [timesteps.draw(step, generator) for step in [0, 2] * 200]
+    late = [timesteps.draw(step, generator) for step in [3, 999] * 200]
+    assert min(early) >= 20
+    assert 900 < max(early) < 980
+    assert min(late) >= 20
+    assert 450 < max(late) < 500

@@ -66,7 +66,7 @@ class Adapters:
         for layer in layers:
             layer.forward = partial(_grouped_forward, layer, lambda: self._groups)
         parameters = [p for layer in layers for p in layer.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True)
+        self._optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
 
     @contextmanager
     def rows(self, groups: Groups) -> Iterator[None]:

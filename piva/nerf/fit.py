@@ -94,7 +94,7 @@ def fit(
 def _adam(field: Voxels, settings: Fit) -> torch.optim.Adam:
     groups = [{"params": field.raw_density, "lr": settings.lr_density}, {"params": field.raw_colour, "lr": settings.lr_colour}]
     # eps: the gradient of a voxel that few rays meet is tiny (Instant-NGP, Sec. 4).
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
 
 def gather(views: Views, c2w: Float[Tensor, "n 4 4"], intrinsics: Intrinsics, settings: Fit) -> Evidence:

@@ -56,14 +56,16 @@ class Voxels(nn.Module):
         return Voxels(grids[0], grids[1], self.radius)
 
     @torch.no_grad()
-    def smooth_change(self, start: "Voxels", weight: float) -> None:
-        """Add to the gradients those of weight/2 * sum |grad(raw - raw of `start`)|^2 over the nodes of both grids.
+    def smooth_change(self, start: "Voxels", density: float, colour: float) -> None:
+        """Add to the gradients those of weight/2 * sum |grad(raw - raw of `start`)|^2 over the nodes of each grid.
 
         What an edit changes then varies smoothly over the object, while the detail that was there before is left alone.
         """
-        for now, before in ((self.raw_density, start.raw_density), (self.raw_colour, start.raw_colour)):
-            assert now.grad is not None
-            now.grad.sub_(_laplacian(now - before), alpha=weight)
+        pairs = ((self.raw_density, start.raw_density, density), (self.raw_colour, start.raw_colour, colour))
+        for now, before, weight in pairs:
+            if weight:
+                assert now.grad is not None
+                _add_roughness(now.grad, now - before, weight)
 
     @torch.no_grad()
     def empty(self, nodes: Bool[Tensor, "r r r"]) -> None:
@@ -78,14 +80,12 @@ def uniform(resolution: int, radius: float, raw_density: float, device: torch.de
     return Voxels(density, torch.zeros((1, 3, *size), device=device), radius)
 
 
-def _laplacian(grid: Float[Tensor, "1 c r r r"]) -> Float[Tensor, "1 c r r r"]:
-    """Sum over the six neighbours of (neighbour - node); a border node's missing neighbours count as equal to it."""
-    out = torch.zeros_like(grid)
+def _add_roughness(gradient: Float[Tensor, "1 c r r r"], grid: Float[Tensor, "1 c r r r"], weight: float) -> None:
+    """Add to `gradient` that of weight/2 * the sum of squared differences between neighbouring nodes, in place."""
     for axis in (2, 3, 4):
         step = grid.diff(dim=axis)
-        out.narrow(axis, 0, step.shape[axis]).add_(step)
-        out.narrow(axis, 1, step.shape[axis]).sub_(step)
-    return out
+        gradient.narrow(axis, 0, step.shape[axis]).sub_(step, alpha=weight)
+        gradient.narrow(axis, 1, step.shape[axis]).add_(step, alpha=weight)
 
 
 class _Floor(torch.autograd.Function):

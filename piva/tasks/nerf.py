@@ -37,7 +37,8 @@ class NerfTask:
     distance: list[float]
     grow: int = at_least(0)
     refresh_every: int = at_least(1)
-    smooth: float = at_least(0)
+    smooth_density: float = at_least(0)
+    smooth_colour: float = at_least(0)
     turntable: int = at_least(1)
     turntable_size: int = at_least(16)
     turntable_elevation_deg: float = between(-89, 89)
@@ -84,7 +85,7 @@ class NerfState:
             {"params": [self._field.raw_colour], "lr": settings.lr_colour},
         ]
         # eps: most voxels are seen by few rays and their gradients are tiny (Instant-NGP, Section 4)
-        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
         self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
         self._step = 0
 
@@ -106,8 +107,7 @@ class NerfState:
         return latents
 
     def step(self) -> None:
-        if self._settings.smooth:
-            self._field.smooth_change(self._original, self._settings.smooth)
+        self._field.smooth_change(self._original, self._settings.smooth_density, self._settings.smooth_colour)
         self._optimiser.step()
         self._optimiser.zero_grad()
         self._decay.step()

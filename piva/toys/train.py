@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hydra
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
 from omegaconf import DictConfig
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
@@ -43,7 +43,8 @@ def main(cfg: DictConfig) -> None:
     pairs = Pairs(latents, tokens.to(cfg.device), null.to(cfg.device), cfg.held_out)
     model = train_unet(cfg.unet, model, pairs, work, cfg.seed + 1)
     hints = depth_hint(torch.from_numpy(data.depth).float()).to(cfg.device)
-    control = train_controlnet(cfg.controlnet, model["unet"], model["text"], pairs, hints, work, cfg.seed + 2)
+    control = _begin_control(cfg, model["unet"]).to(cfg.device)
+    control = train_controlnet(cfg.controlnet, control, model["unet"], model["text"], pairs, hints, work, cfg.seed + 2)
 
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -71,6 +72,13 @@ def _begin(cfg: DictConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[Autoenc
     elder = CLIPTextModel.from_pretrained(cfg.start, subfolder="text_encoder", dtype=torch.float32)
     networks.adopt_words(text, tokenizer, elder, AutoTokenizer.from_pretrained(cfg.start, subfolder="tokenizer"))
     return vae, nn.ModuleDict({"unet": unet, "text": text})
+
+
+def _begin_control(cfg: DictConfig, unet: UNet2DConditionModel) -> ControlNetModel:
+    """The ControlNet before training: without effect, or that of the prior in `cfg.start` if it has one."""
+    if not cfg.start or not (Path(cfg.start) / "controlnet").is_dir():
+        return networks.controlnet(unet)
+    return ControlNetModel.from_pretrained(cfg.start, subfolder="controlnet", torch_dtype=torch.float32)
 
 
 if __name__ == "__main__":

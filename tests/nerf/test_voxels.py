@@ -13,11 +13,11 @@ def test_smoothing_adds_the_gradient_of_the_changes_roughness():
     now, before = field(0), field(1)
     for p in now.parameters():
         p.grad = torch.ones_like(p)
-    now.smooth_change(before, 0.3)
-    for p, q in zip(now.parameters(), before.parameters(), strict=True):
+    now.smooth_change(before, density=0.3, colour=0.7)
+    for p, q, weight in zip(now.parameters(), before.parameters(), (0.3, 0.7), strict=True):
         change = (p - q).detach().requires_grad_(True)
         roughness = sum(change.diff(dim=d).square().sum() for d in (2, 3, 4)) / 2
-        (expected,) = torch.autograd.grad(0.3 * roughness, change)
+        (expected,) = torch.autograd.grad(weight * roughness, change)
         torch.testing.assert_close(p.grad, 1 + expected)
 
 
@@ -25,5 +25,5 @@ def test_an_unchanged_field_is_not_smoothed():
     now = field(0)
     for p in now.parameters():
         p.grad = torch.zeros_like(p)
-    now.smooth_change(field(0), 1.0)
+    now.smooth_change(field(0), density=1.0, colour=1.0)
     assert all(p.grad.abs().max() == 0 for p in now.parameters())

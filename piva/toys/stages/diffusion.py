@@ -38,9 +38,16 @@ def train_unet(cfg: DictConfig, model: nn.ModuleDict, pairs: Pairs, work: Path, 
 
 
 def train_controlnet(
-    cfg: DictConfig, unet: UNet2DConditionModel, text: nn.Module, pairs: Pairs, hints: Tensor, work: Path, seed: int
+    cfg: DictConfig,
+    control: ControlNetModel,
+    unet: UNet2DConditionModel,
+    text: nn.Module,
+    pairs: Pairs,
+    hints: Tensor,
+    work: Path,
+    seed: int,
 ) -> ControlNetModel:
-    """Train a ControlNet (Zhang et al. 2023) beside a frozen U-Net and text encoder.
+    """Train `control` (Zhang et al. 2023) beside a frozen U-Net and text encoder; returns its average.
 
     Args:
         hints: (n, 1, h, w), the pictures' inverse depth as `depth_hint` makes it.
@@ -53,7 +60,6 @@ def train_controlnet(
         out: Tensor = unet(noisy, t, context, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample
         return out
 
-    control = networks.controlnet(unet)
     return _train("controlnet", cfg, control, predict, pairs, work / "controlnet.pt", seed)
 
 
