@@ -15,6 +15,8 @@ import numpy as np
 from omegaconf import OmegaConf
 from scipy import stats
 
+from piva.results import one_set_of_networks
+
 COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
     "PSNR to the truth": ("truth/psnr", "nothing/psnr", None),
     "inside the mask": ("truth/psnr_inside", "nothing/psnr_inside", None),
@@ -61,7 +63,9 @@ def read(run: Path) -> list[tuple[Setting, dict[str, str]]]:
 
 def collect(folders: tuple[str, ...]) -> Table:
     table: Table = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for run in sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")}):
+    runs = sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")})
+    one_set_of_networks(runs)
+    for run in runs:
         for setting, row in read(run):
             for heading, (key, nothing, truth) in COLUMNS.items():
                 for name, source in ((setting, key), ("do nothing | ", nothing), ("truth | ", truth)):

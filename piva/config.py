@@ -11,12 +11,13 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.utils import get_class
+from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
+from piva import downloads
 from piva.errors import InputError
-from piva.settings import above, at_least, between, broken
+from piva.settings import a_device, above, at_least, between, broken
 from piva.types import Edit
 
 HERE = Path(__file__).parent
@@ -30,7 +31,7 @@ class RunSettings:
 
     seed: int = at_least(0)
     steps: int = at_least(1)
-    device: str
+    device: str = a_device()
     resolution: int | None = above(0)
     t_min: float = between(0, 1)
     t_max: float = between(0, 1)
@@ -44,8 +45,6 @@ class RunSettings:
         for key in ("t_max", "t_max_late"):
             if self.t_min >= (top := getattr(self, key)):
                 raise InputError("t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
-        if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
-            raise InputError("device", repr(self.device), "cpu, cuda, cuda:N or mps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +67,24 @@ class Settings:
 class CheckFirst(Callback):
     """Hydra's hook before a run: bad input stops here, before Hydra makes the run folder."""
 
+    def __init__(self, check: str = "piva.config.check") -> None:
+        self.check = get_method(check)
+
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         try:
-            check(config)
+            self.check(config)
         except InputError as error:  # Hydra turns exceptions of callbacks into warnings, but lets SystemExit through
             raise SystemExit(2) from error  # and run.main prints its cause
 
 
-def compose(*overrides: str) -> DictConfig:
-    """The configuration that the same words on the command line make, for notebooks: `compose("task=image", "steps=100")`."""
+def compose(*overrides: str, name: str = "config") -> DictConfig:
+    """The configuration that the same words on the command line make, for notebooks: `compose("task=image", "steps=100")`.
+
+    `name` is a file of conf/: that of piva.run, or another command's.
+    """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+        return hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
 
 
 def check(cfg: DictConfig) -> Settings:
@@ -93,6 +98,7 @@ def check(cfg: DictConfig) -> Settings:
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"].check()
     parts["metrics"].check()
+    downloads.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
     for edit in edits:
         parts["task"].check(edit)

@@ -4,11 +4,9 @@ import hashlib
 import logging
 import math
 import resource
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from piva import __version__
 from piva.config import Settings
-from piva.errors import InputError
+from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
 from piva.optimise import Method, Timesteps, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
-from piva.results import Result, RunFolder, json_safe
+from piva.results import Result, RunFolder, json_safe, means
 from piva.scores.evaluate import learned_networks
 from piva.scores.terms import Prompt
 from piva.tracking import Mirror
@@ -39,8 +36,7 @@ FLUSH_EVERY = 25  # steps between two readings of the device's numbers
 def run_experiment(settings: Settings, path: Path) -> Result:
     """Run every edit of checked `settings` and leave the results in `path`."""
     device = settings.run.device
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device={device}", "no CUDA device on this machine", "one that exists", "use device=cpu")
+    check_device(device)
     prior = settings.prior.load(device)
     judges = settings.metrics.load(device)
     folder = RunFolder(path)
@@ -165,24 +161,17 @@ class Journal:
 
 def summarise(settings: Settings, prior: Prior, judges: Judges | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over the edits, the cost of a step in U-Net passes, and where the numbers come from."""
-    keys = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float))
     steps = settings.run.steps * len(rows)
     cost = {name: getattr(prior.evaluations, name) / steps for name in ("forward", "backward", "calls")}
     return {
-        "mean": json_safe({key: _mean(row[key] for row in rows if key in row) for key in keys}),
+        "mean": json_safe(means(rows)),
         "edits": [json_safe(row) for row in rows],
         "unet": {f"{name}_per_step": value for name, value in cost.items()},
         "metric_networks": dict(judges.names) if judges else {},
         "choices": settings.choices,
         "seed": settings.run.seed,
         "steps": settings.run.steps,
-        "provenance": {
-            "piva": __version__,
-            "commit": _commit(),
-            **{name: version(name) for name in ("torch", "diffusers", "peft", "nerfacc")},
-            "python": sys.version.split()[0],
-            "device": settings.run.device,
-        },
+        "provenance": provenance(settings.run.device),
     }
 
 
@@ -197,21 +186,7 @@ def _rounded(value: Tensor | float) -> float | int:
     return float(f"{number:.6g}") if isinstance(number, float) else number
 
 
-def _mean(values: Iterable[float]) -> float:
-    kept = [v for v in values if not math.isnan(v)]
-    return sum(kept) / len(kept) if kept else math.nan
-
-
 def _peak_gb() -> float:
     """The process's largest resident set so far, in GB."""
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with a + if files differ from it; None outside a checkout."""
-    try:
-        words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() or None
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -11,8 +11,9 @@
 import csv
 import io
 import json
+import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,27 @@ class RunFolder:
                 temporary.rename(target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of every number in the rows, its mean over the rows that have one."""
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float))
+    kept = {key: [row[key] for row in rows if key in row and not math.isnan(row[key])] for key in keys}
+    return {key: sum(values) / len(values) if values else math.nan for key, values in kept.items()}
+
+
+def one_set_of_networks(runs: Iterable[Path]) -> dict[str, str]:
+    """What the metrics of finished runs were measured with. Raises `InputError` if that is not one and the same: numbers of
+    different networks do not belong in one table.
+    """
+    sets = {
+        run: json.loads((run / "summary.json").read_text())["metric_networks"] for run in runs if (run / "summary.json").is_file()
+    }
+    for run, networks in sets.items():
+        first, wanted = next(iter(sets.items()))
+        if networks != wanted:
+            raise InputError(run, f"metrics by {networks}", f"{wanted} as in {first}", "make one table for each set of networks")
+    return next(iter(sets.values()), {})
 
 
 def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,24 +3,19 @@
 From Python: `from piva import compose, run`, then `run(compose("task=image", "steps=100"))`.
 """
 
-import difflib
-import os
-import re
 import shutil
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from piva import config
-from piva.errors import InputError, one_line
+from piva.command import answer
+from piva.errors import InputError
 
 if TYPE_CHECKING:
     from piva.results import Result
@@ -51,59 +46,7 @@ def job(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     """Run the command line; bad input ends with one line on stderr and exit code 2, Ctrl-C with 130."""
-    tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing it over many lines
-    try:
-        job()
-    except KeyboardInterrupt:
-        sys.stderr.write("\npiva: interrupted; finished edits are kept\n")
-        sys.exit(130)
-    except (InputError, HydraException, OmegaConfBaseException, SystemExit) as stop:
-        error = stop.__cause__ if isinstance(stop, SystemExit) else stop
-        if error is None:  # --help and the like
-            raise
-        if tracebacks:
-            traceback.print_exception(error)
-        sys.stderr.write(f"piva: {_explain(error)}\n")
-        sys.exit(2)
-    except FloatingPointError as error:
-        sys.stderr.write(f"piva: {error}; finished edits are kept\n")
-        sys.exit(1)
-
-
-def _explain(error: BaseException) -> str:
-    """Hydra's composition errors in our form: key, found, wanted, remedy."""
-    text = str(error)
-    if isinstance(error, InputError):
-        return one_line(error)
-    if match := re.search(r"Could not override '([^']+)'", text):
-        keys = _known_keys()
-        close = difflib.get_close_matches(match[1], keys, n=3)
-        remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
-        return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
-    if match := re.search(
-        r"Could not find '([^'/]+)/([^']+)'\s+Available options in '[^']+':\s+(.*?)\s*Config search path", text, re.DOTALL
-    ):
-        return one_line(InputError(f"{match[1]}={match[2]}", "no such option", "one of " + ", ".join(match[3].split())))
-    if match := re.search(r"(?:override '|Sweep parameters '|argument '|Exception: )([\w.@/]+)=", text):
-        key = match[1]
-        remedy = f"""quote twice, '{key}="a cat, sitting"', or write the prompts to a file: dataset.prompts=FILE"""
-        return one_line(
-            InputError(key, "a value that Hydra cannot read as one text", "quotes around commas and apostrophes", remedy)
-        )
-    return one_line(error)
-
-
-def _known_keys() -> list[str]:
-    """Every key of the default configuration, dotted."""
-
-    def walk(node: dict[str, Any], prefix: str) -> list[str]:
-        below = [key for name, child in node.items() if isinstance(child, dict) for key in walk(child, f"{prefix}{name}.")]
-        return [prefix + name for name in node] + below
-
-    cfg = OmegaConf.to_container(config.compose(), resolve=False)
-    assert isinstance(cfg, dict)
-    return walk({str(name): child for name, child in cfg.items() if name != "hydra"}, "")
+    answer(job)
 
 
 class _RunModule(ModuleType):

@@ -1,5 +1,6 @@
 """Ranges of settings, written on the fields they bind: `lam: float = at_least(0)`. Checked by `config.build`."""
 
+import re
 from dataclasses import Field, field
 from typing import Any
 
@@ -22,6 +23,11 @@ def between(low: float, high: float) -> Any:
 def one_of(*choices: str) -> Any:
     """One of a few words."""
     return field(metadata={"wanted": "one of " + ", ".join(choices), "ok": lambda value: value in choices})
+
+
+def a_device() -> Any:
+    """The name of a device of torch."""
+    return field(metadata={"wanted": "cpu, cuda, cuda:N or mps", "ok": lambda value: re.fullmatch(r"cpu|mps|cuda(:\d+)?", value)})
 
 
 def broken(spec: "Field[Any]", value: Any) -> str | None:

@@ -1,11 +1,12 @@
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from piva.errors import InputError
-from piva.results import RunFolder, json_safe
+from piva.results import RunFolder, json_safe, means, one_set_of_networks
 
 
 def test_an_edit_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -40,6 +41,22 @@ def test_rows_of_different_columns_make_one_table(tmp_path: Path) -> None:
     RunFolder(tmp_path).write_rows("metrics.csv", [{"id": "a", "x": 1.0}, {"id": "b, c", "y": 2.0}])
     with (tmp_path / "metrics.csv").open() as file:
         assert list(csv.DictReader(file)) == [{"id": "a", "x": "1.0", "y": ""}, {"id": "b, c", "x": "", "y": "2.0"}]
+
+
+def test_runs_of_different_networks_do_not_share_a_table(tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("a", "b", "c", "unfinished")]
+    for run, networks in zip(runs, ({"clip": "x"}, {"clip": "x"}, {"clip": "y"}), strict=False):
+        RunFolder(run).write_json("summary.json", {"metric_networks": networks})
+    assert one_set_of_networks([runs[0], runs[3], runs[1]]) == {"clip": "x"}
+    with pytest.raises(InputError, match=r"c: found metrics by {'clip': 'y'}, wanted {'clip': 'x'} as in .*a"):
+        one_set_of_networks(runs)
+
+
+def test_means_are_over_the_rows_that_have_a_value() -> None:
+    rows = [{"id": "a", "x": 1.0, "y": math.nan}, {"id": "b", "x": 2.0, "y": 3.0}, {"id": "c", "y": math.nan, "z": math.nan}]
+    found = means(rows)
+    assert (found["x"], found["y"]) == (1.5, 3.0)
+    assert math.isnan(found["z"])
 
 
 def test_what_json_cannot_say_is_null() -> None:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from piva.errors import InputError
 
 SMALLEST = 8  # pixels on a side: one cell of the latent grid
+ORIENTATION = 0x0112  # EXIF
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
@@ -42,6 +43,13 @@ def image_size(path: Path) -> tuple[int, int]:
     """The stored (width, height), from the header alone; raises `InputError`."""
     with _opened(path) as image:
         return image.size
+
+
+def shown_size(path: Path) -> tuple[int, int]:
+    """The (width, height) that `read_rgb` will give, from the header alone; raises `InputError`."""
+    with _opened(path) as image:
+        turned = image.getexif().get(ORIENTATION, 1) >= 5  # by a quarter, perhaps mirrored
+        return (image.height, image.width) if turned else image.size
 
 
 def check_image(path: Path) -> tuple[int, int]:

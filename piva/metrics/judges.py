@@ -41,9 +41,10 @@ class Toys:
         return Path(str(resources.files("piva.toys") / "judges")) if self.path == "toys" else Path(self.path).expanduser()
 
     def load(self, device: str) -> "Judges | None":
-        from piva.metrics.perceptual import Judges
+        from piva.metrics.perceptual import Judges, PieJudges
         from piva.toys import clip
 
         judge = clip.load(self.folder, device)
         version = weights.version(weights.check(self.folder, "clip"))
-        return Judges(judge, judge.distance, {name: f"toys-{name}-{version}" for name in ("clip", "lpips")})
+        names = {name: f"toys-{name}-{version}" for name in ("clip", "lpips")}
+        return Judges(judge, judge.distance, PieJudges(judge, judge.distance), names)

@@ -1,51 +1,127 @@
 """One row of numbers for one edit: how well it obeys the prompt, how much of the original is left, how near the truth it came."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from piva.metrics.perceptual import Judges, alignment, directional
+from piva.metrics.pie import obedience, preservation, read_mask
 from piva.metrics.pixels import chroma, psnr, ssim
 from piva.types import Comparison, Edit
+
+Values = Float[Tensor, "n"]
 
 
 def measure(c: Comparison, edit: Edit, judges: Judges | None) -> dict[str, float]:
     """Means over the views. `eval/*` compare the edit with the original and with the prompts, `truth/*` with the truth (inside
-    and outside the true mask). What there is to compare them to: `nothing/*` is the unedited original's score, `best/*` the
-    truth's own, at the truth's views. Without `judges` the networks' keys are left out.
+    and outside the true mask), `pie/*` are PIE-Bench's own where the edit is annotated with a mask. What there is to compare
+    them to: `nothing/*` is the unedited original's score, `best/*` the truth's own, at the truth's views. Without `judges`
+    the networks' keys are left out. Pictures are rounded to bytes first: the numbers are those of their files.
     """
-    row = {"eval/psnr": _mean(psnr(c.after, c.before)), "eval/ssim": _mean(ssim(c.after, c.before))}
-    row |= {"eval/saturation": _mean(chroma(c.after)), "nothing/saturation": _mean(chroma(c.before))}
-    if c.truth is not None and c.truth_after is not None and c.truth_before is not None:
-        row |= {"truth/psnr": _mean(psnr(c.truth_after, c.truth)), "truth/ssim": _mean(ssim(c.truth_after, c.truth))}
-        row["nothing/psnr"] = _mean(psnr(c.truth_before, c.truth))
-        row["best/saturation"] = _mean(chroma(c.truth))
-        if c.truth_mask is not None:
-            row["truth/psnr_inside"] = _mean(psnr(c.truth_after, c.truth, c.truth_mask))
-            row["truth/psnr_outside"] = _mean(psnr(c.truth_after, c.truth, 1 - c.truth_mask))
-            row["nothing/psnr_inside"] = _mean(psnr(c.truth_before, c.truth, c.truth_mask))
-            row["nothing/psnr_outside"] = _mean(psnr(c.truth_before, c.truth, 1 - c.truth_mask))
-    elif c.truth_mask is not None:
-        row["eval/psnr_outside"] = _mean(psnr(c.after, c.before, 1 - c.truth_mask))
-    return row | (_judged(c, edit, judges) if judges else {})
+    return measure_all([c], [edit], judges)[0]
 
 
-def _judged(c: Comparison, edit: Edit, judges: Judges) -> dict[str, float]:
+def measure_all(comparisons: Sequence[Comparison], edits: Sequence[Edit], judges: Judges | None) -> list[dict[str, float]]:
+    """`measure` of several edits at once. They must be alike: of one size, all with or without truth, its mask, annotation."""
+    c = _joined(comparisons)
+    views = [len(each.before) for each in comparisons]
+    rows = _rows(_against_original(c) | (_judged(c, edits, views, judges) if judges else {}), views)
+    masks = [read_mask(edit.mask, each.before) for each, edit in zip(comparisons, edits, strict=True) if edit.mask]
+    if masks:
+        annotated = torch.cat([mask.expand(n, -1, -1, -1) for mask, n in zip(masks, views, strict=True)])
+        rows = _merged(rows, _rows(_pie(c, annotated, edits, views, judges), views))
+    if c.truth is not None:
+        views = [0 if each.truth is None else len(each.truth) for each in comparisons]
+        rows = _merged(rows, _rows(_against_truth(c) | (_judged_truth(c, edits, views, judges) if judges else {}), views))
+    return rows
+
+
+def _against_original(c: Comparison) -> dict[str, Values]:
+    values = {"eval/psnr": psnr(c.after, c.before), "eval/ssim": ssim(c.after, c.before)}
+    values |= {"eval/saturation": chroma(c.after), "nothing/saturation": chroma(c.before)}
+    if c.truth is None and c.truth_mask is not None:
+        values["eval/psnr_outside"] = psnr(c.after, c.before, 1 - c.truth_mask)
+    return values
+
+
+def _judged(c: Comparison, edits: Sequence[Edit], views: Sequence[int], judges: Judges) -> dict[str, Values]:
     """What the networks say."""
-    source, target = judges.clip.texts([edit.source_prompt, edit.target_prompt]).split(1)
+    source, target = (_repeated(judges.clip.texts(prompts), views) for prompts in _prompts(edits))
     before, after = judges.clip.images(c.before), judges.clip.images(c.after)
-    row = {
-        "eval/clip": _mean(alignment(after, target)),
-        "eval/clip_source": _mean(alignment(before, source)),
-        "eval/clip_direction": _mean(directional(before, after, source, target)),
-        "eval/lpips": _mean(judges.lpips(c.after, c.before)),
-        "nothing/clip": _mean(alignment(before, target)),
+    return {
+        "eval/clip": alignment(after, target),
+        "eval/clip_source": alignment(before, source),
+        "eval/clip_direction": directional(before, after, source, target),
+        "eval/lpips": judges.lpips(c.after, c.before),
+        "nothing/clip": alignment(before, target),
     }
-    if c.truth is not None and c.truth_after is not None and c.truth_before is not None:
-        row["truth/lpips"] = _mean(judges.lpips(c.truth_after, c.truth))
-        row["nothing/lpips"] = _mean(judges.lpips(c.truth_before, c.truth))
-        row["best/clip"] = _mean(alignment(judges.clip.images(c.truth), target))
-    return row
+
+
+def _pie(c: Comparison, masks: Tensor, edits: Sequence[Edit], views: Sequence[int], judges: Judges | None) -> dict[str, Values]:
+    values = preservation(c.before, c.after, masks, judges.pie if judges else None)
+    if judges:
+        clip = judges.pie.clip
+        target = _repeated(clip.texts(_prompts(edits)[1]), views)
+        values |= {f"pie/{key}": value for key, value in obedience(c.after, masks, target, clip).items()}
+        values |= {f"nothing/{key}": value for key, value in obedience(c.before, masks, target, clip).items()}
+    return values
+
+
+def _against_truth(c: Comparison) -> dict[str, Values]:
+    assert c.truth is not None
+    assert c.truth_after is not None
+    assert c.truth_before is not None
+    values = {"truth/psnr": psnr(c.truth_after, c.truth), "truth/ssim": ssim(c.truth_after, c.truth)}
+    values |= {"nothing/psnr": psnr(c.truth_before, c.truth), "best/saturation": chroma(c.truth)}
+    if c.truth_mask is not None:
+        for name, mask in (("inside", c.truth_mask), ("outside", 1 - c.truth_mask)):
+            values[f"truth/psnr_{name}"] = psnr(c.truth_after, c.truth, mask)
+            values[f"nothing/psnr_{name}"] = psnr(c.truth_before, c.truth, mask)
+    return values
+
+
+def _judged_truth(c: Comparison, edits: Sequence[Edit], views: Sequence[int], judges: Judges) -> dict[str, Values]:
+    assert c.truth is not None
+    assert c.truth_after is not None
+    assert c.truth_before is not None
+    target = _repeated(judges.clip.texts(_prompts(edits)[1]), views)
+    return {
+        "truth/lpips": judges.lpips(c.truth_after, c.truth),
+        "nothing/lpips": judges.lpips(c.truth_before, c.truth),
+        "best/clip": alignment(judges.clip.images(c.truth), target),
+    }
+
+
+def _joined(comparisons: Sequence[Comparison]) -> Comparison:
+    """The views of all edits one after the other, in bytes' steps."""
+    names = [field.name for field in dataclasses.fields(Comparison) if field.name != "size"]
+    parts = {name: [p for each in comparisons if (p := getattr(each, name)) is not None] for name in names}
+    joined: dict[str, Any] = {name: (torch.cat(p) * 255).round() / 255 if p else None for name, p in parts.items()}
+    return Comparison(**joined)
+
+
+def _prompts(edits: Sequence[Edit]) -> tuple[list[str], list[str]]:
+    return [edit.source_prompt for edit in edits], [edit.target_prompt for edit in edits]
+
+
+def _repeated(embeddings: Tensor, views: Sequence[int]) -> Tensor:
+    """One an edit to one a view."""
+    return embeddings.repeat_interleave(torch.tensor(views, device=embeddings.device), dim=0)
+
+
+def _rows(values: dict[str, Values], views: Sequence[int]) -> list[dict[str, float]]:
+    """Each edit's mean over its views."""
+    means = {key: [_mean(part) for part in value.split(list(views))] for key, value in values.items()}
+    return [{key: mean[i] for key, mean in means.items()} for i in range(len(views))]
+
+
+def _merged(rows: list[dict[str, float]], more: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [a | b for a, b in zip(rows, more, strict=True)]
 
 
 def _mean(values: Tensor) -> float:

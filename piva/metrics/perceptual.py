@@ -14,6 +14,7 @@ from torch import Tensor
 
 Images = Float[Tensor, "n 3 h w"]
 Values = Float[Tensor, "n"]
+Distance = Callable[[Images, Images], Values]  # 0 for equal pictures
 
 
 @runtime_checkable
@@ -28,21 +29,32 @@ class ImageText(Protocol):
 
 
 @dataclass(frozen=True)
+class PieJudges:
+    """The networks of PIE-Bench's metrics, which want their pictures otherwise."""
+
+    clip: ImageText
+    lpips: Distance
+    structure: Distance | None = None  # with the input range of PIE-Bench's evaluation
+    structure_corrected: Distance | None = None  # with the one the network was trained with
+
+
+@dataclass(frozen=True)
 class Judges:
     """The networks of a run's metrics, and what they are called in its results."""
 
     clip: ImageText
-    lpips: Callable[[Images, Images], Values]
+    lpips: Distance
+    pie: PieJudges
     names: Mapping[str, str]
 
 
-def alignment(pictures: Float[Tensor, "n d"], prompt: Float[Tensor, "1 d"]) -> Values:
-    """The CLIP score: cosine of a picture and the prompt, in [-1, 1]."""
-    return pictures @ prompt[0]
+def alignment(pictures: Float[Tensor, "n d"], prompts: Float[Tensor, "#n d"]) -> Values:
+    """The CLIP score: cosine of a picture and its prompt (or of all pictures and one prompt), in [-1, 1]."""
+    return (pictures * prompts).sum(dim=1)
 
 
 def directional(
-    before: Float[Tensor, "n d"], after: Float[Tensor, "n d"], source: Float[Tensor, "1 d"], target: Float[Tensor, "1 d"]
+    before: Float[Tensor, "n d"], after: Float[Tensor, "n d"], source: Float[Tensor, "#n d"], target: Float[Tensor, "#n d"]
 ) -> Values:
     """Directional CLIP similarity (Gal et al. 2022): cosine of the pictures' change and the prompts', in [-1, 1].
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
+from piva.downloads import HubFolder, Weights
 from piva.errors import InputError
 from piva.settings import one_of
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from piva.priors.prior import Prior
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+FILES = (
+    *(f"{part}/{pattern}" for part in ("unet", "vae", "text_encoder") for pattern in ("*.json", "*.safetensors")),
+    *("tokenizer/*", "scheduler/*.json"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +33,9 @@ class StableDiffusion:
     dtype: str = one_of("float32", "bfloat16", "float16")
 
     def check(self) -> None:
-        """Raise `InputError` if `path` is a folder that lacks a part or whose weights are damaged. A hub id can only be tried."""
+        """Raise `InputError` if `path` is no model, or one that lacks a part or whose weights are damaged."""
         folder = self.folder
-        if folder is None:
+        if folder is None:  # a hub id that is not in the cache: `requires` says so
             if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
                 raise InputError("prior.path", f"no folder {self.path!r}", "a folder in diffusers' layout or a hub id owner/name")
             return
@@ -44,11 +49,23 @@ class StableDiffusion:
             for weights in sorted((folder / part).glob("*.safetensors")):
                 _check_readable(weights)
 
+    def requires(self) -> list[Weights]:
+        """What must be downloaded before a run: nothing for a local folder."""
+        return [self._hub] if self._local is None else []
+
     @property
     def folder(self) -> Path | None:
-        """The local folder, or None where `path` can only be a hub id."""
+        """The local folder, or what the hub's cache has of `path`; None where it has nothing, or not all."""
+        return self._local or self._hub.find()
+
+    @property
+    def _local(self) -> Path | None:
         path = Path(str(resources.files("piva.toys") / "prior")) if self.path == "toys" else Path(self.path).expanduser()
         return path if path.is_dir() else None
+
+    @property
+    def _hub(self) -> HubFolder:
+        return HubFolder(key="prior.path", repo=self.path, files=FILES)
 
     def load(self, device: str) -> "Prior":
         from piva.priors.prior import load

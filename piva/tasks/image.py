@@ -58,28 +58,28 @@ class ImageState:
 
     def compare(self) -> Comparison:
         after = self._prior.decode(self._theta.detach())
-        truth, mask = self._truth()
+        truth, mask = read_truth(self._edit, self._source)
         known = {} if truth is None else {"truth": truth, "truth_before": self._source, "truth_after": after}
         return Comparison(before=self._source, after=after, truth_mask=mask, size=self._full_size, **known)
 
     def state_dict(self) -> "dict[str, Tensor]":
         return {"latents": self._theta.detach()}
 
-    def _truth(self) -> "tuple[Tensor | None, Tensor | None]":
-        """The true picture and its mask, if the dataset has them for this view; a mask alone is possible too."""
-        import torch
 
-        def read(path: Any) -> "Tensor":
-            picture = torch.from_numpy(read_rgb(path)).permute(2, 0, 1)[None].to(self._source)
-            return resize(picture, (self._source.shape[-2], self._source.shape[-1]))
+def read_truth(edit: Edit, like: "Tensor") -> "tuple[Tensor | None, Tensor | None]":
+    """At the size of `like`, the true picture and its mask, if the dataset has them for this view; or a mask alone."""
+    import torch
 
-        edit = self._edit
-        truth = mask = None
-        if edit.truth and edit.image:
-            name = f"{edit.image.stem}.png"
-            truth, mask = read(edit.truth / "images" / name), edit.truth / "masks" / name
-        mask = mask or edit.mask
-        return truth, None if mask is None else (read(mask).mean(dim=1, keepdim=True) > 0).float()
+    def read(path: Any) -> "Tensor":
+        picture = torch.from_numpy(read_rgb(path)).permute(2, 0, 1)[None].to(like)
+        return resize(picture, (like.shape[-2], like.shape[-1]))
+
+    truth = mask = None
+    if edit.truth and edit.image:
+        name = f"{edit.image.stem}.png"
+        truth, mask = read(edit.truth / "images" / name), edit.truth / "masks" / name
+    mask = mask or edit.mask
+    return truth, None if mask is None else (read(mask).mean(dim=1, keepdim=True) > 0).float()
 
 
 def fitting(size: tuple[int, int], resolution: int, multiple: int) -> tuple[int, int]:

@@ -1,13 +1,16 @@
 """The row of an edit: which numbers it has, and what doing nothing and the truth score."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from piva.metrics.measure import measure
-from piva.metrics.perceptual import Judges
+from piva.metrics.measure import measure, measure_all
+from piva.metrics.perceptual import Judges, PieJudges
 from piva.types import Comparison, Edit
 
 EDIT = Edit(id="x", source_prompt="red", target_prompt="blue")
@@ -24,7 +27,8 @@ class Colours:
         return torch.stack([{"red": RED, "blue": BLUE}[prompt][0, :, 0, 0] for prompt in prompts])
 
 
-JUDGES = Judges(Colours(), lambda a, b: (a - b).square().mean(dim=(1, 2, 3)), {"clip": "colours", "lpips": "mse"})
+MSE = lambda a, b: (a - b).square().mean(dim=(1, 2, 3))  # noqa: E731
+JUDGES = Judges(Colours(), MSE, PieJudges(Colours(), MSE), {"clip": "colours", "lpips": "mse"})
 
 
 def test_doing_nothing_scores_what_nothing_scores() -> None:
@@ -53,3 +57,28 @@ def test_without_judges_there_are_no_networks_keys() -> None:
     keys = measure(Comparison(before=RED, after=BLUE, **known), EDIT, None)
     assert [key for key in keys if "clip" in key or "lpips" in key] == []
     assert {"truth/psnr", "nothing/psnr", "best/saturation"} <= set(keys)
+
+
+def test_several_edits_at_once_have_the_rows_of_each_alone(tmp_path: Path) -> None:
+    masks = [tmp_path / "left.png", tmp_path / "none.png"]
+    left = np.zeros((16, 16), np.uint8)
+    left[:, :8] = 255
+    for path, mask in zip(masks, (left, 0 * left), strict=True):
+        Image.fromarray(mask).save(path)
+    edits = [
+        Edit(id="a", source_prompt="red", target_prompt="blue", mask=masks[0]),
+        Edit(id="b", source_prompt="blue", target_prompt="red", mask=masks[1]),
+    ]
+    known = {"truth": BLUE, "truth_before": RED, "truth_after": GREY}
+    comparisons = [Comparison(before=RED, after=GREY, **known), Comparison(before=BLUE[:1], after=RED[:1], **known)]
+    together = measure_all(comparisons, edits, JUDGES)
+    alone = [measure(c, edit, JUDGES) for c, edit in zip(comparisons, edits, strict=True)]
+    for row, wanted in zip(together, alone, strict=True):
+        assert row == pytest.approx(wanted, nan_ok=True)
+        assert "pie/psnr" in row
+    assert together[0]["eval/clip"] != together[1]["eval/clip"]
+
+
+def test_pictures_are_rounded_to_bytes_as_their_files_are() -> None:
+    nearly = torch.full((1, 3, 16, 16), 100.4 / 255)
+    assert measure(Comparison(before=nearly, after=nearly - 0.8 / 255), EDIT, None)["eval/psnr"] == 99

@@ -1,0 +1,165 @@
+"""Weights that others publish: is this file on this machine, where is it looked for, and how is it had? Imports no torch.
+
+A run never downloads anything: `check` lists what is missing before anything is computed, and `piva.fetch` gets it.
+"""
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlparse
+
+from piva.errors import InputError, one_line
+
+UNWANTED = ("*.fp16.*", "*non_ema*")  # other precisions and states of training beside the weights that are loaded
+DECIDING = ("profile", "experiment", "prior", "model", "metrics")  # the groups whose options need weights
+
+
+@runtime_checkable
+class Weights(Protocol):
+    """One thing to have before a run."""
+
+    @property
+    def name(self) -> str:
+        """What it is, and the key that asks for it."""
+
+    @property
+    def place(self) -> Path:
+        """Where it is looked for."""
+
+    def find(self) -> Path | None:
+        """The file or folder, if it is whole."""
+
+    def fetch(self, to: Path | None) -> None:
+        """Download it to where it is looked for, or below the folder `to`. Raises `InputError`."""
+
+
+@runtime_checkable
+class Requiring(Protocol):
+    """Settings that name weights of others."""
+
+    def requires(self) -> Sequence[Weights]:
+        """All of them, there or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFolder:
+    """A local folder, or else a repository of the Hugging Face hub: its snapshot in the hub's cache (HF_HOME, HF_HUB_CACHE)."""
+
+    key: str  # the setting that names it
+    repo: str  # a path or owner/name
+    files: tuple[str, ...]  # patterns of the files it must have
+
+    @property
+    def name(self) -> str:
+        return f"{self.repo} ({self.key})"
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, where `repo` is one."""
+        path = Path(self.repo).expanduser()
+        return path if path.is_dir() else None
+
+    @property
+    def place(self) -> Path:
+        from huggingface_hub import constants
+
+        return self.local or Path(constants.HF_HUB_CACHE)
+
+    def find(self) -> Path | None:
+        folder = self.local or self._snapshot()
+        return folder if folder and all(any(folder.glob(pattern)) for pattern in self.files) else None
+
+    @property
+    def _selection(self) -> dict[str, Any]:
+        """Which of the repository's files: also when looking, for the hub's cache knows what else the repository has."""
+        return {"allow_patterns": list(self.files), "ignore_patterns": list(UNWANTED)}
+
+    def _snapshot(self) -> Path | None:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(self.repo, local_files_only=True, **self._selection))
+        except (LocalEntryNotFoundError, HFValidationError):
+            return None
+
+    def fetch(self, to: Path | None) -> None:
+        from huggingface_hub import snapshot_download
+
+        if self.local:
+            raise InputError(f"{self.key}={self.repo}", "a local folder without " + ", ".join(self.files), "them in it")
+        cache = to / "huggingface/hub" if to else None
+        try:
+            folder = Path(snapshot_download(self.repo, cache_dir=cache, **self._selection))
+        except Exception as error:  # whatever a network, a proxy or a full disk comes up with
+            remedy = "check the name and the network; HF_TOKEN for what needs a login, HF_ENDPOINT for a mirror"
+            raise InputError(self.name, one_line(error), "a download from the hub", remedy) from error
+        for pattern in self.files:
+            if not any(folder.glob(pattern)):
+                raise InputError(self.name, f"no {pattern} in it", "a repository with " + ", ".join(self.files))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchFile:
+    """A file that torchvision loads: in hub/checkpoints of TORCH_HOME."""
+
+    key: str
+    url: str  # its name ends in the first eight digits of its sha256
+
+    @property
+    def file(self) -> str:
+        return Path(urlparse(self.url).path).name
+
+    @property
+    def name(self) -> str:
+        return f"{self.file} ({self.key})"
+
+    @property
+    def place(self) -> Path:
+        return torch_home() / "hub/checkpoints"
+
+    def find(self) -> Path | None:
+        path = self.place / self.file
+        return path if path.is_file() and path.stat().st_size else None
+
+    def fetch(self, to: Path | None) -> None:
+        from torch.hub import download_url_to_file
+
+        folder = to / "torch/hub/checkpoints" if to else self.place
+        digits = self.file.rsplit("-", 1)[-1].split(".")[0]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            download_url_to_file(self.url, str(folder / self.file), digits)  # under another name until it is whole
+        except Exception as error:
+            raise InputError(self.name, one_line(error), f"a download of {self.url}", "check the network") from error
+
+
+def torch_home() -> Path:
+    """Where torch.hub keeps its files, without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
+
+
+def required(parts: Iterable[object]) -> list[Weights]:
+    """What the parts of a run need of others."""
+    return [need for part in parts if isinstance(part, Requiring) for need in part.requires()]
+
+
+def check(parts: Iterable[object], words: Sequence[str]) -> None:
+    """Raise one `InputError` for all that is missing, with the command that gets it.
+
+    Args:
+        parts: settings, of which some need weights.
+        words: the overrides of the command line; those that decide on weights go into the command.
+    """
+    absent = [need for need in required(parts) if need.find() is None]
+    if absent:
+        places = {need.place: [other.name for other in absent if other.place == need.place] for need in absent}
+        found = " and ".join(f"no {', '.join(names)} in {place}" for place, names in places.items())
+        chosen = shlex.join(word for word in words if word.lstrip("+").split("=")[0].split(".")[0] in DECIDING)
+        command = f"python -m piva.fetch {chosen}".strip()
+        remedy = f"{command} gets them; with to=FOLDER it fills a folder for a machine without network"
+        raise InputError("weights", found, "these on this machine before the run", remedy)

@@ -1,0 +1,105 @@
+"""Which pictures are compared: the originals of a dataset and their edits in some folder, or two folders of views. No torch."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from piva.datasets.files import inside
+from piva.datasets.images import check_image, shown_size
+from piva.errors import InputError
+from piva.types import Edit
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """An edit's pictures, view by view; all are readable and of `size`, but for strips, whose last square is meant."""
+
+    edit: Edit
+    before: list[Path]
+    after: list[Path]
+    size: tuple[int, int]  # (width, height)
+
+
+def edited(folder: Path, edits: Sequence[Edit], skip: bool) -> tuple[list[Pair], list[str]]:
+    """One pair an edit, and the ids of those without a picture.
+
+    Args:
+        folder: has for each edit <path> or annotation_images/<path>, where <path> is that of the original in PIE-Bench's
+            annotation_images, or <id>.png; or it is a run of piva.run.
+        skip: go on without those that are missing.
+
+    Raises:
+        InputError: pictures are missing, unreadable, or not of their original's size.
+    """
+    found = {edit.id: _find(folder, edit) for edit in edits}
+    missing = [name for name, path in found.items() if path is None]
+    if len(missing) == len(edits) or (missing and not skip):
+        remedy = "missing=skip scores the others, dataset.edits=... names those to look for"
+        raise InputError(f"edits={folder}", _count(missing, len(edits)), "a picture for every edit", remedy)
+    return [_pair(edit, [edit.image], [path]) for edit in edits if edit.image and (path := found[edit.id])], missing
+
+
+def views(edit: Edit, before: Path, after: Path) -> Pair:
+    """All pictures of two folders, paired by their names. Raises `InputError`."""
+    sides = {"before": before, "after": after}
+    names = {key: _pictures(key, folder) for key, folder in sides.items()}
+    for key, other in (("before", "after"), ("after", "before")):
+        if missing := sorted(set(names[other]) - set(names[key])):
+            raise InputError(f"{key}={sides[key]}", _count(missing, len(names[other])), f"the names in {sides[other]}")
+    stems = sorted(names["before"])
+    return _pair(edit, [names["before"][stem] for stem in stems], [names["after"][stem] for stem in stems])
+
+
+def _find(folder: Path, edit: Edit) -> Path | None:
+    for path in _candidates(folder, edit):
+        if path.is_file():
+            return path
+    return None
+
+
+def _candidates(folder: Path, edit: Edit) -> Iterator[Path]:
+    """Where an edit's picture may lie, first what is most definite; in any format."""
+    assert edit.image is not None
+    parts = edit.image.parts
+    if "annotation_images" in parts:
+        below = Path(*parts[parts.index("annotation_images") + 1 :])
+        names = [f"annotation_images/{below}", str(below)]
+    else:
+        names = []
+    for name in [*names, edit.id + edit.image.suffix]:
+        base = inside(folder, name, f"edits={folder}")
+        yield from (base, *(base.with_suffix(suffix) for suffix in SUFFIXES))
+    yield inside(folder, f"edits/{edit.id}/after.png", f"edits={folder}")
+
+
+def _pictures(key: str, folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by their names without suffix."""
+    if not folder.is_dir():
+        raise InputError(key, f"no folder {str(folder)!r}", "a folder of pictures", "check the path")
+    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    if not files:
+        raise InputError(key, f"no pictures in {folder}", "files ending in " + ", ".join(SUFFIXES))
+    return files
+
+
+def _pair(edit: Edit, before: list[Path], after: list[Path]) -> Pair:
+    size = _checked(before[0])
+    for path in (*before[1:], *after):
+        found = _checked(path)
+        strip = found[0] != found[1] and found[0] >= size[0] and found[1] >= size[1] and path in after
+        if found != size and not strip:
+            wanted = f"{size[0]}x{size[1]} like {before[0].name}"
+            raise InputError(path, f"{found[0]}x{found[1]} pixels", wanted, "edits are measured at their original's size")
+    return Pair(edit=edit, before=before, after=after, size=size)
+
+
+def _checked(path: Path) -> tuple[int, int]:
+    check_image(path)
+    return shown_size(path)
+
+
+def _count(missing: Iterable[str], of: int) -> str:
+    names = list(missing)
+    return f"{len(names)} of {of} missing: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"

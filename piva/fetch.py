@@ -1,0 +1,62 @@
+"""Download the weights of others that a run needs: `python -m piva.fetch profile=gpu [to=FOLDER] [dry=true]`.
+
+The words are those of piva.run; dry=true only says what is there and what is missing. With to=FOLDER everything is
+downloaded into a folder that can be carried to a machine without network.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from hydra.utils import get_class
+
+from piva.command import answer
+from piva.config import build, compose
+from piva.downloads import Weights, required
+from piva.errors import InputError
+
+ROLES = ("prior", "model", "metrics")  # the parts that can name weights
+
+
+def fetch(*words: str) -> None:
+    """Get what the run of these words needs and this machine, or the folder `to`, has not. Raises `InputError`."""
+    cfg = compose(*words, name="fetch")
+    if not isinstance(cfg.dry, bool):
+        raise InputError("dry", repr(cfg.dry), "true or false")
+    to = None if cfg.to is None else Path(str(cfg.to)).expanduser().resolve()
+    settings = {name: build(get_class(cfg[name]["_target_"]), cfg[name], name) for name in ROLES}
+    needs = required(settings.values())
+    for need in needs:
+        _get(need, to, cfg.dry)
+    if not needs:
+        _say("nothing to download: all weights of these settings come with the package or lie in folders of your own")
+    elif to:
+        where = shlex.join([f"HF_HOME={to / 'huggingface'}", f"TORCH_HOME={to / 'torch'}", "HF_HUB_OFFLINE=1"])
+        _say(f"on the other machine, with that folder's place there: export {where}")
+
+
+def _get(need: Weights, to: Path | None, dry: bool) -> None:
+    if to is None and (found := need.find()):
+        _say(f"there:   {need.name}: {found}")
+    elif dry:
+        _say(f"missing: {need.name}: not in {to or need.place}")
+    else:
+        _say(f"getting: {need.name}")
+        need.fetch(to)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if any(word.startswith("-") for word in words):
+        _say(__doc__.strip())
+    else:
+        answer(lambda: fetch(*words), "fetch")
+
+
+if __name__ == "__main__":
+    main()

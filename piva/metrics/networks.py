@@ -1,0 +1,87 @@
+"""Loading CLIP, LPIPS and DINO from files that are here, and giving the metrics what they ask of them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import open_clip
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+from piva.errors import InputError, one_line
+from piva.metrics.clip import OpenClip, cropped, stretched
+from piva.metrics.perceptual import Distance, Judges, PieJudges
+from piva.metrics.structure import VitKeys, structure_distance
+
+Images = Float[Tensor, "n 3 h w"]
+Values = Float[Tensor, "n"]
+
+
+def load_clip(architecture: str, weights: Path, device: str) -> open_clip.CLIP:
+    """open_clip's `architecture` in float32 with the weights in a file. Raises `InputError` where the two do not fit."""
+    clip: open_clip.CLIP = _loaded(weights, device, lambda: open_clip.create_model(architecture, pretrained=str(weights)))
+    return clip
+
+
+def load_dino(architecture: str, weights: Path, device: str) -> nn.Module:
+    """A timm network without a head, with the weights in a file. Raises `InputError` where the two do not fit."""
+    overlay = {"file": str(weights), "num_classes": 0}
+    return _loaded(
+        weights, device, lambda: timm.create_model(architecture, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+    )
+
+
+def lpips(net: str, device: str) -> nn.Module:
+    """LPIPS 0.1 (Zhang et al. 2018) with torchvision's backbone from TORCH_HOME; maps two batches in [-1, 1] to (n, 1, 1, 1)."""
+    where = Path(torch.hub.get_dir()) / "checkpoints"
+    return _loaded(where, device, lambda: LearnedPerceptualImagePatchSimilarity(net_type=net).net)
+
+
+def judges(
+    clip: open_clip.CLIP,
+    dino: nn.Module,
+    lpips_views: nn.Module,
+    lpips_pie: nn.Module,
+    batch: int,
+    names: Mapping[str, str],
+) -> Judges:
+    """The metrics' networks, `batch` pictures a pass."""
+    tokenize = open_clip.SimpleTokenizer(context_length=clip.context_length)
+    keys = VitKeys(dino)
+    pie = PieJudges(
+        OpenClip(clip, tokenize, cropped, batch),
+        in_batches(perceptual(lpips_pie), batch),
+        in_batches(lambda a, b: structure_distance(keys, a, b, corrected=False), batch),
+        in_batches(lambda a, b: structure_distance(keys, a, b, corrected=True), batch),
+    )
+    return Judges(OpenClip(clip, tokenize, stretched, batch), in_batches(perceptual(lpips_views), batch), pie, names)
+
+
+def perceptual(net: nn.Module) -> Distance:
+    """LPIPS of pictures in [0, 1]."""
+
+    def distance(a: Images, b: Images) -> Values:
+        with torch.no_grad():
+            values: Tensor = net(2 * a - 1, 2 * b - 1)
+        return values.reshape(len(a))
+
+    return distance
+
+
+def in_batches(distance: Distance, batch: int) -> Distance:
+    """The same, a few pictures at a time."""
+
+    def split(a: Images, b: Images) -> Values:
+        return torch.cat([distance(x, y) for x, y in zip(a.split(batch), b.split(batch), strict=True)])
+
+    return split
+
+
+def _loaded(weights: Path, device: str, make: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        network = make()
+    except Exception as error:  # each library has its own errors for unknown names and for weights that do not fit
+        raise InputError(weights, one_line(error)[:300], "weights of the network that the metrics' settings name") from error
+    return network.requires_grad_(False).eval().to(device)

@@ -1,0 +1,57 @@
+"""The metrics of PIE-Bench (Ju et al. 2024, PnP Inversion), as that benchmark's own evaluation computes them.
+
+Pictures are (n, 3, h, w) in [0, 1], masks (n, 1, h, w), 1 where the picture is meant to change. One value a picture.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from piva.datasets.images import read_rgb
+from piva.metrics.perceptual import ImageText, PieJudges, alignment
+from piva.metrics.pixels import psnr, ssim
+
+Images = Float[Tensor, "n 3 h w"]
+Masks = Float[Tensor, "n 1 h w"]
+Values = Float[Tensor, "n"]
+
+
+def preservation(before: Images, after: Images, mask: Masks, judges: PieJudges | None) -> dict[str, Values]:
+    """How much of the original is left: in the whole picture (structure) and in the part that should stay (the others).
+
+    That part is cut out by multiplication: what is masked is black in both pictures and counts in the means. nan where
+    there is no such part.
+    """
+    keep = 1 - mask
+    a, b = after * keep, before * keep
+    values = {"pie/psnr": psnr(a, b), "pie/mse": (a - b).square().mean(dim=(1, 2, 3)), "pie/ssim": ssim(a, b)}
+    if judges:
+        values["pie/lpips"] = judges.lpips(a, b)
+    empty = keep.sum(dim=(1, 2, 3)) == 0
+    values = {key: value.masked_fill(empty, torch.nan) for key, value in values.items()}
+    if judges and judges.structure:
+        values["pie/structure"] = judges.structure(after, before)
+    if judges and judges.structure_corrected:
+        values["pie/structure_corrected"] = judges.structure_corrected(after, before)
+    return values
+
+
+def obedience(pictures: Images, mask: Masks, target: Float[Tensor, "n d"], clip: ImageText) -> dict[str, Values]:
+    """CLIP similarity with the target prompts, `clip_whole` and, of the part that should change on black, `clip_edited`.
+
+    Cosines, negative ones as 0; nan where nothing should change.
+    """
+    whole = alignment(clip.images(pictures), target).clamp(min=0)
+    edited = alignment(clip.images(pictures * mask), target).clamp(min=0)
+    return {"clip_whole": whole, "clip_edited": edited.masked_fill(mask.sum(dim=(1, 2, 3)) == 0, torch.nan)}
+
+
+def read_mask(path: Path, like: Images) -> Float[Tensor, "1 1 h w"]:
+    """An annotation as (1, 1, h, w) at the size and on the device of `like`."""
+    mask = torch.from_numpy(read_rgb(path)[..., :1]).permute(2, 0, 1)[None].to(like)
+    if mask.shape[-2:] != like.shape[-2:]:
+        mask = F.interpolate(mask, like.shape[-2:], mode="nearest")
+    return (mask > 0.5).float()
