@@ -1,5 +1,6 @@
 """Which edits of a dataset to run: the one meaning of `dataset.edits` for all readers."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -8,11 +9,12 @@ from typing import Any
 from piva.errors import InputError
 
 WHERE = "dataset.edits"
-WANTED = "all, a number, an id or a list of ids"
+WANTED = "all, a number, a range such as 10-19, an id or a list of ids"
 
 
 def select(ids: Sequence[str], choice: Any) -> list[int]:
-    """Indices into `ids` of what `choice` names: "all", the first n, one id, or a list of ids in the order given.
+    """Indices into `ids` of what `choice` names: "all", the first n, "10-19" (the tenth to the nineteenth), one id, or a list of
+    ids in the order given.
 
     Raises `InputError` for anything else, for an id that is not there, and for a dataset that is empty or has an id twice.
     """
@@ -25,6 +27,11 @@ def select(ids: Sequence[str], choice: Any) -> list[int]:
         if not 1 <= choice <= len(ids):
             raise InputError(WHERE, str(choice), f"a number from 1 to {len(ids)}, the size of this dataset")
         return list(range(choice))
+    if isinstance(choice, str) and choice not in ids and (ends := re.fullmatch(r"(\d+)-(\d+)", choice)):
+        first, last = int(ends[1]), int(ends[2])
+        if not 1 <= first <= last <= len(ids):
+            raise InputError(WHERE, choice, f"a range within 1-{len(ids)}, the size of this dataset")
+        return list(range(first - 1, last))
     names = choice if isinstance(choice, list | tuple) else [choice]
     if not names or any(isinstance(name, bool) or not isinstance(name, str | int) for name in names):
         raise InputError(WHERE, repr(choice), WANTED)
