@@ -111,7 +111,7 @@ class ModelRenderer:
         light = AMBIENT + SKY * normals[:, 2:] + DIFFUSE * facing
         out = np.empty((len(face), 4), np.float32)
         parts = self._part[face]
-        for index in np.unique(parts):
+        for index in map(int, np.unique(parts)):
             mine = np.flatnonzero(parts == index)
             out[mine] = self._colour(index, face[mine], weights[mine], light[mine], footprint[mine])
         return np.clip(out, 0.0, 1.0)
