@@ -72,11 +72,11 @@ class CheckFirst(Callback):
             raise SystemExit(2) from error  # and run.main prints its cause
 
 
-def compose(*overrides: str) -> DictConfig:
+def compose(*overrides: str, name: str = "config") -> DictConfig:
     """The configuration that the same words on the command line make, for notebooks: `compose("task=image", "steps=100")`."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+        return hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
 
 
 def check(cfg: DictConfig) -> Settings:

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -49,14 +50,17 @@ def job(cfg: DictConfig) -> float | None:
         raise
 
 
-def main() -> None:
-    """Run the command line; bad input ends with one line on stderr and exit code 2, Ctrl-C with 130."""
+def main(command: Callable[[], Any] = job, name: str = "config") -> None:
+    """Run a command line with the settings of conf/<name>.yaml.
+
+    Bad input ends with one line on stderr and exit code 2, Ctrl-C with 130.
+    """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing it over many lines
     try:
-        job()
+        command()
     except KeyboardInterrupt:
-        sys.stderr.write("\npiva: interrupted; finished edits are kept\n")
+        sys.stderr.write("\npiva: interrupted; what was finished is kept\n")
         sys.exit(130)
     except (InputError, HydraException, OmegaConfBaseException, SystemExit) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop
@@ -64,20 +68,20 @@ def main() -> None:
             raise
         if tracebacks:
             traceback.print_exception(error)
-        sys.stderr.write(f"piva: {_explain(error)}\n")
+        sys.stderr.write(f"piva: {_explain(error, name)}\n")
         sys.exit(2)
     except FloatingPointError as error:
         sys.stderr.write(f"piva: {error}; finished edits are kept\n")
         sys.exit(1)
 
 
-def _explain(error: BaseException) -> str:
+def _explain(error: BaseException, name: str) -> str:
     """Hydra's composition errors in our form: key, found, wanted, remedy."""
     text = str(error)
     if isinstance(error, InputError):
         return one_line(error)
     if match := re.search(r"Could not override '([^']+)'", text):
-        keys = _known_keys()
+        keys = _known_keys(name)
         close = difflib.get_close_matches(match[1], keys, n=3)
         remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
         return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
@@ -94,14 +98,14 @@ def _explain(error: BaseException) -> str:
     return one_line(error)
 
 
-def _known_keys() -> list[str]:
-    """Every key of the default configuration, dotted."""
+def _known_keys(name: str) -> list[str]:
+    """Every key of the default configuration of that name, dotted."""
 
     def walk(node: dict[str, Any], prefix: str) -> list[str]:
         below = [key for name, child in node.items() if isinstance(child, dict) for key in walk(child, f"{prefix}{name}.")]
         return [prefix + name for name in node] + below
 
-    cfg = OmegaConf.to_container(config.compose(), resolve=False)
+    cfg = OmegaConf.to_container(config.compose(name=name), resolve=False)
     assert isinstance(cfg, dict)
     return walk({str(name): child for name, child in cfg.items() if name != "hydra"}, "")
 
