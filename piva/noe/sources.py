@@ -82,16 +82,18 @@ def _objaverse(root: Path, choice: Any) -> list[Source]:
             raise InputError(
                 "source", f"no glbs/*/*.glb in {root}", "downloaded objects", "download some, e.g. by objaverse.load_objects"
             )
-    found = [Source(path.stem, str(path), partial(_read_file, path), partial(_annotation, root, path)) for path in paths]
+    unpacked = cache(_unpacked)  # a table holds the annotations of thousands
+    found = [
+        Source(path.stem, str(path), partial(_read_file, path), partial(_annotation, root, path, unpacked)) for path in paths
+    ]
     return found if isinstance(choice, list) else _chosen(found, choice)
 
 
-def _annotation(root: Path, path: Path) -> dict[str, Any]:
+def _annotation(root: Path, path: Path, unpacked: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     table = root / "metadata" / f"{path.parent.name}.json.gz"
-    return as_kind(_unpacked(table).get(path.stem, {}), dict, f"{table}: {path.stem}") if table.is_file() else {}
+    return as_kind(unpacked(table).get(path.stem, {}), dict, f"{table}: {path.stem}") if table.is_file() else {}
 
 
-@cache
 def _unpacked(path: Path) -> dict[str, Any]:
     try:
         return as_kind(json.loads(gzip.decompress(path.read_bytes())), dict, path)
