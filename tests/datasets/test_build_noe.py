@@ -15,7 +15,7 @@ from PIL import Image
 from scenes import synthetic
 from server import edits_for, good, serving
 
-from piva.config import build, compose
+from piva.config import build, check, compose
 from piva.datasets.build_noe import build_noe
 from piva.datasets.noe import Noe
 from piva.datasets.views import check_views, read_views
@@ -65,6 +65,7 @@ def test_the_ordinary_reader_reads_it(sources):
     for edit in edits:
         check_views(edit.scene)
         assert edit.image == edit.scene / "images/0006.png"  # the front
+    assert [e.id for e in check(compose("task=nerf", f"dataset.root={out}", "dataset.edits=all")).edits] == [e.id for e in edits]
     meta = json.loads((edits[1].scene / "meta.json").read_text())
     assert (meta["name"], meta["licence"], meta["author"]) == ("Mug", "CC-BY-NC-4.0", "Ann")
 
