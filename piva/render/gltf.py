@@ -7,6 +7,7 @@ colours of palette pictures.
 import json
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,6 @@ SHAPES = {"SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT2": (2, 2)
 TRIANGLES, STRIP, FAN = 4, 5, 6
 UNREADABLE = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_texture_basisu"}
 Z_UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float)  # glTF's y is up and its front +z; ours is -y
-BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, struct.error, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,20 @@ class Document:
         return np.ascontiguousarray(rows).view(kind).reshape(shape)
 
 
+@contextmanager
+def whole(where: str) -> Iterator[None]:
+    """What goes wrong inside because a file is not what its format says becomes an `InputError` that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, struct.error, RecursionError, MemoryError) as error:
+        raise InputError(where, f"a malformed file ({one_line(error)})", "binary glTF 2.0 (.glb)") from None
+
+
 def read_glb(content: bytes, where: str) -> Document:
     """The document in a .glb file's bytes; raises `InputError`."""
-    try:
+    with whole(where):
         magic, version, length = struct.unpack_from("<4sII", content)
         if magic != b"glTF" or version != 2:
             raise InputError(where, "another format", "binary glTF 2.0 (.glb)", "export it as .glb")
@@ -111,19 +122,13 @@ def read_glb(content: bytes, where: str) -> Document:
         data = json.loads(chunks[b"JSON"])
         if missing := UNREADABLE & set(data.get("extensionsRequired", [])):
             raise InputError(where, f"the extension {sorted(missing)[0]}", "a GLB without compression", "export it without")
-    except InputError:
-        raise
-    except BROKEN as error:
-        raise InputError(where, f"a malformed file ({one_line(error)})", "binary glTF 2.0 (.glb)") from None
-    return Document(where, data, chunks.get(b"BIN\0", b""))
+        return Document(where, data, chunks.get(b"BIN\0", b""))
 
 
 def read_patches(document: Document) -> list[Patch]:
     """The triangles of the document's scene, each node's in its place; skins in their rest pose. Raises `InputError`."""
-    try:
+    with whole(document.where):
         patches = [patch for patch in _patches(document) if len(patch.corners)]
-    except BROKEN as error:
-        raise InputError(document.where, f"a malformed file ({one_line(error)})", "binary glTF 2.0 (.glb)") from None
     if not patches:
         raise InputError(document.where, "no triangles", "a mesh of at least one")
     if not all(np.isfinite(patch.corners).all() for patch in patches):

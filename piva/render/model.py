@@ -10,7 +10,7 @@ from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
 
-from piva.render.gltf import Patch, read_glb, read_patches
+from piva.render.gltf import Patch, read_glb, read_patches, whole
 from piva.render.lens import Lens, camera_rays, pinhole_lens
 from piva.render.materials import Array, Material, read_material, tinted
 from piva.render.mesh import AMBIENT, DIFFUSE, LIGHT, Picture
@@ -35,7 +35,8 @@ def read_model(content: bytes, where: str) -> Model:
     document = read_glb(content, where)
     patches = read_patches(document)
     pictures: dict[int, list[NDArray[np.uint8]]] = {}
-    return Model(patches, [read_material(document, patch, pictures) for patch in patches])
+    with whole(where):
+        return Model(patches, [read_material(document, patch, pictures) for patch in patches])
 
 
 def bounds(model: Model) -> tuple[NDArray[np.float64], float]:

@@ -153,6 +153,9 @@ def test_a_truncated_file_is_one_line(share):
         (lambda d: d["images"].__setitem__(0, {"uri": "wood.png"}), "'wood.png' outside the file"),
         (lambda d: d["images"].__setitem__(0, {"uri": "data:image/png;base64,aGVsbG8="}), "an unreadable picture"),
         (lambda d: d["textures"].__setitem__(0, {}), "a texture without a picture"),
+        (lambda d: d.update(textures=[]), "a malformed file"),
+        (lambda d: d["materials"][0].update(emissiveFactor="red"), "a malformed file"),
+        (lambda d: d["images"].__setitem__(0, {"uri": "data:image/png;base64,a"}), "a malformed file"),
     ],
 )
 def test_each_bad_document_has_its_one_line(change, message):
