@@ -5,5 +5,10 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["piva", "piva.*"]), "piva.conf"],
     package_dir={"piva.conf": "conf"},
-    package_data={"piva.datasets": ["*.json"], "piva.conf": ["**/*.yaml"], "piva.toys": ["prior/**/*", "judges/**/*"]},
+    package_data={
+        "piva.conf": ["**/*.yaml"],
+        "piva.datasets": ["*.json"],
+        "piva.noe": ["*.json", "*.txt"],
+        "piva.toys": ["prior/**/*", "judges/**/*"],
+    },
 )

@@ -23,7 +23,7 @@ def answer(job: Callable[[], Any], name: str = "config") -> None:
     try:
         job()
     except KeyboardInterrupt:
-        sys.stderr.write("\npiva: interrupted; finished edits are kept\n")
+        sys.stderr.write("\npiva: interrupted; what was finished is kept\n")
         sys.exit(130)
     except (InputError, HydraException, OmegaConfBaseException, SystemExit) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop

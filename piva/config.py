@@ -121,7 +121,9 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
 
     made: Any = OmegaConf.structured(cls)
     parts: dict[str, Any] = {}
-    for name in [key for key in raw if key != "_target_"]:  # in the order of the YAML, so that errors come in one order
+    for name in [
+        key for key in raw if key not in ("_target_", "hydra")
+    ]:  # in the order of the YAML, so that errors come in one order
         if name not in fields:
             raise InputError(f"{prefix}.{name}", "no such key", "one of " + ", ".join(sorted(fields)))
         try:

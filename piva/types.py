@@ -34,6 +34,7 @@ class Edit:
     target_prompt: str
     type: str = ""  # texturing, addition, translation, or a PIE type
     instruction: str = ""
+    blended_word: str = ""  # PIE's: the words of source and target that stand for each other, as the dataset writes them
     image: Path | None = None  # the picture to edit; for an object its front view
     scene: Path | None = None  # a folder with transforms.json or transforms_train.json
     capture: Capture | None = None  # of a scene whose cameras stand in it; None: an object in the middle of its cameras

@@ -1,22 +1,25 @@
-"""PIE-Bench in its original layout: mapping_file.json beside annotation_images/; pictures only, no scenes.
+"""PIE-Bench in its original layout, PIE-Bench++ in its parquet files, and the toys in the former; pictures only, no scenes.
 
-`toys` are generated on this machine in the same layout; beside it they have truth/{images,masks}/, the pictures as they should
-come out and where they differ.
+`toys` are generated on this machine; beside the rest they have truth/{images,masks}/, the pictures as they should come out and
+where they differ.
 """
 
-import hashlib
-import os
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from piva.cache import cache_folder
-from piva.datasets.files import as_kind, get, inside, read_json
+from piva.datasets import pie_json, pie_parquet
+from piva.datasets.files import as_kind, get
 from piva.datasets.images import image_size
+from piva.datasets.kept import kept
+from piva.datasets.pie_listing import Listing
 from piva.datasets.prompts import check_prompts
 from piva.datasets.rle import decode
 from piva.datasets.select import select
@@ -36,6 +39,7 @@ TYPES = (
     "change background",
     "change style",
 )
+SIZE = (512, 512)  # of every picture, and what the masks are coded for
 REMEDY = "PIE-Bench is handed out through the form linked at github.com/cure-lab/PnPInversion; dataset.root=toys is drawn here"
 
 
@@ -45,42 +49,63 @@ class Pie:
 
     gives: ClassVar[tuple[str, ...]] = ("image",)
     root: str
+    types: list[int]
     edits: Any
 
     def read(self) -> Iterator[Edit]:
-        """The chosen edits in the order of the mapping file. Raises `InputError`."""
+        """The chosen edits in the order of the files. Raises `InputError`."""
+        if not self.types or not set(self.types) <= set(range(len(TYPES))):
+            raise InputError("dataset.types", str(self.types), f"a list of numbers from 0 to {len(TYPES) - 1}")
         root = _folder(self.root)
-        path = root / "mapping_file.json"
-        if not path.is_file():
-            raise InputError("dataset.root", f"no mapping_file.json in {root}", "PIE-Bench's data folder", REMEDY)
-        records = read_json(path)
-        ids = list(records)
-        return iter([_edit(root, ids[i], as_kind(records[ids[i]], dict, f"{path}: {ids[i]}")) for i in select(ids, self.edits)])
+        listing = _listing(root)
+        wanted = [i for i, kind in enumerate(listing.types) if kind in self.types]
+        if not wanted:
+            there = ", ".join(map(str, sorted(set(listing.types)))) or "none"
+            raise InputError("dataset.types", str(self.types), f"types that {root} has: {there}")
+        chosen = select([listing.ids[i] for i in wanted], self.edits)
+        return iter([_edit(root, listing, wanted[i]) for i in chosen])
 
 
 def _folder(name: str) -> Path:
     if name in store.SPLITS:
         return pie.ensure(cache_folder() / f"pie-{name}", store.SPLITS[name])
-    return Path(name).expanduser()
+    root = Path(name).expanduser()
+    return root / "data" if (root / "data/mapping_file.json").is_file() else root
 
 
-def _edit(root: Path, name: str, record: dict[str, Any]) -> Edit:
-    where = f"{root / 'mapping_file.json'}: {name}"
-    inside(root, name, where)  # it names a folder of the results
+def _listing(root: Path) -> Listing:
+    if (root / "mapping_file.json").is_file():
+        return pie_json.read(root)
+    if tables := sorted(root.rglob("*.parquet")):
+        return pie_parquet.read(tables)
+    raise InputError("dataset.root", f"no mapping_file.json and no *.parquet in {root}", "PIE-Bench's data folder", REMEDY)
+
+
+def _edit(root: Path, listing: Listing, index: int) -> Edit:
+    where, name = listing.where[index], listing.ids[index]
+    record, image = listing.open(index)
     source, target = (_plain(get(record, key, str, where)) for key in ("original_prompt", "editing_prompt"))
     check_prompts(where, source, target)
-    image = inside(root / "annotation_images", get(record, "image_path", str, where), f"{where}: image_path")
-    kind = get(record, "editing_type_id", str, where)
+    truth = root / "truth/images" / f"{image.stem}.png"
+    size, wanted = image_size(image), image_size(truth) if truth.is_file() else SIZE
+    if size != wanted:
+        remedy = "use the pictures as they were handed out: the masks are coded for that size"
+        raise InputError(f"{where}: {image.name}", f"{size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]}", remedy)
     return Edit(
         id=name,
         source_prompt=source,
         target_prompt=target,
-        type=TYPES[int(kind)] if kind in map(str, range(len(TYPES))) else kind,
-        instruction=_plain(as_kind(record.get("editing_instruction", ""), str, f"{where}: editing_instruction")),
+        type=TYPES[listing.types[index]],
+        instruction=_plain(_text(record, "editing_instruction", where)),
+        blended_word=_text(record, "blended_word", where),
         image=image,
-        mask=_mask_file(name, record, image_size(image), f"{where}: mask"),
-        truth=root / "truth" if (root / "truth/images" / f"{image.stem}.png").is_file() else None,
+        mask=_mask_file(name, _mask(record, size, f"{where}: mask")),
+        truth=root / "truth" if truth.is_file() else None,
     )
+
+
+def _text(record: dict[str, Any], key: str, where: str) -> str:
+    return as_kind(record.get(key) or "", str, f"{where}: {key}")
 
 
 def _plain(prompt: str) -> str:
@@ -88,32 +113,31 @@ def _plain(prompt: str) -> str:
     return " ".join(prompt.replace("[", " ").replace("]", " ").split())
 
 
-def _mask_file(name: str, record: dict[str, Any], size: tuple[int, int], where: str) -> Path:
-    """The mask as a PNG of 0 and 255 in the cache: the dataset's folder is left as it is."""
-    runs = _runs(record.get("mask"), where)
-    width, height = size
-    content = hashlib.sha256(repr((runs, size)).encode()).hexdigest()[:12]
-    path = cache_folder() / "pie-masks" / f"{name}-{content}.png"
-    if not path.is_file():
-        mask = decode(runs, height, width)
-        mask[[0, -1], :] = mask[:, [0, -1]] = True  # as PnPInversion's evaluation does
-        temporary = path.with_name(f"{path.stem}-{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(temporary, "PNG")
-            temporary.replace(path)
-        except OSError as error:
-            raise InputError(path.parent, error.strerror or str(error), "a writable cache", "set PIVA_CACHE to one") from None
-    return path
+def _mask(record: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[np.bool_]:
+    """(height, width), true where the picture is meant to change, and on its outermost pixels as in PnPInversion's evaluation.
 
-
-def _runs(coded: Any, where: str) -> list[int]:
-    """The numbers of a list, or of a text with blanks between them, as PIE-Bench++ has it."""
-    numbers = coded.split() if isinstance(coded, str) else as_kind(coded, list, where)
+    The runs are a list of numbers, or a text of them with blanks between, as PIE-Bench++ has it.
+    """
+    if "mask" not in record:
+        raise InputError(where, "nothing", "a list of numbers", "add this key")
+    numbers = record["mask"].split() if isinstance(record["mask"], str) else as_kind(record["mask"], list, where)
     try:
-        runs = [int(number) for number in numbers]
-    except (TypeError, ValueError):
+        runs = [int(str(number)) for number in numbers]  # by way of text: neither 1.5 nor true is one
+    except ValueError:
         raise InputError(where, "something else", "numbers: start, length, start, length, ...") from None
-    if len(runs) % 2 or any(not 0 <= run < 2**40 for run in runs):
-        raise InputError(where, f"{len(runs)} numbers from {min(runs)} to {max(runs)}", "pairs of start and length")
-    return runs
+    width, height = size
+    if len(runs) % 2 or min(runs, default=0) < 0:
+        raise InputError(where, f"{len(runs)} numbers, the least {min(runs)}", "pairs of start and length")
+    end = max((start + length for start, length in zip(runs[::2], runs[1::2], strict=True)), default=0)
+    if end > width * height:
+        raise InputError(where, f"a run to pixel {end}", f"at most {width * height}, the picture's {width}x{height}")
+    mask = decode(runs, height, width)
+    mask[[0, -1], :] = mask[:, [0, -1]] = True
+    return mask
+
+
+def _mask_file(name: str, mask: NDArray[np.bool_]) -> Path:
+    """The mask as a PNG of 0 and 255 in the cache: the dataset's folder is left as it is."""
+    png = io.BytesIO()
+    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(png, "PNG")
+    return kept("pie-masks", name, ".png", png.getvalue())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from piva.datasets.transforms_file import square_scene
 from piva.nerf.cameras import focal_from_fov, hemisphere, ring
 from piva.toys import pictures, store
 from piva.toys.parallel import WORKERS, draw_all
@@ -57,7 +58,9 @@ def ensure(folder: Path, split: str, size: int = 128, toys: Sequence[str] = (), 
     Raises:
         InputError: the folder cannot be written.
     """
-    content = store.fingerprint((*store.LOOKS, "toys/edits.py", "toys/noe.py"), split, size, list(toys))
+    content = store.fingerprint(
+        (*store.LOOKS, "toys/edits.py", "toys/noe.py", "datasets/transforms_file.py"), split, size, list(toys)
+    )
     return store.ensure(folder, content, lambda empty: _write(empty, split, size, toys, workers))
 
 
@@ -114,33 +117,9 @@ def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:
         "renderer": "piva.render.mesh",
     }
     store.save_json(scene / "meta.json", meta)
-    store.save_json(scene / "transforms.json", _transforms(size))
+    store.save_json(scene / "transforms.json", square_scene(cameras(), TRAIN, size, FOV_DEG))
     shares = [*(range(start, start + CHUNK) for start in range(0, TRAIN, CHUNK)), range(TRAIN, TRAIN + TEST)]
     return [Job(scene, case, centre, scale, frames, size) for frames in shares]
-
-
-def _transforms(size: int) -> dict[str, Any]:
-    focal = focal_from_fov(FOV_DEG, size)
-    names = [f"images/{i:04d}.png" for i in range(TRAIN + TEST)]
-    frames = [
-        {"file_path": name, "depth_file_path": name.replace("images", "depth"), "transform_matrix": c2w.tolist()}
-        for name, c2w in zip(names, cameras(), strict=True)
-    ]
-    return {
-        "w": size,
-        "h": size,
-        "fl_x": focal,
-        "fl_y": focal,
-        "cx": size / 2,
-        "cy": size / 2,
-        "camera_model": "OPENCV",
-        **dict.fromkeys(("k1", "k2", "p1", "p2"), 0),
-        "camera_angle_x": float(np.radians(FOV_DEG)),
-        "depth_unit_scale_factor": pictures.DEPTH_UNIT,
-        "train_filenames": names[:TRAIN],
-        "test_filenames": names[TRAIN:],
-        "frames": frames,
-    }
 
 
 def _draw(job: Job) -> None:

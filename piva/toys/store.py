@@ -23,6 +23,7 @@ LOOKS = (
     *("toys/placement.py", "toys/pictures.py"),
     *("render/mesh.py", "render/lens.py", "nerf/cameras.py"),
 )
+REMEDY = "set PIVA_CACHE to one on a disk with room"
 ABANDONED_S = 24 * 3600  # a temporary folder of that age belongs to a run that was killed
 
 
@@ -35,7 +36,7 @@ def fingerprint(sources: Sequence[str], *request: object) -> str:
     return digest.hexdigest()
 
 
-def ensure(folder: Path, content: str, write: Callable[[Path], None]) -> Path:
+def ensure(folder: Path, content: str, write: Callable[[Path], None], remedy: str = REMEDY) -> Path:
     """`folder`, after `write` has filled it, unless it is there, whole and of this content.
 
     Args:
@@ -43,6 +44,7 @@ def ensure(folder: Path, content: str, write: Callable[[Path], None]) -> Path:
         content: the fingerprint of what `write` writes.
         write: gets an empty folder. May run in several processes at once, each with a folder of its own: the first to
             finish is kept.
+        remedy: what the user can do where nothing can be written.
 
     Raises:
         InputError: the folder is not there and cannot be written.
@@ -57,8 +59,7 @@ def ensure(folder: Path, content: str, write: Callable[[Path], None]) -> Path:
         save_json(temporary / "manifest.json", {"fingerprint": content, "files": _sizes(temporary)})
         _publish(temporary, folder, content)
     except OSError as error:
-        remedy = "set PIVA_CACHE to a folder on a disk with room"
-        raise InputError(folder, error.strerror or str(error), "a cache that can be written to", remedy) from None
+        raise InputError(folder, error.strerror or str(error), "a folder that can be written to", remedy) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

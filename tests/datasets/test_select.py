@@ -14,6 +14,8 @@ IDS = ["mug/blue", "mug/ball", "chair/golden", "111000000000"]
         (4, [0, 1, 2, 3]),
         ("chair/golden", [2]),
         (["chair/golden", "mug/blue"], [2, 0]),
+        ("2-3", [1, 2]),
+        ("4-4", [3]),
         (111000000000, [3]),  # how Hydra reads that id
         ([111000000000], [3]),
     ],
@@ -30,6 +32,10 @@ def test_choices(choice, expected):
         (0, "from 1 to 4"),
         (5, "from 1 to 4"),
         (-1, "from 1 to 4"),
+        ("0-2", "a range within 1-4"),
+        ("3-2", "a range within 1-4"),
+        ("2-5", "a range within 1-4"),
+        ("-2", "ids are"),
         ([], "all, a number"),
         (None, "all, a number"),
         (True, "all, a number"),
@@ -43,6 +49,10 @@ def test_bad_choices_are_one_line(choice, message):
     with pytest.raises(InputError, match=message) as error:
         select(IDS, choice)
     assert str(error.value).startswith("dataset.edits: found")
+
+
+def test_an_id_that_looks_like_a_range_is_an_id():
+    assert select(["a", "b", "1-2"], "1-2") == [2]
 
 
 def test_empty_dataset_and_repeated_ids():

@@ -117,7 +117,7 @@ def test_two_processes_at_once_both_succeed(made, tmp_path):
 def one_line(folder, error):
     text = str(error.value)
     assert text.startswith(f"{folder}: found ")
-    assert "wanted a cache that can be written to; set PIVA_CACHE" in text
+    assert "wanted a folder that can be written to; set PIVA_CACHE" in text
     assert "\n" not in text
 
 

@@ -1,0 +1,79 @@
+"""Any chat-completions endpoint: one question, one answer, with a limit on time and new tries where they may help."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from piva.errors import InputError, one_line
+from piva.noe.settings import BuildNoe
+
+KEY = "PIVA_CHAT_KEY"  # the environment variable that holds the key; it is written nowhere
+BUSY = (408, 409, 425, 429, 500, 502, 503, 504)  # worth another try
+
+
+class NoAnswer(Exception):
+    """The endpoint did not answer in time, or not with an answer, as often as it was asked."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Where to ask, whom, and how patiently."""
+
+    url: str  # without /chat/completions
+    model: str
+    timeout_s: float  # of one try
+    attempts: int
+
+    def ask(self, messages: list[dict[str, Any]]) -> str:
+        """The answer's text. Raises `NoAnswer`, and `InputError` where the endpoint refuses the key, the model or the address."""
+        address = f"{self.url.rstrip('/')}/chat/completions"
+        key = os.environ.get(KEY, "")
+        retry = urllib3.Retry(
+            total=self.attempts - 1,
+            redirect=0,
+            status_forcelist=BUSY,
+            allowed_methods=None,
+            backoff_factor=0.5,
+            raise_on_status=False,
+        )
+        try:
+            with urllib3.PoolManager(retries=retry, timeout=urllib3.Timeout(total=self.timeout_s)) as pool:
+                headers = {"Authorization": f"Bearer {key}"} if key else {}
+                response = pool.request("POST", address, json={"model": self.model, "messages": messages}, headers=headers)
+        except urllib3.exceptions.LocationValueError as error:
+            raise InputError("url", f"{self.url!r} ({one_line(error)})", "http(s)://host/v1") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise NoAnswer(f"{address}: {_cause(error)}") from None
+        if response.status in BUSY:
+            raise NoAnswer(f"{address}: status {response.status} after {self.attempts} tries")
+        if response.status != 200:
+            said = one_line(ValueError(response.data[:200].decode(errors="replace")))
+            raise InputError(address, f"status {response.status} ({said})", "an answer", f"check url, model and {KEY}")
+        try:
+            text = json.loads(response.data)["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise NoAnswer(f"{address}: an answer that is not a chat completion") from None
+        if not isinstance(text, str):
+            raise NoAnswer(f"{address}: an answer without text")
+        return text
+
+
+def chat(settings: BuildNoe) -> Chat:
+    """As the settings say; raises `InputError` for what they leave out."""
+    for name in ("url", "model"):
+        if not getattr(settings, name):
+            variable = f"PIVA_CHAT_{name.upper()}"
+            raise InputError(name, "nothing", f"the {name} of a chat-completions endpoint", f"add {name}=... or set {variable}")
+    assert settings.url is not None
+    assert settings.model is not None
+    if not settings.url.startswith(("http://", "https://")):
+        raise InputError("url", repr(settings.url), "an address such as http://127.0.0.1:8000/v1")
+    return Chat(settings.url, settings.model, settings.timeout_s, settings.attempts)
+
+
+def _cause(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    return one_line(reason if isinstance(reason, BaseException) else error)
