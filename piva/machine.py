@@ -11,7 +11,7 @@ import torch
 from piva import __version__
 from piva.errors import InputError
 
-LIBRARIES = ("torch", "diffusers", "peft", "nerfacc", "torchmetrics", "open_clip_torch", "timm")
+LIBRARIES = ("torch", "diffusers", "peft", "nerfacc", "torchmetrics", "lpips", "open_clip_torch", "timm")
 
 
 def check_device(device: str) -> None:

@@ -121,7 +121,11 @@ def test_hydra_full_error_shows_the_traceback(piva: Run) -> None:
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["lambda=abc"], ["dataset.root=nowhere"], ["dataset=in2n", "dataset.root=nowhere"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--cfg", "job"], ["lambda=abc"], ["dataset.root=nowhere"], ["dataset=in2n", "dataset.root=nowhere"]],
+    ids=" ".join,
+)
 def test_answers_without_torch(words: list[str]) -> None:
     code = f"""
 import sys

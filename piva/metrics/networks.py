@@ -1,14 +1,15 @@
 """Loading CLIP, LPIPS and DINO from files that are here, and giving the metrics what they ask of them."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import lpips as zhang
 import open_clip
 import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from piva.errors import InputError, one_line
 from piva.metrics.clip import OpenClip, cropped, stretched
@@ -36,7 +37,9 @@ def load_dino(architecture: str, weights: Path, device: str) -> nn.Module:
 def lpips(net: str, device: str) -> nn.Module:
     """LPIPS 0.1 (Zhang et al. 2018) with torchvision's backbone from TORCH_HOME; maps two batches in [-1, 1] to (n, 1, 1, 1)."""
     where = Path(torch.hub.get_dir()) / "checkpoints"
-    return _loaded(where, device, lambda: LearnedPerceptualImagePatchSimilarity(net_type=net).net)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="torchvision")  # lpips asks for the backbone in torchvision's old way
+        return _loaded(where, device, lambda: zhang.LPIPS(net=net, verbose=False))
 
 
 def judges(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from piva.metrics.perceptual import Judges
 
 CLIP_FILE, DINO_FILE = "open_clip_model.safetensors", "model.safetensors"
-BACKBONES = {  # of LPIPS, as torchvision has them; the linear heads come with torchmetrics
+BACKBONES = {  # of LPIPS, as torchvision has them; the linear heads come with lpips
     "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
     "vgg": "https://download.pytorch.org/models/vgg16-397923af.pth",
