@@ -1,4 +1,4 @@
-"""The README's commands are commands: each composes as typed."""
+"""The commands of the README and of docs/ are commands: each composes as typed."""
 
 import re
 import shlex
@@ -8,25 +8,32 @@ import pytest
 
 from piva.config import compose
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("python -m piva.run")]
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))]
+CONFIGS = {"piva.run": "config", "piva.evaluate": "evaluate", "piva.fetch": "fetch", "piva.datasets.build_noe": "build_noe"}
+COMMANDS = dict.fromkeys(
+    line.split(" #")[0].strip()
+    for page in PAGES
+    for line in page.splitlines()
+    if (match := re.match(r"python -m ([\w.]+)", line)) and match[1] in CONFIGS
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_composes(command: str) -> None:
-    words = shlex.split(command)[3:]
+def test_a_command_composes(command: str) -> None:
+    _, _, module, *words = shlex.split(command)
     flags = {"-m", "--cfg", "job"}
     overrides = [word.split(",")[0] if "-m" in words else word for word in words if word not in flags]  # a sweep's first job
-    compose(*overrides)
+    compose(*overrides, name=CONFIGS[module])
 
 
 def test_there_are_commands_and_the_first_is_the_face() -> None:
-    assert COMMANDS[0] == "python -m piva.run task=nerf dataset=noe score=piva lambda=0.4"
-    assert len(COMMANDS) > 5
+    assert next(iter(COMMANDS)) == "python -m piva.run task=nerf dataset=noe score=piva lambda=0.4"
+    assert {command.split()[2] for command in COMMANDS} == set(CONFIGS)
 
 
 def test_every_file_the_readme_names_exists() -> None:
-    root = Path(__file__).parents[1]
-    names = re.findall(r"`(piva/[\w/]+\.\w+)`", README)
+    names = re.findall(r"`(piva/[\w/]+\.\w+)`", README) + re.findall(r"\]\(((?:docs|experiments)/[\w/.]+)\)", README)
     assert names
-    assert [name for name in names if not (root / name).exists() and "prior" not in name] == []
+    assert [name for name in names if not (ROOT / name).exists() and "prior" not in name] == []

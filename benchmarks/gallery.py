@@ -1,0 +1,49 @@
+"""One picture of many edits: `python -m benchmarks.gallery OUT.png RUN [RUN ...] [edits=chair/golden,car/hat]`.
+
+A row is an edit: the original, what each run made of it (of a turntable, two opposite views), and the truth where it is known.
+"""
+
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from PIL import Image
+
+SIZE = 128  # pixels a side of a picture
+
+
+def views(run: Path, edit: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The original and the edit, from the front, and from the back too if there is a turntable."""
+    folder = run / "edits" / edit
+    film = folder / "turntable.mp4"
+    if not film.is_file():
+        return [read(folder / "before.png")], [read(folder / "after.png")]
+    frames = iio.imread(film)
+    chosen = [frames[0], frames[len(frames) // 3]]
+    middle = frames.shape[2] // 2
+    return [scaled(frame[:, :middle]) for frame in chosen], [scaled(frame[:, middle:]) for frame in chosen]
+
+
+def read(path: Path) -> np.ndarray:
+    return scaled(iio.imread(path)[..., :3])
+
+
+def scaled(picture: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+
+
+def main(out: Path, *words: str) -> None:
+    runs = [Path(word) for word in words if not word.startswith("edits=")]
+    named = [word.removeprefix("edits=").split(",") for word in words if word.startswith("edits=")]
+    edits = named[0] if named else sorted(str(p.parent.relative_to(runs[0] / "edits")) for p in runs[0].rglob("after.png"))
+    rows = []
+    for edit in edits:
+        truth = runs[0] / "edits" / edit / "truth.png"
+        pictures = views(runs[0], edit)[0][:1] + [view for run in runs for view in views(run, edit)[1]]
+        rows.append(np.concatenate(pictures + ([read(truth)] if truth.is_file() else []), axis=1))
+    Image.fromarray(np.concatenate(rows)).save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
