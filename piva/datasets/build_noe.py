@@ -3,7 +3,7 @@
     <out>/benchmark.json                    what dataset=noe reads
     <out>/objaverse_synthetic/<name>/       views, depth, cameras and the licence of an object
     <out>/nerf_synthetic/<scene>/           put there by you: a scene as NeRF-synthetic has it, which gets edits too
-    <out>/prompts/<name>.json               what a language model answered, as it came
+    <out>/prompts/<folder>/<name>.json      what a language model answered, as it came
 
 Whatever is finished is kept: the same command again goes on where it stopped.
 """
@@ -86,7 +86,7 @@ def _edits(settings: BuildNoe, out: Path) -> Callable[[str], list[dict[str, str]
 
 def _asked(out: Path, asked: Chat, path: str) -> list[dict[str, str]]:
     """The edits that a model named, now or earlier; none if it would not."""
-    file = out / "prompts" / f"{Path(path).name}.json"
+    file = out / "prompts" / f"{path}.json"
     if file.is_file():
         kept: list[dict[str, str]] = get(read_json(file), "edits", list, file)
         return kept

@@ -27,6 +27,7 @@ from piva.toys.parallel import draw_all
 
 DEEPEST = 65.0  # 16 bits of depth units
 CHUNK = 8  # frames a job
+VERSION = 1  # of how views look: a higher one draws finished objects anew
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,16 @@ class Job:
     settings: BuildNoe
 
 
-def ensure_views(folder: Path, uid: str, content: bytes, where: str, annotation: dict[str, Any], settings: BuildNoe) -> bool:
+def ensure_views(folder: Path, uid: str, content: bytes, where: str, annotation: dict[str, Any], settings: BuildNoe) -> None:
     """Fill `folder` with the views of a .glb file's bytes unless they are there, whole and of these settings.
 
-    Returns whether there was something to do. Raises `InputError`.
+    `where` names the file in errors, `annotation` is what Objaverse says of it. Raises `InputError`.
     """
     looks = [settings.size, settings.views, settings.test_views, settings.distance, settings.fov_deg, settings.elevation_deg]
     looks += [settings.front_deg, settings.longest_side]
-    wanted = store.fingerprint((), "noe views", 1, hashlib.sha256(content).hexdigest(), looks)
-    worked = []
-
-    def write(empty: Path) -> None:
-        worked.append(True)
-        _write(empty, uid, content, where, annotation, settings)
-
-    store.ensure(folder, wanted, write, "choose another out, or make room")
-    return bool(worked)
+    wanted = store.fingerprint((), "noe views", VERSION, hashlib.sha256(content).hexdigest(), looks)
+    remedy = "choose another out, or make room"
+    store.ensure(folder, wanted, lambda empty: _write(empty, uid, content, where, annotation, settings), remedy)
 
 
 def cameras(settings: BuildNoe) -> NDArray[np.float32]:

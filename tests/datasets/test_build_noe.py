@@ -167,7 +167,7 @@ def test_a_language_model_names_the_edits_once(sources):
     records = json.loads((out / "benchmark.json").read_text())["records"]
     assert [record["id"] for record in records[:3]] == ["cup/texturing", "cup/addition", "cup/translation"]
     assert {record["origin"] for record in records} == {"llm:some-model"}
-    kept = json.loads((out / "prompts/cup.json").read_text())
+    kept = json.loads((out / "prompts/objaverse_synthetic/cup.json").read_text())
     assert json.loads(kept["replies"][-1]) == edits_for("objaverse_synthetic/cup")
 
 
@@ -180,7 +180,7 @@ def test_an_object_without_a_usable_reply_is_skipped_and_asked_again_the_next_ti
         out = build_noe(chosen)
     assert [edit.id for edit in Noe(root=str(out), edits="all").read()] == ["mug/texturing", "mug/addition", "mug/translation"]
     assert "objaverse_synthetic/cup: the reply for objaverse_synthetic/cup: found no JSON" in caplog.text
-    assert json.loads((out / "prompts/cup.refused.json").read_text())["replies"] == ["A fine cup!"] * 2
+    assert json.loads((out / "prompts/objaverse_synthetic/cup.refused.json").read_text())["replies"] == ["A fine cup!"] * 2
     with serving(good) as endpoint:
         build_noe(settings(sources, prompts="ask", url=endpoint.url, model="some-model"))
     assert len(endpoint.requests) == 1
