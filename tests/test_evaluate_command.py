@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from piva.config import compose
+from piva.config import build, compose
 from piva.datasets.pie import Pie
 from piva.datasets.rle import encode
 from piva.evaluate import evaluate
@@ -69,7 +69,7 @@ def test_a_runs_folder_has_the_runs_own_numbers(root: Path, before: torch.Tensor
     rows, judges = [], Toys(path="toys").load("cpu")
     after = (before + 0.1).clamp(0, 1)
     dataset = compose(*words, name="evaluate").dataset
-    edits = list(Pie(**{k: v for k, v in dataset.items() if k != "_target_"}).read())
+    edits = list(build(Pie, dataset, "dataset").read())
     for edit, x, y in zip(edits, before, after, strict=True):
         truth, mask = read_truth(edit, x)
         known = {"truth": truth, "truth_before": x, "truth_after": y, "truth_mask": mask}

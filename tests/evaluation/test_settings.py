@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from piva.config import compose
@@ -62,7 +63,7 @@ def test_a_run_brings_its_dataset(root: Path) -> None:
     picture.parent.mkdir(parents=True)
     Image.new("RGB", (512, 512)).save(picture)
     cfg = compose("task=image", "dataset=pie", f"dataset.root={root}")
-    dataset = {**cfg.dataset, "edits": "all"}
+    dataset = {**OmegaConf.to_container(cfg.dataset, resolve=True), "edits": "all"}
     task = {"_target_": "piva.tasks.image.ImageTask"}
     (run / "config.yaml").write_text(json.dumps({"task": task, "dataset": dataset}))  # JSON is YAML
     assert checked(f"edits={run}").pairs[0].after == [picture]

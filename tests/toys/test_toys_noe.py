@@ -43,10 +43,11 @@ def test_views_read_back_are_what_was_rendered(edits):
     views = read_views(edits[0].scene)
     assert (len(views.train), len(views.test)) == (100, 12)
     np.testing.assert_array_equal(views.c2w, cameras())
-    assert views.fx == views.fy == focal_from_fov(FOV_DEG, SIZE)
+    focal = focal_from_fov(FOV_DEG, SIZE)
+    assert all(lens.fx == lens.fy == focal for lens in views.lenses)
     meta = json.loads((edits[0].scene / "meta.json").read_text())
     for toy, folder in ((CASE.source, edits[0].scene), (CASE.changes[1].target, edits[1].truth)):
-        picture = renderer(toy, np.array(meta["centre"]), meta["scale"]).render(views.c2w[103], SIZE, SIZE, views.fx)
+        picture = renderer(toy, np.array(meta["centre"]), meta["scale"]).render(views.c2w[103], SIZE, SIZE, focal)
         np.testing.assert_array_equal(read_rgba(folder / views.names[103]), np.rint(picture.rgba * 255))
         depth = image(folder / "depth/0103.png")
         assert depth.dtype == np.uint16
