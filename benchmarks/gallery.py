@@ -1,6 +1,7 @@
 """One picture of many edits: `python -m benchmarks.gallery OUT.png RUN [RUN ...] [edits=chair/golden,car/hat]`.
 
-A row is an edit: the original, what each run made of it (of a turntable, two opposite views), and the truth where it is known.
+A row is an edit: the original, what each run made of it (of a turntable, two views), and the truth where it is known. More than
+eight edits stand in two columns.
 """
 
 import sys
@@ -14,7 +15,7 @@ SIZE = 128  # pixels a side of a picture
 
 
 def views(run: Path, edit: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The original and the edit, from the front, and from the back too if there is a turntable."""
+    """The original and the edit, from the front, and a third of the way round too if there is a turntable."""
     folder = run / "edits" / edit
     film = folder / "turntable.mp4"
     if not film.is_file():
@@ -42,7 +43,12 @@ def main(out: Path, *words: str) -> None:
         truth = runs[0] / "edits" / edit / "truth.png"
         pictures = views(runs[0], edit)[0][:1] + [view for run in runs for view in views(run, edit)[1]]
         rows.append(np.concatenate(pictures + ([read(truth)] if truth.is_file() else []), axis=1))
-    Image.fromarray(np.concatenate(rows)).save(out, optimize=True)
+    if len(rows) > 8:
+        rows += [np.full_like(rows[0], 255)] * (len(rows) % 2)
+        gap = np.full((SIZE, SIZE // 4, 3), 255, np.uint8)
+        half = len(rows) // 2
+        rows = [np.concatenate([left, gap, right], axis=1) for left, right in zip(rows[:half], rows[half:], strict=True)]
+    Image.fromarray(np.concatenate(rows)).quantize(256).save(out, optimize=True)
 
 
 if __name__ == "__main__":
