@@ -268,7 +268,10 @@ def test_ctrl_c_exits_with_130_and_keeps_what_was_finished(prior_folder: Path, p
     while not Path("out/metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    try:
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()  # one that does not stop must not go on for its 100,000 steps
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert Path("out/config.yaml").exists()

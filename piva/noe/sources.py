@@ -21,6 +21,7 @@ from piva.errors import InputError, one_line
 
 PATHS = "object-paths.json.gz"
 REMEDY = "give a folder of .glb files, a .zip of them, or the folder with object-paths.json.gz"
+# zipfile's own, zlib's for damaged data, NotImplementedError for a compression it lacks, RuntimeError for a password
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
 
 
