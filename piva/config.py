@@ -92,11 +92,12 @@ def check(cfg: DictConfig) -> Settings:
     hydra = cfg.hydra if "hydra" in cfg else HydraConfig.get()
     choices = {str(group): str(option) for group, option in hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
     classes = {name: get_class(cfg[name]["_target_"]) for name in PARTS}
-    _check_task_fits(classes["task"], classes["dataset"], choices)
+    _check_task_fits(classes["task"], classes["dataset"], classes["model"], choices)
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"].check()
+    parts["model"].check(parts["prior"])
     parts["metrics"].check()
     downloads.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
@@ -146,11 +147,14 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
     return settings
 
 
-def _check_task_fits(task: Any, dataset: Any, choices: dict[str, str]) -> None:
-    """Before any path is looked at: the dataset must have what the task edits."""
+def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:
+    """Before any path is looked at: the dataset must have what the task edits, and its views what the model looks at."""
     if task.needs not in dataset.gives:
         where = f"task={choices['task']} dataset={choices['dataset']}"
         have = " and ".join(f"{kind}s" for kind in dataset.gives)
         raise InputError(
             where, f"a dataset of {have}", f"one with a {task.needs} for each edit", "choose another task or dataset"
         )
+    if model.needs_depth and not task.renders:
+        where = f"task={choices['task']} model={choices['model']}"
+        raise InputError(where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora")

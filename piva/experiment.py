@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -160,13 +161,14 @@ class Journal:
 
 
 def summarise(settings: Settings, prior: Prior, judges: Judges | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the edits, the cost of a step in U-Net passes, and where the numbers come from."""
+    """Means over the edits, the cost of a step in passes of the networks, and where the numbers come from."""
     steps = settings.run.steps * len(rows)
-    cost = {name: getattr(prior.evaluations, name) / steps for name in ("forward", "backward", "calls")}
+    cost = {name: count / steps for name, count in asdict(prior.evaluations).items()}
     return {
         "mean": json_safe(means(rows)),
         "edits": [json_safe(row) for row in rows],
-        "unet": {f"{name}_per_step": value for name, value in cost.items()},
+        "unet": {f"{name}_per_step": cost[name] for name in ("forward", "backward", "calls")},
+        "controlnet": {f"{name}_per_step": cost[f"control_{name}"] for name in ("forward", "backward")},
         "metric_networks": dict(judges.names) if judges else {},
         "choices": settings.choices,
         "seed": settings.run.seed,
