@@ -13,11 +13,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from piva import config
-from piva.errors import InputError, one_line
+from piva.errors import EditsFailed, InputError, one_line
 
 
 def answer(job: Callable[[], Any], name: str = "config") -> None:
-    """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, Ctrl-C with 130."""
+    """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, edits that failed with 1, Ctrl-C
+    with 130.
+    """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing it over many lines
     try:
@@ -27,12 +29,15 @@ def answer(job: Callable[[], Any], name: str = "config") -> None:
         sys.exit(130)
     except (InputError, HydraException, OmegaConfBaseException, SystemExit) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop
-        if error is None:  # --help and the like
+        if error is None:  # --help and the like, or a sweep some of whose jobs failed
             raise
         if tracebacks:
             traceback.print_exception(error)
         sys.stderr.write(f"piva: {_explain(error, name)}\n")
         sys.exit(2)
+    except EditsFailed as error:
+        sys.stderr.write(f"piva: {one_line(error)}\n")
+        sys.exit(1)
     except FloatingPointError as error:
         sys.stderr.write(f"piva: {error}; finished edits are kept\n")
         sys.exit(1)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +90,12 @@ class LearnedModels(Protocol):
     def save(self, folder: Path) -> None:
         """Write the adapters in peft's format."""
 
+    def checkpoint(self) -> "dict[str, Any]":
+        """All that `learn` changes, between two steps, as in `TaskState.checkpoint`."""
+
+    def restore(self, saved: "Mapping[str, Any]") -> None:
+        """Take over what `checkpoint` gave, in models made with the same settings."""
+
     def detach(self) -> None:
         """Give the prior back as it was."""
 
@@ -163,6 +169,12 @@ class TaskState(Protocol):
 
     def state_dict(self) -> "dict[str, Tensor]":
         """Theta, ready for safetensors."""
+
+    def checkpoint(self) -> "dict[str, Any]":
+        """All that `view` and `step` change, between two steps: a tree of dicts, lists, tensors, numbers and texts."""
+
+    def restore(self, saved: "Mapping[str, Any]") -> None:
+        """Take over what `checkpoint` gave, in a state just opened for the same edit; from there on both do the same."""
 
 
 @runtime_checkable

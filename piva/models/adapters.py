@@ -102,6 +102,21 @@ class Adapters:
                 config: dict[str, Any] = {key: _plain(value) for key, value in host.peft_config[name].to_dict().items()}
                 (place / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
 
+    def checkpoint(self) -> dict[str, Any]:
+        """Their weights and their optimiser, between two steps."""
+        return {"weights": [weight.detach() for weight in self._weights], "optimiser": self._optimiser.state_dict()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `checkpoint` gave, in adapters attached with the same settings."""
+        with torch.no_grad():
+            for weight, kept in zip(self._weights, saved["weights"], strict=True):
+                weight.copy_(kept)
+        self._optimiser.load_state_dict(saved["optimiser"])
+
+    @property
+    def _weights(self) -> list[Tensor]:
+        return [weight for group in self._optimiser.param_groups for weight in group["params"]]
+
     def detach(self) -> None:
         """Give the hosts back as they were."""
         for host in self._hosts.values():

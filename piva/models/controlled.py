@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel
@@ -50,6 +51,12 @@ class Controlled:
 
     def save(self, folder: Path) -> None:
         self._adapters.save(folder)
+
+    def checkpoint(self) -> dict[str, Any]:
+        return self._adapters.checkpoint()
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self._adapters.restore(saved)
 
     def detach(self) -> None:
         self._adapters.detach()
