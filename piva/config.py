@@ -1,6 +1,7 @@
 """From YAML to checked, frozen settings: every value is compared with its dataclass before anything heavy is made."""
 
 import dataclasses
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from piva.types import Edit
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel carries conf/ inside the package
+LONGEST = 200  # bytes of a folder's name; file systems allow 255
 PARTS = ("task", "score", "model", "dataset", "prior", "metrics", "tracker")
 
 
@@ -64,6 +66,17 @@ class Settings:
     choices: dict[str, str]
     words: list[str]
     config: dict[str, Any]
+
+
+def folder_name(words: str) -> str:
+    """`words` as the name of one folder: no `/`, and at most 200 bytes, of which the last tell long ones apart."""
+    name = words.replace("/", "-")
+    if len(name.encode()) <= LONGEST:
+        return name
+    return name.encode()[: LONGEST - 9].decode(errors="ignore") + "-" + hashlib.sha256(words.encode()).hexdigest()[:8]
+
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 class CheckFirst(Callback):

@@ -19,9 +19,7 @@ from torch import Tensor
 from piva.checkpoints import Checkpoints, load
 from piva.config import Settings
 from piva.errors import InputError, WriteError
-from piva.identity import claim
 from piva.journal import Journal, edits_bar
-from piva.lock import hold
 from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
@@ -42,15 +40,13 @@ log = logging.getLogger(__name__)
 def run_experiment(settings: Settings, path: Path) -> Result:
     """Run every edit of checked `settings` that is not finished in `path` yet, and leave the results there.
 
-    An edit that fails is named in the summary, and the others go on. Raises `InputError` if results cannot be written, if
-    another run has the folder or has been there, and if nothing but bad input was found.
+    The folder must be held by the caller. An edit that fails is named in the summary, and the others go on. Raises `InputError`
+    if results cannot be written, and if nothing but bad input was found.
     """
     check_device(settings.run.device)
     prior = settings.prior.load(settings.run.device)
     judges = settings.metrics.load(settings.run.device)
-    with hold(path):
-        claim(settings, path)
-        result = _run(settings, prior, judges, RunFolder(path))
+    result = _run(settings, prior, judges, RunFolder(path))
     log.info("results in %s", path)
     for row in result.rows[:3]:
         place = path / "edits" / row["id"]
@@ -62,6 +58,28 @@ def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFol
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, folder.path)
     done = _go_on(settings, folder)
+    errors = _run_edits(settings, prior, judges, folder, mirror, done)
+    results = _in_order(settings, done)
+    summary = summarise(results, errors, about(settings, judges))
+    folder.write_json("summary.json", summary)
+    if mirror:
+        mirror.finish(summary)
+    if not errors:
+        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+    elif not done and all(isinstance(error, InputError) for error in errors.values()):
+        raise next(iter(errors.values()))
+    return Result(folder.path, [result.row for result in results], summary)
+
+
+def _run_edits(
+    settings: Settings,
+    prior: Prior,
+    judges: Judges | None,
+    folder: RunFolder,
+    mirror: Mirror | None,
+    done: dict[str, EditResult],
+) -> dict[str, Exception]:
+    """Run the edits that are not in `done` and add them there; returns what made others fail, by their ids."""
     errors: dict[str, Exception] = {}
     with edits_bar(len(settings.edits), len(done)) as bar:
         for edit in settings.edits:
@@ -81,16 +99,7 @@ def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFol
                 if mirror:
                     mirror.edit(result.row, folder.path / "edits" / edit.id)
             bar.update()
-    results = _in_order(settings, done)
-    summary = summarise(results, errors, about(settings, judges))
-    folder.write_json("summary.json", summary)
-    if mirror:
-        mirror.finish(summary)
-    if not errors:
-        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
-    elif not done and all(isinstance(error, InputError) for error in errors.values()):
-        raise next(iter(errors.values()))
-    return Result(folder.path, [result.row for result in results], summary)
+    return errors
 
 
 def about(settings: Settings, judges: Judges | None) -> dict[str, Any]:
