@@ -59,8 +59,9 @@ def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, fl
         state.step()
         seconds += time.perf_counter() - begin
     after = state.compare()
-    assert before.truth is not None and before.truth_after is not None and after.truth_after is not None
-    reached = [float(psnr(c.truth_after, before.truth).mean()) for c in (before, after)]
+    assert before.truth is not None
+    shown_then = [c.truth_after for c in (before, after) if c.truth_after is not None]
+    reached = [float(psnr(pictures, before.truth).mean()) for pictures in shown_then]
     return reached[0], reached[1], 1000 * seconds / steps, float(state._occupancy.occupied.float().mean())
 
 

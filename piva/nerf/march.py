@@ -93,7 +93,7 @@ class _Lattice:
         return torch.where(k < bend, straight, grown)
 
     def index(self, t: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """The k, with a fraction, whose midpoint is at t. Between the last equal interval and the next it is k of the next, or less."""
+        """The k, with a fraction, whose midpoint is at t; where no k is, `ceil` and `floor` of it are still the neighbours."""
         straight = (t - self._near) / self._step - 0.5
         if self._cone == 0:
             return straight

@@ -120,6 +120,7 @@ class NerfState:
         s = self._settings
         if self._step % s.refresh_every == 0:
             self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
+            self._check_alive()
         cameras = [self._viewpoints.draw(randomness.host) for _ in range(s.views)]
         latents = {EDIT: self._prior.encode(torch.cat([self._render(self._field, self._occupancy, c) for c in cameras]))}
         if original:
@@ -145,6 +146,14 @@ class NerfState:
 
         world = {"world": torch.from_numpy(self._views.world)} if self._edit.capture else {}  # from the file's to the field's
         return {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied, **world}
+
+    def _check_alive(self) -> None:
+        """Raise `FloatingPointError` if the field is not finite any more, or empty."""
+        where = f"edit {self._edit.id}, step {self._step}"
+        if not bool(self._occupancy.occs.isfinite().all()):
+            raise FloatingPointError(f"{where}: the field's density is not finite")
+        if not bool(self._occupancy.occupied.any()):
+            raise FloatingPointError(f"{where}: the field is empty")
 
     def _tight_occupancy(self) -> "Occupancy":
         """Without the room to grow. A copy: looking at an edit must not change how it goes on."""
@@ -193,8 +202,8 @@ class NerfState:
         from piva.nerf.render import render_image
 
         c2w, lens = torch.from_numpy(camera[0]).to(self._background), camera[1]
-        step = self._settings.field.step
-        rgb = render_image(field, occupancy, c2w, lens, self._background, step, near=self._views.near).rgb
+        fit = self._settings.field
+        rgb = render_image(field, occupancy, c2w, lens, self._background, fit.step, near=self._views.near, cone=fit.cone).rgb
         return rgb.permute(2, 0, 1)[None]
 
 
