@@ -125,6 +125,7 @@ class NerfState:
         s = self._settings
         if self._step % s.refresh_every == 0:
             self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
+            self._check_alive()
         cameras = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
         shots = {EDIT: self._shoot(self._field, self._occupancy, cameras, depth)}
         if original:
@@ -191,6 +192,14 @@ class NerfState:
         self._optimiser.load_state_dict(saved["optimiser"])
         self._decay.load_state_dict(saved["decay"])
 
+    def _check_alive(self) -> None:
+        """Raise `FloatingPointError` if the field is not finite any more, or empty."""
+        where = f"edit {self._edit.id}, step {self._step}"
+        if not bool(self._occupancy.occs.isfinite().all()):
+            raise FloatingPointError(f"{where}: the field's density is not finite")
+        if not bool(self._occupancy.occupied.any()):
+            raise FloatingPointError(f"{where}: the field is empty")
+
     def _tight_occupancy(self) -> "Occupancy":
         """Without the room to grow. A copy: looking at an edit must not change how it goes on."""
         occupancy = copy.deepcopy(self._occupancy)
@@ -235,8 +244,9 @@ class NerfState:
         """One view."""
         from piva.nerf.render import render_image
 
-        step, near = self._settings.field.step, self._views.near
-        return render_image(field, occupancy, *self._place(camera), self._background, step, near=near)
+        fit = self._settings.field
+        place = self._place(camera)
+        return render_image(field, occupancy, *place, self._background, fit.step, near=self._views.near, cone=fit.cone)
 
     def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
         """The camera where the field is."""
