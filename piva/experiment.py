@@ -54,7 +54,7 @@ def run_experiment(settings: Settings, path: Path) -> Result:
         folder.write_rows("metrics.csv", rows)
         if snapshots:
             folder.write_rows("snapshots.csv", snapshots)
-        folder.write_json("timing.json", {"edits": timing, "peak_gb": _peak_gb()})
+        folder.write_json("timing.json", {"edits": timing, "peak_gb": _peak_gb(), "threads": torch.get_num_threads()})
         if mirror:
             mirror.edit(row, path / "edits" / edit.id)
     summary = summarise(settings, prior, judges, rows)
