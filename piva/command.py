@@ -13,14 +13,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from piva import config
-from piva.errors import InputError, one_line
+from piva.errors import EditsFailed, InputError, one_line
 
 EXTRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 EXTRAS = "launchers and sweepers are extras: pip install 'piva[joblib,submitit,optuna]'"
 
 
 def answer(job: Callable[[], Any], name: str = "config") -> None:
-    """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, Ctrl-C with 130."""
+    """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, edits that failed with 1, Ctrl-C
+    with 130.
+    """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing it over many lines
     try:
@@ -30,12 +32,15 @@ def answer(job: Callable[[], Any], name: str = "config") -> None:
         sys.exit(130)
     except (InputError, HydraException, OmegaConfBaseException, SystemExit) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop
-        if error is None:  # --help and the like
+        if error is None:  # --help and the like, or a sweep some of whose jobs failed
             raise
         if tracebacks:
             traceback.print_exception(error)
         sys.stderr.write(f"piva: {_explain(error, name)}\n")
         sys.exit(2)
+    except EditsFailed as error:
+        sys.stderr.write(f"piva: {one_line(error)}\n")
+        sys.exit(1)
     except FloatingPointError as error:
         sys.stderr.write(f"piva: {error}; finished edits are kept\n")
         sys.exit(1)
@@ -52,10 +57,14 @@ def _explain(error: BaseException, name: str) -> str:
         remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
         return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
     if match := re.search(
-        r"Could not (?:find|load) '([^']+)/([^'/]+)'(?:\s+Available options in '[^']+':\s+(.*?)\s*Config search path)?", text, re.DOTALL
+        r"Could not (?:find|load) '([^']+)/([^'/]+)'(?:\s+Available options in '[^']+':\s+(.*?)\s*Config search path)?",
+        text,
+        re.DOTALL,
     ):
         wanted = "one of " + ", ".join(match[3].split()) if match[3] else "one that is installed"
-        return one_line(InputError(f"{match[1]}={match[2]}", "no such option", wanted, EXTRAS if match[1] in EXTRA_GROUPS else ""))
+        return one_line(
+            InputError(f"{match[1]}={match[2]}", "no such option", wanted, EXTRAS if match[1] in EXTRA_GROUPS else "")
+        )
     if match := re.search(r"(?:override '|Sweep parameters '|argument '|Exception: )([\w.@/]+)=", text):
         key = match[1]
         remedy = f"""quote twice, '{key}="a cat, sitting"', or write the prompts to a file: dataset.prompts=FILE"""

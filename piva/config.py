@@ -38,6 +38,7 @@ class RunSettings:
     t_max_late: float = between(0, 1)
     late_from: float = between(0, 1)
     measure_at: list[int]
+    checkpoint_every: int = at_least(1)
 
     def __post_init__(self) -> None:
         if not all(0 < step < self.steps for step in self.measure_at):
@@ -49,7 +50,7 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A whole run, checked. `choices` names each group's option; `config` is the resolved configuration."""
+    """A whole run, checked. `choices` names each group's option, `words` is what was typed, `config` what it resolves to."""
 
     run: RunSettings
     task: Any
@@ -61,6 +62,7 @@ class Settings:
     tracker: Any
     edits: list[Edit]
     choices: dict[str, str]
+    words: list[str]
     config: dict[str, Any]
 
 
@@ -103,7 +105,8 @@ def check(cfg: DictConfig) -> Settings:
     for edit in edits:
         parts["task"].check(edit)
     plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True)
-    return Settings(run=run, **parts, edits=edits, choices=choices, config=cast(dict[str, Any], plain))
+    words = [str(word) for word in hydra.overrides.task]
+    return Settings(run=run, **parts, edits=edits, choices=choices, words=words, config=cast(dict[str, Any], plain))
 
 
 def build(cls: type, node: DictConfig, prefix: str = "") -> Any:

@@ -8,6 +8,14 @@ class InputError(ValueError):
         super().__init__(f"{where}: found {found}, wanted {wanted}" + (f"; {remedy}" if remedy else ""))
 
 
+class WriteError(InputError):
+    """Results cannot be written (a full disk, a read-only folder): nothing that follows could be kept."""
+
+
+class EditsFailed(RuntimeError):
+    """Some edits of a run failed; the others are finished."""
+
+
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks."""
     return " ".join(str(error).split())

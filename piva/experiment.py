@@ -1,11 +1,13 @@
-"""One run: load the prior, then for each edit open it, optimise it, look at it, measure it, save it."""
+"""One run: load the prior, then for each edit open it, optimise it, look at it, measure it, save it.
+
+A run that was stopped goes on in its folder: finished edits are read from it, the unfinished one continues from its checkpoint.
+"""
 
 import hashlib
 import logging
-import math
 import resource
+import shutil
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,160 +15,87 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
+from piva.checkpoints import Checkpoints, load
 from piva.config import Settings
+from piva.errors import InputError, WriteError
+from piva.identity import claim
+from piva.journal import Journal, edits_bar
+from piva.lock import hold
 from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
 from piva.optimise import Method, Timesteps, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
-from piva.results import Result, RunFolder, json_safe, means
+from piva.results import EditResult, Result, RunFolder, main_metrics
 from piva.scores.evaluate import learned_networks
 from piva.scores.terms import Prompt
+from piva.summary import summarise
 from piva.tracking import Mirror
 from piva.types import Edit, Randomness
+from piva.underway import Clock, Underway
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY = 25  # steps between two readings of the device's numbers
-
 
 def run_experiment(settings: Settings, path: Path) -> Result:
-    """Run every edit of checked `settings` and leave the results in `path`."""
-    device = settings.run.device
-    check_device(device)
-    prior = settings.prior.load(device)
-    judges = settings.metrics.load(device)
-    folder = RunFolder(path)
+    """Run every edit of checked `settings` that is not finished in `path` yet, and leave the results there.
+
+    An edit that fails is named in the summary, and the others go on. Raises `InputError` if results cannot be written, if
+    another run has the folder or has been there, and if nothing but bad input was found.
+    """
+    check_device(settings.run.device)
+    prior = settings.prior.load(settings.run.device)
+    judges = settings.metrics.load(settings.run.device)
+    with hold(path):
+        claim(settings, path)
+        result = _run(settings, prior, judges, RunFolder(path))
+    log.info("results in %s", path)
+    for row in result.rows[:3]:
+        place = path / "edits" / row["id"]
+        log.info("look at %s", next(iter(place.glob("turntable.mp4")), place / "after.png"))
+    return result
+
+
+def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder) -> Result:
     folder.write_config(settings.config)
-    mirror = settings.tracker.open(settings, path)
-    rows: list[dict[str, Any]] = []
-    snapshots: list[dict[str, Any]] = []
-    timing: list[dict[str, Any]] = []
-    for edit in settings.edits:
-        log.info('%s: "%s" -> "%s"', edit.id, edit.source_prompt, edit.target_prompt)
-        row, early, seconds = run_edit(edit, settings, prior, judges, folder, mirror)
-        rows.append(row)
-        snapshots += early
-        timing.append({"id": edit.id, **seconds})
-        folder.write_rows("metrics.csv", rows)
-        if snapshots:
-            folder.write_rows("snapshots.csv", snapshots)
-        folder.write_json("timing.json", {"edits": timing, "peak_gb": _peak_gb(), "threads": torch.get_num_threads()})
-        if mirror:
-            mirror.edit(row, path / "edits" / edit.id)
-    summary = summarise(settings, prior, judges, rows)
+    mirror = settings.tracker.open(settings, folder.path)
+    done = _go_on(settings, folder)
+    errors: dict[str, Exception] = {}
+    with edits_bar(len(settings.edits), len(done)) as bar:
+        for edit in settings.edits:
+            if edit.id in done:
+                continue
+            log.info('%s: "%s" -> "%s"', edit.id, edit.source_prompt, edit.target_prompt)
+            try:
+                done[edit.id] = result = run_edit(edit, settings, prior, judges, folder, mirror)
+            except WriteError:
+                raise
+            except (InputError, FloatingPointError) as error:
+                log.error("%s failed: %s", edit.id, error)
+                errors[edit.id] = error
+            else:
+                log.info("%s: %.1f s, %s", edit.id, sum(result.seconds.values()), main_metrics(result.row))
+                folder.write_tables(_in_order(settings, done), _cost())
+                if mirror:
+                    mirror.edit(result.row, folder.path / "edits" / edit.id)
+            bar.update()
+    results = _in_order(settings, done)
+    summary = summarise(results, errors, about(settings, judges))
     folder.write_json("summary.json", summary)
     if mirror:
         mirror.finish(summary)
-    log.info("results in %s", path)
-    for edit in settings.edits[:3]:
-        log.info(
-            "look at %s",
-            next(iter(sorted((path / "edits" / edit.id).glob("turntable.mp4"))), path / "edits" / edit.id / "after.png"),
-        )
-    return Result(path, rows, summary)
+    if not errors:
+        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+    elif not done and all(isinstance(error, InputError) for error in errors.values()):
+        raise next(iter(errors.values()))
+    return Result(folder.path, [result.row for result in results], summary)
 
 
-def run_edit(
-    edit: Edit, settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder, mirror: Mirror | None
-) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, float]]:
-    """Optimise one edit and save its folder. Every draw depends on seed and edit alone.
-
-    Returns its row of metrics.csv, its rows of snapshots.csv, and the seconds its stages took.
-    """
-    clock = Clock()
-    run, score = settings.run, settings.score
-    host = seeded(run.seed, edit.id, "host", "cpu")
-    randomness = Randomness(host, seeded(run.seed, edit.id, "noise", run.device))
-    size = run.resolution or prior.resolution
-    state = settings.task.open(edit, prior, size, run.steps, randomness)
-    prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
-    contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
-    learned = learned_networks(score, prior.schedule)
-    adapters = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
-    length = len(prior.schedule)
-    low, high, late = (round(t * length) for t in (run.t_min, run.t_max, run.t_max_late))
-    method = Method(score, prior, adapters, Timesteps(low, high, late, round(run.late_from * run.steps)))
-    clock.lap("open_s")
-    journal = Journal(edit.id, run.steps, folder, mirror)
-    snapshots: list[dict[str, Any]] = []
-
-    def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
-        journal(step, values)
-        if step + 1 in run.measure_at:
-            snapshots.append({"id": edit.id, "step": step + 1} | measure(state.compare(), edit, judges))
-
-    try:
-        optimise(state, method, contexts, run.steps, randomness, log_step)
-        journal.close()
-        clock.lap("optimise_s")
-        comparison = state.compare()
-        with folder.edit(edit.id) as place:
-            save_comparison(comparison, place)
-            save_file({k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors")
-            if adapters:
-                adapters.save(place / "adapters")
-    finally:
-        journal.bar.close()
-        if adapters:
-            adapters.detach()
-    about = {"id": edit.id, "type": edit.type, "source_prompt": edit.source_prompt, "target_prompt": edit.target_prompt}
-    row = about | measure(comparison, edit, judges)
-    clock.lap("look_s")
-    return row, snapshots, clock.laps
-
-
-class Clock:
-    """Seconds between laps."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name], self._last = round(now - self._last, 2), now
-
-
-class Journal:
-    """Collects what the loop logs, one row a step, and reads the device's numbers now and then: a progress bar and a file."""
-
-    def __init__(self, edit: str, steps: int, folder: RunFolder, mirror: Mirror | None) -> None:
-        self._edit, self._folder, self._mirror = edit, folder, mirror
-        self._waiting: list[dict[str, Tensor | float]] = []
-        self.bar = tqdm(total=steps, desc=edit, unit="step", disable=None, dynamic_ncols=True)
-
-    def __call__(self, step: int, values: Mapping[str, Tensor | float]) -> None:
-        self._waiting.append({"step": step, **values})
-        self.bar.update()
-        if len(self._waiting) == FLUSH_EVERY:
-            self.close()
-
-    def close(self) -> None:
-        """Write what waits. Raises `FloatingPointError` if a direction was not finite."""
-        rows = [{"edit": self._edit} | {k: _rounded(v) for k, v in row.items()} for row in self._waiting]
-        self._waiting = []
-        self._folder.append_steps([json_safe(row) for row in rows])
-        if self._mirror:
-            self._mirror.steps(rows)
-        for row in rows:
-            if not math.isfinite(row["train/direction_rms"]):  # type: ignore[arg-type]
-                raise FloatingPointError(f"edit {self._edit}, step {row['step']}, t {row['t']}: the direction is not finite")
-        if rows:
-            self.bar.set_postfix(direction_rms=rows[-1]["train/direction_rms"], refresh=False)
-
-
-def summarise(settings: Settings, prior: Prior, judges: Judges | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the edits, the cost of a step in U-Net passes, and where the numbers come from."""
-    steps = settings.run.steps * len(rows)
-    cost = {name: getattr(prior.evaluations, name) / steps for name in ("forward", "backward", "calls")}
+def about(settings: Settings, judges: Judges | None) -> dict[str, Any]:
+    """What the summary says beside the edits' numbers."""
     return {
-        "mean": json_safe(means(rows)),
-        "edits": [json_safe(row) for row in rows],
-        "unet": {f"{name}_per_step": value for name, value in cost.items()},
         "metric_networks": dict(judges.names) if judges else {},
         "choices": settings.choices,
         "seed": settings.run.seed,
@@ -175,18 +104,98 @@ def summarise(settings: Settings, prior: Prior, judges: Judges | None, rows: lis
     }
 
 
+def _go_on(settings: Settings, folder: RunFolder) -> dict[str, EditResult]:
+    """What is finished already, by id; what its writer was stopped in the middle of is tidied up."""
+    done = {edit.id: result for edit in settings.edits if (result := folder.finished(edit.id))}
+    steps = dict.fromkeys(done, settings.run.steps)
+    for edit in settings.edits:
+        checkpoints = _checkpoints(folder, edit)
+        if edit.id in done:
+            checkpoints.clear()
+        elif newest := checkpoints.newest():
+            steps[edit.id], _ = newest
+    folder.keep_steps(steps)
+    if done:
+        log.info("%d of %d edits are finished already", len(done), len(settings.edits))
+        folder.write_tables(_in_order(settings, done), _cost())
+    return done
+
+
+def run_edit(
+    edit: Edit, settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder, mirror: Mirror | None
+) -> EditResult:
+    """Optimise one edit, from its newest checkpoint if it has one, and save its folder. Draws depend on seed and edit alone.
+
+    Raises `FloatingPointError` if a direction or the state is not finite, and `InputError`.
+    """
+    clock = Clock()
+    run, score = settings.run, settings.score
+    randomness = Randomness(seeded(run.seed, edit.id, "host", "cpu"), seeded(run.seed, edit.id, "noise", run.device))
+    state = settings.task.open(edit, prior, run.resolution or prior.resolution, run.steps, randomness)
+    prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
+    contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
+    learned = learned_networks(score, prior.schedule)
+    adapters = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
+    length = len(prior.schedule)
+    low, high, late = (round(t * length) for t in (run.t_min, run.t_max, run.t_max_late))
+    method = Method(score, prior, adapters, Timesteps(low, high, late, round(run.late_from * run.steps)))
+    clock.lap("open_s")
+    underway = Underway(state=state, adapters=adapters, randomness=randomness, evaluations=prior.evaluations, clock=clock)
+    checkpoints, start = _checkpoints(folder, edit), 0
+    if newest := checkpoints.newest():
+        start, kept = newest
+        underway.restore(load(kept))
+        log.info("%s goes on after step %d", edit.id, start)
+    journal = Journal(edit.id, range(start, run.steps), folder, mirror)
+
+    def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
+        journal(step, values)
+        if (done := step + 1) in run.measure_at:
+            underway.snapshots.append({"id": edit.id, "step": done} | measure(state.compare(), edit, judges))
+        if done % run.checkpoint_every == 0 and done < run.steps:
+            journal.flush()
+            clock.lap("optimise_s")
+            checkpoints.save(done, underway.checkpoint())
+
+    try:
+        optimise(state, method, contexts, run.steps, randomness, log_step, start)
+        journal.flush()
+        clock.lap("optimise_s")
+        comparison = state.compare()
+        named = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
+        row = named | measure(comparison, edit, judges)
+        with folder.edit(edit.id) as place:
+            save_comparison(comparison, place)
+            save_file({k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors")
+            if adapters:
+                adapters.save(place / "adapters")
+            clock.lap("look_s")
+            result = EditResult(row=row, snapshots=underway.snapshots, seconds=clock.laps, unet=vars(prior.evaluations).copy())
+            result.write(place)
+        checkpoints.clear()
+    finally:
+        journal.bar.close()
+        if adapters:
+            adapters.detach()
+    return result
+
+
 def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:
     """A generator that depends on these words alone, so that an edit draws the same alone or in a sweep."""
     digest = hashlib.sha256(f"{seed}/{edit}/{purpose}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def _rounded(value: Tensor | float) -> float | int:
-    number = value.item() if isinstance(value, Tensor) else value
-    return float(f"{number:.6g}") if isinstance(number, float) else number
+def _checkpoints(folder: RunFolder, edit: Edit) -> Checkpoints:
+    return Checkpoints(folder.path / "checkpoints" / edit.id)
 
 
-def _peak_gb() -> float:
-    """The process's largest resident set so far, in GB."""
+def _in_order(settings: Settings, done: Mapping[str, EditResult]) -> list[EditResult]:
+    return [done[edit.id] for edit in settings.edits if edit.id in done]
+
+
+def _cost() -> dict[str, float]:
+    """The process's largest resident set so far, in GB, and the threads it computes with."""
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return {"peak_gb": round(peak, 2), "threads": torch.get_num_threads()}

@@ -41,9 +41,16 @@ class Method:
 
 
 def optimise(
-    state: TaskState, method: Method, contexts: Mapping[Prompt, Tensor], steps: int, randomness: Randomness, log: Log
+    state: TaskState,
+    method: Method,
+    contexts: Mapping[Prompt, Tensor],
+    steps: int,
+    randomness: Randomness,
+    log: Log,
+    start: int = 0,
 ) -> None:
-    """Descend `steps` times along w(t) times the score's direction, training the learned models beside it.
+    """Descend `steps` times along w(t) times the score's direction, training the learned models beside it; the first `start` of
+    these steps were taken before.
 
     The direction is applied as the gradient of the loss with respect to the latents: theta receives exactly
     w(t) * direction * d latents / d theta, averaged over the views of the step. `log` gets device tensors; reading them is
@@ -53,7 +60,7 @@ def optimise(
     schedule = prior.schedule
     learned = learned_networks(score, schedule)
     original = uses_original(score, schedule)
-    for step in range(steps):
+    for step in range(start, steps):
         latents = state.view(randomness, original)
         x = latents[EDIT]
         t = method.timesteps.draw(step, randomness.host)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -103,6 +103,12 @@ class TaskState(Protocol):
 
     def state_dict(self) -> "dict[str, Tensor]":
         """Theta, ready for safetensors."""
+
+    def checkpoint(self) -> "dict[str, Any]":
+        """All that `view` and `step` change, between two steps: a tree of dicts, lists, tensors, numbers and texts."""
+
+    def restore(self, saved: "Mapping[str, Any]") -> None:
+        """Take over what `checkpoint` gave, in a state just opened for the same edit; from there on both do the same."""
 
 
 @runtime_checkable

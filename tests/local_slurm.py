@@ -62,7 +62,9 @@ def one_node(folder: Path) -> Iterator[dict[str, str]]:
     conf.write_text(CONF.format(folder=folder, host=socket.gethostname(), **ports))
     env = {**os.environ, "PATH": _path(), "SLURM_CONF": str(conf)}
     munge = ["munged", "--foreground", "--force", "--key-file", str(key), "--num-threads", "1"]
-    munge += [word for name in ("socket", "pid-file", "log-file", "seed-file") for word in (f"--{name}", f"{folder}/munge.{name}")]
+    munge += [
+        word for name in ("socket", "pid-file", "log-file", "seed-file") for word in (f"--{name}", f"{folder}/munge.{name}")
+    ]
     with ExitStack() as stack:
         for command in (munge, ["slurmctld", "-D", "-f", conf], ["slurmd", "-D", "-N", "localhost", "-f", conf]):
             stack.enter_context(_daemon(command, env, folder))

@@ -146,8 +146,8 @@ def test_an_image_edit_leaves_a_whole_folder(piva: Run, photo: Path) -> None:
     assert done.returncode == 0, done.stderr
     names = {str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file() and ".hydra" not in p.parts}
     assert names == {
-        *("config.yaml", "metrics.csv", "metrics.jsonl", "summary.json", "timing.json", "piva.log"),
-        *(f"edits/cat/{name}" for name in ("before.png", "after.png", "state.safetensors")),
+        *(".lock", "run.json", "config.yaml", "metrics.csv", "metrics.jsonl", "summary.json", "timing.json", "piva.log"),
+        *(f"edits/cat/{name}" for name in ("before.png", "after.png", "state.safetensors", "result.json")),
         *(
             f"edits/cat/adapters/{m}/{f}"
             for m in ("source", "target")

@@ -69,9 +69,12 @@ def test_a_slurm_job_that_is_pre_empted_is_queued_again_and_ends_with_the_same_n
     """On a Slurm of one node, made for this test: of two equal jobs one gets the signal that submitit knows as pre-emption."""
     resources = ["gpus_per_node=null", "mem_gb=null", "cpus_per_task=1", "timeout_min=600"]
     command = sweep(prior_folder, 400, "hydra/launcher=slurm", *(f"hydra.launcher.{each}" for each in resources))
-    with local_slurm.one_node(tmp_path) as slurm, subprocess.Popen(
-        command, env=without_threads() | slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as sweeping:
+    with (
+        local_slurm.one_node(tmp_path) as slurm,
+        subprocess.Popen(
+            command, env=without_threads() | slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as sweeping,
+    ):
         local_slurm.until(Path(f"sweep/{RANKS[0]}/metrics.jsonl").exists, 120, "the first steps")
         ids = [state["JobId"] for state in jobs(slurm) if state["ArrayTaskId"] == "0"]
         subprocess.run(["scancel", "--signal=USR2", *ids], env=slurm, check=True)

@@ -18,7 +18,7 @@ def test_a_nerf_edit_from_python_is_whole_and_repeatable(prior_folder: Path, tmp
     ]
     first, second = (run(compose(*words, f"hydra.run.dir={tmp_path / name}")) for name in ("a", "b"))
     place = first.folder / "edits/ball"
-    names = {"before.png", "after.png", "turntable.mp4", "state.safetensors", "adapters"}
+    names = {"before.png", "after.png", "turntable.mp4", "state.safetensors", "adapters", "result.json"}
     assert {path.name for path in place.iterdir()} == names
     assert first.rows == second.rows
     assert first.summary == second.summary == json.loads((first.folder / "summary.json").read_text())

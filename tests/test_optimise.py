@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,6 +40,12 @@ class Recorder:
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}
+
+    def checkpoint(self) -> dict[str, Any]:
+        raise AssertionError
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        raise AssertionError
 
 
 def edit(folder: Path, score: Score, steps: int, seed: int = 0, batch: int = 1) -> tuple[Recorder, Prior]:

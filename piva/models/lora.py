@@ -6,7 +6,7 @@ adapters. (peft's `adapter_names` does the same by index lists, which on a GPU c
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +94,23 @@ class Adapters:
             save_file(weights, folder / name / "adapter_model.safetensors")
             config: dict[str, Any] = {key: _plain(value) for key, value in self._unet.peft_config[name].to_dict().items()}
             (folder / name / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Their weights and their optimiser, between two steps."""
+        return {"weights": [weight.detach() for weight in self._weights], "optimiser": self._optimiser.state_dict()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `checkpoint` gave, in adapters attached with the same settings."""
+        import torch
+
+        with torch.no_grad():
+            for weight, kept in zip(self._weights, saved["weights"], strict=True):
+                weight.copy_(kept)
+        self._optimiser.load_state_dict(saved["optimiser"])
+
+    @property
+    def _weights(self) -> "list[Tensor]":
+        return [weight for group in self._optimiser.param_groups for weight in group["params"]]
 
     def detach(self) -> None:
         """Give the U-Net back as it was."""

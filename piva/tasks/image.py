@@ -1,5 +1,6 @@
 """Editing one picture: theta is the latent itself (Section 3.1), and g is the identity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,6 +65,18 @@ class ImageState:
 
     def state_dict(self) -> "dict[str, Tensor]":
         return {"latents": self._theta.detach()}
+
+    def checkpoint(self) -> dict[str, Any]:
+        optimiser, decay = self._optimiser.state_dict(), self._decay.state_dict()
+        return {"latents": self._theta.detach(), "optimiser": optimiser, "decay": decay}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        import torch
+
+        with torch.no_grad():
+            self._theta.copy_(saved["latents"])
+        self._optimiser.load_state_dict(saved["optimiser"])
+        self._decay.load_state_dict(saved["decay"])
 
 
 def read_truth(edit: Edit, like: "Tensor") -> "tuple[Tensor | None, Tensor | None]":

@@ -1,6 +1,7 @@
 """Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, Section A.1)."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -145,6 +146,22 @@ class NerfState:
 
         world = {"world": torch.from_numpy(self._views.world)} if self._edit.capture else {}  # from the file's to the field's
         return {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied, **world}
+
+    def checkpoint(self) -> "dict[str, Any]":
+        return {
+            "step": self._step,
+            "field": self._field.state_dict(),
+            "occupancy": self._occupancy.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "decay": self._decay.state_dict(),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self._step = saved["step"]
+        self._field.load_state_dict(saved["field"])
+        self._occupancy.load_state_dict(saved["occupancy"])
+        self._optimiser.load_state_dict(saved["optimiser"])
+        self._decay.load_state_dict(saved["decay"])
 
     def _tight_occupancy(self) -> "Occupancy":
         """Without the room to grow. A copy: looking at an edit must not change how it goes on."""
