@@ -158,6 +158,8 @@ def run_edit(
             checkpoints.save(done, underway.checkpoint())
 
     try:
+        if settings.objective.metric:  # a name that is not measured shows before the work, not after
+            settings.objective.of(measure(state.compare(), edit, judges))
         optimise(state, method, contexts, run.steps, randomness, log_step, start)
         journal.flush()
         clock.lap("optimise_s")

@@ -62,13 +62,6 @@ class Result:
     rows: list[dict[str, Any]]
     summary: dict[str, Any]
 
-    @property
-    def objective(self) -> float | None:
-        """What a sweeper maximises: PSNR to the truth where it is known, else to the original."""
-        mean = self.summary["mean"]
-        value: float | None = mean.get("truth/psnr", mean.get("eval/psnr"))
-        return value
-
 
 class RunFolder:
     """Writes into one folder; keeps what was finished whatever happens next."""

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from piva import config, identity
 from piva.command import answer
 from piva.errors import EditsFailed, InputError
+from piva.objective import Objective
 
 if TYPE_CHECKING:
     from piva.results import Result
@@ -53,7 +54,8 @@ def job(cfg: DictConfig) -> float | None:
     if failures := result.summary["failures"]:
         reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in failures)
         raise EditsFailed(f"{len(failures)} of {len(failures) + len(result.rows)} edits failed: {reasons}")
-    return result.objective
+    objective: Objective = config.build(Objective, cfg.objective, "objective")
+    return objective.of(result.summary["mean"])
 
 
 def main() -> None:

@@ -63,19 +63,25 @@ def test_a_sweep_in_processes_gives_the_numbers_of_one_run_and_shares_the_cores(
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(local_slurm.missing()), reason=local_slurm.missing())
-def test_a_slurm_job_that_is_pre_empted_is_queued_again_and_ends_with_the_same_numbers(
-    prior_folder: Path, tmp_path: Path
-) -> None:
-    """On a Slurm of one node, made for this test: of two equal jobs one gets the signal that submitit knows as pre-emption."""
-    resources = ["gpus_per_node=null", "mem_gb=null", "cpus_per_task=1", "timeout_min=600"]
-    command = sweep(prior_folder, 400, "hydra/launcher=slurm", *(f"hydra.launcher.{each}" for each in resources))
+def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: Path, tmp_path: Path) -> None:
+    """On a Slurm of one node, made for this test: of two equal jobs one gets the signal before the end.
+
+    Submitit takes it as the end of a time this short, so that max_num_timeout counts; pre-emption is the same signal sooner.
+
+    Both end with the same numbers, and no step was written twice.
+    """
+    resources = ["gpus_per_node=null", "mem_gb=null", "cpus_per_task=1", "timeout_min=5"]
+    command = sweep(
+        prior_folder, 300, "checkpoint_every=25", "hydra/launcher=slurm", *(f"hydra.launcher.{each}" for each in resources)
+    )
     with (
         local_slurm.one_node(tmp_path) as slurm,
         subprocess.Popen(
             command, env=without_threads() | slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as sweeping,
     ):
-        local_slurm.until(Path(f"sweep/{RANKS[0]}/metrics.jsonl").exists, 120, "the first steps")
+        checkpoints = Path(f"sweep/{RANKS[0]}/checkpoints")
+        local_slurm.until(lambda: any(checkpoints.rglob("*.safetensors")), 120, "a checkpoint")
         ids = [state["JobId"] for state in jobs(slurm) if state["ArrayTaskId"] == "0"]
         subprocess.run(["scancel", "--signal=USR2", *ids], env=slurm, check=True)
         output, _ = sweeping.communicate(timeout=240)
@@ -83,6 +89,8 @@ def test_a_slurm_job_that_is_pre_empted_is_queued_again_and_ends_with_the_same_n
         assert [state["Restarts"] for state in sorted(jobs(slurm), key=lambda state: state["ArrayTaskId"])] == ["1", "0"]
     broken, whole = summaries()
     assert broken == whole
+    assert "goes on after step" in Path(f"sweep/{RANKS[0]}/piva.log").read_text()
+    assert [len(Path(f"sweep/{rank}/metrics.jsonl").read_text().splitlines()) for rank in RANKS] == [300, 300]
     assert [json.loads(Path(f"sweep/{rank}/timing.json").read_text())["threads"] for rank in RANKS] == [1, 1]
 
 
