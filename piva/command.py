@@ -15,6 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from piva import config
 from piva.errors import EditsFailed, InputError, one_line
 
+EXTRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
+EXTRAS = "launchers and sweepers are extras: pip install 'piva[joblib,submitit,optuna]'"
+
 
 def answer(job: Callable[[], Any], name: str = "config") -> None:
     """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, edits that failed with 1, Ctrl-C
@@ -54,9 +57,14 @@ def _explain(error: BaseException, name: str) -> str:
         remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
         return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
     if match := re.search(
-        r"Could not find '([^'/]+)/([^']+)'\s+Available options in '[^']+':\s+(.*?)\s*Config search path", text, re.DOTALL
+        r"Could not (?:find|load) '([^']+)/([^'/]+)'(?:\s+Available options in '[^']+':\s+(.*?)\s*Config search path)?",
+        text,
+        re.DOTALL,
     ):
-        return one_line(InputError(f"{match[1]}={match[2]}", "no such option", "one of " + ", ".join(match[3].split())))
+        wanted = "one of " + ", ".join(match[3].split()) if match[3] else "one that is installed"
+        return one_line(
+            InputError(f"{match[1]}={match[2]}", "no such option", wanted, EXTRAS if match[1] in EXTRA_GROUPS else "")
+        )
     if match := re.search(r"(?:override '|Sweep parameters '|argument '|Exception: )([\w.@/]+)=", text):
         key = match[1]
         remedy = f"""quote twice, '{key}="a cat, sitting"', or write the prompts to a file: dataset.prompts=FILE"""

@@ -18,6 +18,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from piva import downloads
 from piva.errors import InputError
+from piva.objective import Objective
 from piva.settings import a_device, above, at_least, between, broken
 from piva.types import Edit
 
@@ -62,6 +63,7 @@ class Settings:
     prior: Any
     metrics: Any
     tracker: Any
+    objective: Objective
     edits: list[Edit]
     choices: dict[str, str]
     words: list[str]
@@ -120,7 +122,15 @@ def check(cfg: DictConfig) -> Settings:
         parts["task"].check(edit)
     plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True)
     words = [str(word) for word in hydra.overrides.task]
-    return Settings(run=run, **parts, edits=edits, choices=choices, words=words, config=cast(dict[str, Any], plain))
+    return Settings(
+        run=run,
+        **parts,
+        objective=build(Objective, cfg.objective, "objective"),
+        edits=edits,
+        choices=choices,
+        words=words,
+        config=cast(dict[str, Any], plain),
+    )
 
 
 def build(cls: type, node: DictConfig, prefix: str = "") -> Any:

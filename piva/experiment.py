@@ -95,7 +95,7 @@ def _run_edits(
                 errors[edit.id] = error
             else:
                 log.info("%s: %.1f s, %s", edit.id, sum(result.seconds.values()), main_metrics(result.row))
-                folder.write_tables(_in_order(settings, done), _peak_gb())
+                folder.write_tables(_in_order(settings, done), _cost())
                 if mirror:
                     mirror.edit(result.row, folder.path / "edits" / edit.id)
             bar.update()
@@ -126,7 +126,7 @@ def _go_on(settings: Settings, folder: RunFolder) -> dict[str, EditResult]:
     folder.keep_steps(steps)
     if done:
         log.info("%d of %d edits are finished already", len(done), len(settings.edits))
-        folder.write_tables(_in_order(settings, done), _peak_gb())
+        folder.write_tables(_in_order(settings, done), _cost())
     return done
 
 
@@ -167,6 +167,8 @@ def run_edit(
             checkpoints.save(done, underway.checkpoint())
 
     try:
+        if settings.objective.metric:  # a name that is not measured shows before the work, not after
+            settings.objective.of(measure(state.compare(), edit, judges))
         optimise(state, method, contexts, run.steps, randomness, log_step, start)
         journal.flush()
         clock.lap("optimise_s")
@@ -203,7 +205,8 @@ def _in_order(settings: Settings, done: Mapping[str, EditResult]) -> list[EditRe
     return [done[edit.id] for edit in settings.edits if edit.id in done]
 
 
-def _peak_gb() -> float:
-    """The process's largest resident set so far, in GB."""
+def _cost() -> dict[str, float]:
+    """The process's largest resident set so far, in GB, and the threads it computes with."""
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return {"peak_gb": round(peak, 2), "threads": torch.get_num_threads()}

@@ -62,13 +62,6 @@ class Result:
     rows: list[dict[str, Any]]
     summary: dict[str, Any]
 
-    @property
-    def objective(self) -> float | None:
-        """What a sweeper maximises: PSNR to the truth where it is known, else to the original."""
-        mean = self.summary["mean"]
-        value: float | None = mean.get("truth/psnr", mean.get("eval/psnr"))
-        return value
-
 
 class RunFolder:
     """Writes into one folder; keeps what was finished whatever happens next."""
@@ -94,13 +87,13 @@ class RunFolder:
     def write_config(self, config: dict[str, Any]) -> None:
         self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
 
-    def write_tables(self, results: Sequence[EditResult], peak_gb: float) -> None:
-        """metrics.csv, snapshots.csv and timing.json of the edits finished so far."""
+    def write_tables(self, results: Sequence[EditResult], cost: Mapping[str, float]) -> None:
+        """metrics.csv, snapshots.csv and timing.json (with what else the run cost) of the edits finished so far."""
         self.write_rows("metrics.csv", [result.row for result in results])
         if snapshots := [row for result in results for row in result.snapshots]:
             self.write_rows("snapshots.csv", snapshots)
         timing = [{"id": result.row["id"], **result.seconds} for result in results]
-        self.write_json("timing.json", {"edits": timing, "peak_gb": peak_gb})
+        self.write_json("timing.json", {"edits": timing, **cost})
 
     def write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """A CSV whose columns are the union of the rows' keys, in order of first appearance."""

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from piva import config, identity, sweeps
 from piva.command import answer
 from piva.errors import EditsFailed
+from piva.objective import Objective
 
 if TYPE_CHECKING:
     from piva.results import Result
@@ -55,19 +56,20 @@ def _run(settings: config.Settings, folder: Path, sweep: Path | None = None) -> 
 def job(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
-        return _objective(run(cfg))
+        return _objective(run(cfg), cfg)
     folder, sweep = Path(hydra.runtime.output_dir).resolve(), Path(hydra.sweep.dir).resolve()
-    return sweeps.guarded(lambda: _objective(_run(config.check(cfg), folder, sweep)), folder)
+    return sweeps.guarded(lambda: _objective(_run(config.check(cfg), folder, sweep), cfg), folder)
 
 
-def _objective(result: "Result | None") -> float | None:
+def _objective(result: "Result | None", cfg: DictConfig) -> float | None:
     """What a sweeper gets. Raises `EditsFailed`."""
     if result is None:
         return None
     if failures := result.summary["failures"]:
         reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in failures)
         raise EditsFailed(f"{len(failures)} of {len(failures) + len(result.rows)} edits failed: {reasons}")
-    return result.objective
+    objective: Objective = config.build(Objective, cfg.objective, "objective")
+    return objective.of(result.summary["mean"])
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def test_a_nerf_edit_from_python_is_whole_and_repeatable(prior_folder: Path, tmp
     assert {path.name for path in place.iterdir()} == names
     assert first.rows == second.rows
     assert first.summary == second.summary == json.loads((first.folder / "summary.json").read_text())
-    assert (first.summary["unet"]["calls_per_step"], first.objective) == (2, first.summary["mean"]["eval/psnr"])
+    assert first.summary["unet"]["calls_per_step"] == 2
 
 
 def test_turntables_show_both_side_by_side(prior_folder: Path, tmp_path: Path) -> None:
