@@ -20,10 +20,11 @@ from piva.config import Settings
 from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
-from piva.optimise import Method, Timesteps, optimise
+from piva.optimise import Method, Sizes, Timesteps, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
 from piva.results import Result, RunFolder, json_safe, means
+from piva.sampling import Painters, Samples
 from piva.scores.evaluate import learned_networks
 from piva.scores.terms import Prompt
 from piva.tracking import Mirror
@@ -90,7 +91,18 @@ def run_edit(
     adapters = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
     length = len(prior.schedule)
     low, high, late = (round(t * length) for t in (run.t_min, run.t_max, run.t_max_late))
-    method = Method(score, prior, adapters, Timesteps(low, high, late, round(run.late_from * run.steps)))
+    timesteps = Timesteps(low, high, late, round(run.late_from * run.steps))
+    sizes = Sizes([(round(until * run.steps), int(size)) for until, size in run.coarse])
+    method = Method(score, prior, adapters, timesteps, sizes)
+    painters = Painters(
+        prior=prior,
+        models=adapters,
+        learned=learned,
+        contexts=contexts,
+        steps=run.samples_steps,
+        guidance_scale=run.samples_guidance,
+    )
+    samples = Samples(painters, run.samples_at, run.samples, lambda: seeded(run.seed, edit.id, "samples", run.device))
     clock.lap("open_s")
     journal = Journal(edit.id, run.steps, folder, mirror)
     snapshots: list[dict[str, Any]] = []
@@ -101,12 +113,13 @@ def run_edit(
             snapshots.append({"id": edit.id, "step": step + 1} | measure(state.compare(), edit, judges))
 
     try:
-        optimise(state, method, contexts, run.steps, randomness, log_step)
+        optimise(state, method, contexts, run.steps, randomness, log_step, samples)
         journal.close()
         clock.lap("optimise_s")
         comparison = state.compare()
         with folder.edit(edit.id) as place:
             save_comparison(comparison, place)
+            samples.save(place)
             save_file({k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors")
             if adapters:
                 adapters.save(place / "adapters")

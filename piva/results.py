@@ -5,7 +5,7 @@
 <folder>/metrics.jsonl      one row a step
 <folder>/summary.json       means over the edits, network evaluations, provenance; equal for equal seeds
 <folder>/timing.json        seconds and memory
-<folder>/edits/<id>/        before.png, after.png, turntable.mp4, state.safetensors, adapters/
+<folder>/edits/<id>/        before.png, after.png, turntable.mp4, state.safetensors, adapters/, samples-<step>.png
 """
 
 import csv
