@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,12 +41,20 @@ class RunSettings:
     t_max: float = between(0, 1)
     t_max_late: float = between(0, 1)
     late_from: float = between(0, 1)
+    coarse: list[list[float]]  # [until this part of the steps, size]
     measure_at: list[int]
     checkpoint_every: int = at_least(1)
+    samples_at: list[int]
+    samples: int = at_least(1)
+    samples_steps: int = between(1, 1000)
+    samples_guidance: float = at_least(0)
 
     def __post_init__(self) -> None:
         if not all(0 < step < self.steps for step in self.measure_at):
             raise InputError("measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1")
+        if not all(0 < step <= self.steps for step in self.samples_at):
+            raise InputError("samples_at", str(self.samples_at), f"steps up to the last ({self.steps}), counted from 1")
+        _check_coarse(self.coarse)
         for key in ("t_max", "t_max_late"):
             if self.t_min >= (top := getattr(self, key)):
                 raise InputError("t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
@@ -115,6 +124,10 @@ def check(cfg: DictConfig) -> Settings:
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"].check()
     parts["model"].check(parts["prior"])
+    if parts["task"].renders:
+        _check_sizes(run, parts["prior"].multiple)
+    elif run.coarse:
+        raise InputError("coarse", str(run.coarse), "[] for a picture, whose latents have one size", "use task=nerf")
     parts["metrics"].check()
     downloads.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
@@ -184,3 +197,18 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
     if model.needs_depth and not task.renders:
         where = f"task={choices['task']} model={choices['model']}"
         raise InputError(where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora")
+
+
+def _check_coarse(coarse: list[list[float]]) -> None:
+    pairs = [pair for pair in coarse if len(pair) == 2 and pair[1] >= 1 and pair[1] == int(pair[1])]
+    ends = [0.0, *(pair[0] for pair in pairs), 1.0]
+    if len(pairs) < len(coarse) or not all(a < b for a, b in pairwise(ends)):
+        raise InputError("coarse", str(coarse), "pairs [part of the steps, pixels], the parts rising between 0 and 1")
+
+
+def _check_sizes(run: RunSettings, multiple: int | None) -> None:
+    """Renders must suit the prior, if that is known: its networks halve them so often."""
+    sizes = {"resolution": [run.resolution or 0], "coarse": [int(size) for _, size in run.coarse]}
+    for key, values in sizes.items():
+        if any(value % (multiple or 1) for value in values):
+            raise InputError(key, str(getattr(run, key)), f"multiples of {multiple} pixels, as this prior needs")

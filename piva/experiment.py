@@ -9,6 +9,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ from piva.journal import Journal, edits_bar
 from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
-from piva.optimise import Method, Timesteps, optimise
+from piva.optimise import Method, Sizes, Timesteps, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
 from piva.results import EditResult, Result, RunFolder, main_metrics
+from piva.sampling import Painters, Samples
 from piva.scores.evaluate import learned_networks
 from piva.scores.terms import Prompt
 from piva.summary import summarise
 from piva.tracking import Mirror
-from piva.types import Edit, Randomness
+from piva.types import Edit, LearnedModels, Randomness
 from piva.underway import Clock, Underway
 
 log = logging.getLogger(__name__)
@@ -145,9 +147,6 @@ def run_edit(
     contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
     learned = learned_networks(score, prior.schedule)
     models = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
-    length = len(prior.schedule)
-    low, high, late = (round(t * length) for t in (run.t_min, run.t_max, run.t_max_late))
-    method = Method(score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)))
     clock.lap("open_s")
     underway = Underway(state=state, models=models, randomness=randomness, evaluations=prior.evaluations, clock=clock)
     checkpoints, start = _checkpoints(folder, edit), 0
@@ -155,6 +154,16 @@ def run_edit(
         start, kept = newest
         underway.restore(load(kept))
         log.info("%s goes on after step %d", edit.id, start)
+    painters = Painters(
+        prior=prior,
+        models=models,
+        learned=learned,
+        contexts=contexts,
+        steps=run.samples_steps,
+        guidance_scale=run.samples_guidance,
+    )
+    brushes = partial(seeded, run.seed, edit.id, "samples", run.device)
+    samples = Samples(painters, run.samples_at, run.samples, brushes, underway.samples)
     journal = Journal(edit.id, range(start, run.steps), folder, mirror)
 
     def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
@@ -169,7 +178,7 @@ def run_edit(
     try:
         if settings.objective.metric:  # a name that is not measured shows before the work, not after
             settings.objective.of(measure(state.compare(), edit, judges))
-        optimise(state, method, contexts, run.steps, randomness, log_step, start)
+        optimise(state, _method(settings, prior, models), contexts, run.steps, randomness, log_step, start, samples)
         journal.flush()
         clock.lap("optimise_s")
         comparison = state.compare()
@@ -177,6 +186,7 @@ def run_edit(
         row = named | measure(comparison, edit, judges)
         with folder.edit(edit.id) as place:
             save_comparison(comparison, place)
+            samples.save(place)
             save_file({k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors")
             if models:
                 models.save(place / "adapters")
@@ -189,6 +199,13 @@ def run_edit(
         if models:
             models.detach()
     return result
+
+
+def _method(settings: Settings, prior: Prior, models: LearnedModels | None) -> Method:
+    run = settings.run
+    low, high, late = (round(t * len(prior.schedule)) for t in (run.t_min, run.t_max, run.t_max_late))
+    sizes = Sizes([(round(until * run.steps), int(size)) for until, size in run.coarse])
+    return Method(settings.score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)), sizes)
 
 
 def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:

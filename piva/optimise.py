@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper: the loop that every score, task and model shares."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +9,10 @@ from torch import Tensor
 from piva.priors.prior import Prior
 from piva.scores.evaluate import evaluate, learned_networks, uses_original
 from piva.scores.terms import EDIT, Prompt
-from piva.types import LearnedModels, Randomness, Score, TaskState
+from piva.types import Changing, LearnedModels, Randomness, Score, TaskState, View
 
 Log = Callable[[int, Mapping[str, Tensor | float]], None]
+Watch = Callable[[int, View], None]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class Timesteps:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Coarse to fine: the size of the pictures until so many steps are done, in order: (steps, size)."""
+
+    coarse: Sequence[tuple[int, int]] = ()
+
+    def at(self, step: int) -> int | None:
+        """Of this step, counted from 0; None for the run's resolution."""
+        return next((size for until, size in self.coarse if step < until), None)
+
+
+@dataclass(frozen=True)
 class Method:
     """What turns latents into a direction."""
 
@@ -37,6 +49,7 @@ class Method:
     prior: Prior
     models: LearnedModels | None  # the learned models, if the score has any
     timesteps: Timesteps
+    sizes: Sizes = Sizes()
 
 
 def optimise(
@@ -47,28 +60,31 @@ def optimise(
     randomness: Randomness,
     log: Log,
     start: int = 0,
+    watch: Watch = lambda _step, _view: None,
 ) -> None:
     """Descend `steps` times along w(t) times the score's direction, training the learned models beside it; the first `start` of
     these steps were taken before.
 
     The direction is applied as the gradient of the loss with respect to the latents: theta receives exactly
     w(t) * direction * d latents / d theta, averaged over the views of the step. `log` gets device tensors; reading them is
-    what synchronises, so it decides when.
+    what synchronises, so it decides when. `watch` may look at each step's view when the step is done.
     """
     score, prior, models = method.score, method.prior, method.models
     schedule = prior.schedule
     learned = learned_networks(score, schedule)
     original = uses_original(score, schedule)
     for step in range(start, steps):
-        view = state.view(randomness, original, depth=models is not None and models.needs_depth)
+        view = state.view(randomness, original, models is not None and models.needs_depth, method.sizes.at(step))
         x = view.latents[EDIT]
         t = method.timesteps.draw(step, randomness.host)
         noise = torch.randn(x.shape, generator=randomness.device, device=x.device)
-        result = evaluate(score.direction(schedule, t), t, noise, view, contexts, prior, models, learned)
+        now = score.at(step / max(steps - 1, 1)) if isinstance(score, Changing) else score
+        result = evaluate(now.direction(schedule, t), t, noise, view, contexts, prior, models, learned)
 
         x.backward(schedule.weight(score.weight, t) / len(x) * result.direction)
         state.step()
         if models:
             models.learn(torch.stack(list(result.losses.values())).sum())
         losses = {f"train/loss_{network.value}": loss.detach() for network, loss in result.losses.items()}
-        log(step, {"t": t, "train/direction_rms": result.direction.square().mean().sqrt(), **losses})
+        watch(step, view)
+        log(step, {"t": t, "train/direction_rms": result.direction.square().mean().sqrt(), **losses})  # may keep a checkpoint

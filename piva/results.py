@@ -6,7 +6,7 @@
 <folder>/metrics.jsonl      one row a step
 <folder>/summary.json       means over the edits, failures, network evaluations, provenance; equal for equal seeds
 <folder>/timing.json        seconds and memory
-<folder>/edits/<id>/        before.png, after.png, turntable.mp4, state.safetensors, adapters/, result.json
+<folder>/edits/<id>/        before.png, after.png, turntable.mp4, state.safetensors, adapters/, samples-<step>.png, result.json
 <folder>/checkpoints/<id>/  of an edit that is not finished
 """
 

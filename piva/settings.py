@@ -5,9 +5,9 @@ from dataclasses import Field, field
 from typing import Any
 
 
-def at_least(low: float) -> Any:
-    """A number >= `low`."""
-    return field(metadata={"wanted": f"a number of at least {low:g}", "ok": lambda value: value >= low})
+def at_least(low: float, **default: Any) -> Any:
+    """A number >= `low`; may have a `default`."""
+    return field(metadata={"wanted": f"a number of at least {low:g}", "ok": lambda value: value >= low}, **default)
 
 
 def above(low: float) -> Any:

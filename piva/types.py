@@ -64,6 +64,14 @@ class Score(Protocol):
 
 
 @runtime_checkable
+class Changing(Protocol):
+    """A score whose weights change in the course of a run."""
+
+    def at(self, part: float) -> Score:
+        """The score when `part` of the steps, in [0, 1], is done. What it needs anywhere it needs at 0 or at 1."""
+
+
+@runtime_checkable
 class LearnedModels(Protocol):
     """The fine-tuned models eps_psi and eps_phi of one edit, at work."""
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from piva.checkpoints import Tree
 from piva.priors.prior import Evaluations
 from piva.types import LearnedModels, Randomness, TaskState
@@ -36,6 +38,7 @@ class Underway:
     evaluations: Evaluations
     clock: Clock
     snapshots: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[str, Tensor] = field(default_factory=dict)  # painted so far, by step
 
     def __post_init__(self) -> None:
         self._count(vars(Evaluations()))
@@ -50,6 +53,7 @@ class Underway:
             "evaluations": dict(vars(self.evaluations)),
             "seconds": self.clock.laps,
             "snapshots": self.snapshots,
+            "samples": self.samples,
         }
 
     def restore(self, saved: Tree) -> None:
@@ -61,6 +65,7 @@ class Underway:
         self._count(saved["evaluations"])
         self.clock.add(saved["seconds"])
         self.snapshots[:] = saved["snapshots"]
+        self.samples.update({step: painted.cpu() for step, painted in saved["samples"].items()})
 
     def _count(self, counted: Mapping[str, int]) -> None:
         vars(self.evaluations).update(counted)

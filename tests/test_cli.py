@@ -60,6 +60,20 @@ BAD = [  # words, what the line must contain
     (["score=dss"], ["score=dss", "dds, dreamcatalyst, pds, piva"]),
     (["score.reference=none"], ["score.reference", "none", "edit, original"]),
     (["score.reference=3"], ["score.reference", "3", "edit, original"]),
+    (["lambda_end=-1"], ["lambda_end", "-1", "at least 0"]),
+    (["steps=5", "samples_at=[6]"], ["samples_at", "[6]", "up to the last (5)"]),
+    (["samples=0"], ["samples", "at least 1"]),
+    (["coarse=[[0.5,16],[0.2,24]]"], ["coarse", "rising between 0 and 1"]),
+    (["coarse=[[1.0,16]]"], ["coarse", "rising between 0 and 1"]),
+    (["coarse=[[0.5]]"], ["coarse", "pairs [part of the steps, pixels]"]),
+    (["coarse=[[0.5,16.5]]"], ["coarse", "pairs [part of the steps, pixels]"]),
+    (["coarse=0.5"], ["coarse", "0.5"]),
+    (["coarse=[[0.5,12]]"], ["coarse", "12", "multiples of 8"]),
+    (["resolution=30"], ["resolution", "30", "multiples of 8"]),
+    (["task=image", "coarse=[[0.5,16]]"], ["coarse", "[] for a picture"]),
+    (["task.lr_schedule=linear"], ["task.lr_schedule", "constant, cosine, exponential"]),
+    (["task.lr_end=0"], ["task.lr_end", "above 0"]),
+    (["task.lr_warmup=2"], ["task.lr_warmup", "from 0 to 1"]),
     (["steps=0"], ["steps", "0", "at least 1"]),
     (["steps=1.5"], ["steps", "1.5", "int"]),
     (["seed=x"], ["seed", "'x'", "int"]),
@@ -207,6 +221,17 @@ def test_measuring_on_the_way_changes_nothing(piva: Run, photo: Path) -> None:
     assert rows[0]["eval/psnr"] != rows[1]["eval/psnr"]
     assert Path("watched/metrics.csv").read_bytes() == Path("plain/metrics.csv").read_bytes()
     assert not Path("plain/snapshots.csv").exists()
+
+
+def test_asking_for_samples_changes_nothing(piva: Run, photo: Path) -> None:
+    same = [*image_edit(photo, "steps=3"), "metrics=pixels", "lambda_end=0.8"]
+    assert piva(*same, "hydra.run.dir=plain").returncode == 0
+    asked = ["samples_at=[1,3]", "samples=2", "samples_steps=2"]
+    assert piva(*same, *asked, "hydra.run.dir=watched").returncode == 0
+    pictures = {path.name for path in Path("watched/edits/cat").glob("samples-*.png")}
+    assert pictures == {"samples-1.png", "samples-3.png"}
+    for name in ("metrics.csv", "metrics.jsonl", "summary.json", "edits/cat/state.safetensors", "edits/cat/after.png"):
+        assert Path("watched", name).read_bytes() == Path("plain", name).read_bytes()
 
 
 def test_two_runs_with_one_seed_have_equal_summaries(piva: Run, photo: Path) -> None:

@@ -1,6 +1,7 @@
 """Algorithm 1: what reaches theta, and what does not change a result."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import torch
 from torch import Tensor
 
 from piva.models.lora import Lora
-from piva.optimise import Method, Timesteps, optimise
+from piva.optimise import Method, Sizes, Timesteps, optimise
 from piva.priors.prior import Prior, load
 from piva.scores.dds import DDS
-from piva.scores.evaluate import evaluate, learned_networks
+from piva.scores.evaluate import evaluate, learned_networks, uses_original
 from piva.scores.piva import Piva
-from piva.scores.terms import EDIT, ORIGINAL, Prompt
+from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt
 from piva.types import Comparison, Randomness, Score, View
 
 
@@ -24,8 +25,10 @@ class Recorder:
     def __init__(self, start: Tensor, lr: float = 0.1) -> None:
         self.theta, self.original, self.lr = start.clone().requires_grad_(True), 3 * start, lr
         self.gradients: list[Tensor] = []
+        self.sizes: list[int | None] = []
 
     def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+        self.sizes.append(size)
         return View(latents={EDIT: 3 * self.theta} | ({ORIGINAL: self.original} if original else {}))
 
     def step(self) -> None:
@@ -114,3 +117,50 @@ def test_late_steps_draw_from_the_narrower_range() -> None:
     assert 900 < max(early) < 980
     assert min(late) >= 20
     assert 450 < max(late) < 500
+
+
+RAMP = Piva(lam=0.0, lam_end=0.8, guidance_scale=7.5, reference="edit", weight="sigma_squared")
+
+
+def test_lambda_goes_in_a_line_from_the_first_step_to_the_last() -> None:
+    assert [RAMP.at(part).lam for part in (0.0, 0.25, 1.0)] == pytest.approx([0, 0.2, 0.8])
+    back = Piva(lam=1.0, lam_end=0.0, guidance_scale=7.5, reference="edit", weight="sigma_squared")
+    assert back.at(1.0).lam == 0
+    assert back.at(0.0).lam == 1
+
+
+def test_a_ramp_to_where_it_starts_is_the_constant_bit_for_bit(prior_folder: Path) -> None:
+    constant, ramp = (replace(RAMP, lam=0.5, lam_end=end) for end in (None, 0.5))
+    assert torch.equal(edit(prior_folder, constant, 3)[0].theta, edit(prior_folder, ramp, 3)[0].theta)
+    zero = replace(RAMP, lam_end=0.0)
+    _, prior = edit(prior_folder, zero, 2)
+    assert not any("lora" in name for name, _ in prior.unet.named_parameters())
+
+
+def test_a_ramp_from_zero_trains_from_the_first_step_and_acts_from_the_second(prior_folder: Path) -> None:
+    ramp, prior = edit(prior_folder, RAMP, 3)
+    dds, _ = edit(prior_folder, DDS(guidance_scale=7.5, reference="edit", weight="sigma_squared"), 3)
+    assert torch.equal(ramp.gradients[0], dds.gradients[0])
+    assert not torch.allclose(ramp.gradients[1], dds.gradients[1])
+    assert learned_networks(RAMP, prior.schedule) == [Network.SOURCE, Network.TARGET]
+    assert uses_original(RAMP, prior.schedule)
+    assert prior.evaluations.backward == 6  # both models, every step
+
+
+def test_pictures_grow_from_coarse_to_the_runs_own_size() -> None:
+    sizes = Sizes([(2, 16), (5, 32)])
+    assert [sizes.at(step) for step in range(7)] == [16, 16, 32, 32, 32, None, None]
+    assert Sizes().at(0) is None
+
+
+def test_a_watcher_sees_the_view_of_each_step(prior_folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    prior = load(str(prior_folder), "cpu", "float32")
+    state = Recorder(torch.ones(1, 4, 8, 8))
+    score = DDS(guidance_scale=7.5, reference="edit", weight="uniform")
+    randomness = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+    contexts = {p: prior.text("a") for p in Prompt}
+    method = Method(score, prior, None, Timesteps(20, 980, 980, 0), Sizes([(1, 16)]))
+    optimise(state, method, contexts, 2, randomness, lambda *_: None, lambda step, view: seen.append((step, len(view.latents))))
+    assert seen == [(0, 1), (1, 1)]
+    assert state.sizes == [16, None]

@@ -1,11 +1,10 @@
 """Does a ControlNet fit a prior? Read off their configurations. Imports no torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from piva.errors import InputError
-from piva.priors.stable_diffusion import check_readable
+from piva.priors.stable_diffusion import check_readable, read_config
 
 SHARED = ("cross_attention_dim", "block_out_channels", "layers_per_block", "in_channels")  # with the U-Net it began as a copy of
 
@@ -27,16 +26,6 @@ def check_pair(control: Path, prior: Path) -> None:
         raise InputError(control, found, f"{2**wanted} times, as the autoencoder in {prior} does")
     for weights in sorted(control.glob("*.safetensors")):
         check_readable(weights)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a network in diffusers' layout. Raises `InputError` if there is none to read."""
-    path = folder / "config.json"
-    try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"nothing to read ({error})", "the configuration of a network in diffusers' layout") from error
-    return values
 
 
 def _halvings(settings: dict[str, Any], key: str) -> int:

@@ -4,10 +4,11 @@
 latents (b, 4, h/f, w/f) multiplied by the autoencoder's scaling factor, contexts (b, tokens, width).
 """
 
+import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -50,6 +51,14 @@ class StableDiffusion:
             for weights in sorted((folder / part).glob("*.safetensors")):
                 check_readable(weights)
 
+    @property
+    def multiple(self) -> int | None:
+        """Sides of pictures must be multiples of this, as in `Prior.multiple`; None where the folder is not there yet."""
+        if self.folder is None:
+            return None
+        halvings = [len(read_config(self.folder / part)["block_out_channels"]) - 1 for part in ("vae", "unet")]
+        return int(2 ** sum(halvings))
+
     def requires(self) -> list[Weights]:
         """What must be downloaded before a run: nothing for a local folder."""
         return [self._hub] if self._local is None else []
@@ -72,6 +81,16 @@ class StableDiffusion:
         from piva.priors.prior import load
 
         return load(str(self.folder or self.path), device, self.dtype)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a network in diffusers' layout. Raises `InputError` if there is none to read."""
+    path = folder / "config.json"
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"nothing to read ({error})", "the configuration of a network in diffusers' layout") from error
+    return values
 
 
 def check_readable(weights: Path) -> None:

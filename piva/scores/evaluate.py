@@ -15,7 +15,7 @@ from torch import Tensor
 
 from piva.priors.schedule import Schedule
 from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Sum, Term
-from piva.types import LearnedModels, Score, View
+from piva.types import Changing, LearnedModels, Score, View
 
 if TYPE_CHECKING:
     from piva.priors.prior import Prior
@@ -36,17 +36,23 @@ class Evaluated:
 
 
 def learned_networks(score: Score, schedule: Schedule) -> list[Network]:
-    """The fine-tuned models a score needs at any timestep, in a fixed order."""
-    used = {p.network for t in range(1, len(schedule)) for p in score.direction(schedule, t).predictions}
+    """The fine-tuned models a score needs at any time, in a fixed order."""
+    used = {p.network for terms in directions(score, schedule) for p in terms.predictions}
     return [network for network in LESSONS if network in used]
 
 
 def uses_original(score: Score, schedule: Schedule) -> bool:
     """Whether any term or any learned model looks at the original's latents, so that they must be rendered."""
-    directions = [score.direction(schedule, t) for t in range(1, len(schedule))]
+    sums = directions(score, schedule)
     lessons = [LESSONS[network] for network in learned_networks(score, schedule)]
-    looked_at = {p.latents for terms in directions for p in terms.predictions} | {p.latents for p in lessons}
-    return Latents.ORIGINAL in looked_at or any(Known("original") in terms.weights for terms in directions)
+    looked_at = {p.latents for terms in sums for p in terms.predictions} | {p.latents for p in lessons}
+    return Latents.ORIGINAL in looked_at or any(Known("original") in terms.weights for terms in sums)
+
+
+def directions(score: Score, schedule: Schedule) -> list[Sum]:
+    """The sums of all timesteps; of a score that changes, those at both ends of a run."""
+    phases = [score.at(0.0), score.at(1.0)] if isinstance(score, Changing) else [score]
+    return [phase.direction(schedule, t) for phase in phases for t in range(1, len(schedule))]
 
 
 def evaluate(

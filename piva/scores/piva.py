@@ -1,6 +1,6 @@
 """Piva: DDS with a variational term that keeps the original's identity (the paper's Eq. 9)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from piva.priors.schedule import Schedule
 from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen, source_model, target_model
@@ -16,6 +16,7 @@ class Piva:
     """
 
     lam: float = at_least(0)
+    lam_end: float | None = at_least(0, default=None)  # λ at the last step, if it does not stay
     guidance_scale: float = at_least(0)
     reference: str = one_of("edit", "original")
     weight: str = one_of("sigma_squared", "uniform")
@@ -25,3 +26,9 @@ class Piva:
         edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(reference, SOURCE, self.guidance_scale)
         keep = source_model(EDIT, SOURCE) - target_model(EDIT, TARGET)
         return edit + self.lam * keep
+
+    def at(self, part: float) -> "Piva":
+        """The score when this part of the steps is done: λ goes from `lam` to `lam_end` in a straight line."""
+        if self.lam_end is None:
+            return self
+        return replace(self, lam=(1 - part) * self.lam + part * self.lam_end, lam_end=None)

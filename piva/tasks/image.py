@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.datasets.images import check_image, read_rgb
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.settings import above, one_of
+from piva.settings import above, between, one_of
 from piva.types import Comparison, Edit, Randomness, View
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ class ImageTask:
 
     lr: float = above(0)
     optimiser: str = one_of("sgd", "adam")
+    lr_schedule: str = one_of("constant", "cosine", "exponential")
+    lr_end: float = above(0)
+    lr_warmup: float = between(0, 1)
 
     def check(self, edit: Edit) -> None:
         assert edit.image is not None  # config.check has compared `needs` with the dataset
@@ -39,6 +42,8 @@ class ImageState:
     def __init__(self, settings: ImageTask, edit: Edit, prior: "Prior", size: int, steps: int) -> None:
         import torch
 
+        from piva.tasks.rates import scheduled
+
         assert edit.image is not None
         picture = torch.from_numpy(read_rgb(edit.image)).permute(2, 0, 1)[None].to(prior.device)
         self._edit, self._prior, self._full_size = edit, prior, (picture.shape[-2], picture.shape[-1])
@@ -48,7 +53,7 @@ class ImageState:
         self._theta = self._original.clone().requires_grad_(True)
         optimiser = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[settings.optimiser]
         self._optimiser = optimiser([self._theta], lr=settings.lr)
-        self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
+        self._decay = scheduled(self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps)
 
     def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
         assert not depth  # config.check has compared `renders` with what the run asks for

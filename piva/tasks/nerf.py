@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from piva.datasets.views import Views, check_views, read_views
 from piva.errors import InputError
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.settings import above, at_least, between
+from piva.settings import above, at_least, between, one_of
 from piva.tasks.image import fitting
 from piva.tasks.viewpoints import Camera, Frames, Orbits, Viewpoints
 from piva.types import Comparison, Edit, Randomness, View
@@ -38,6 +38,9 @@ class NerfTask:
     field: Any  # settings of the field and its fit
     lr_colour: float = above(0)
     lr_density: float = above(0)
+    lr_schedule: str = one_of("constant", "cosine", "exponential")
+    lr_end: float = above(0)
+    lr_warmup: float = between(0, 1)
     views: int = at_least(1)
     elevation_deg: list[float]
     fov_deg: list[float]
@@ -105,6 +108,8 @@ class NerfState:
     ) -> None:
         import torch
 
+        from piva.tasks.rates import scheduled
+
         self._settings, self._edit, self._prior, self._views, self._viewpoints = settings, edit, prior, views, viewpoints
         self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
         self._field = copy.deepcopy(fitted.field).requires_grad_(True)
@@ -116,7 +121,7 @@ class NerfState:
         ]
         # eps: most voxels are seen by few rays and their gradients are tiny (Instant-NGP, Section 4)
         self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
-        self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
+        self._decay = scheduled(self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps)
         self._step = 0
 
     def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:

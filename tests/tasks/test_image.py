@@ -10,7 +10,7 @@ from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.image import ImageState, ImageTask, fitting
 from piva.types import Edit, Randomness
 
-TASK = ImageTask(lr=0.1, optimiser="sgd")
+TASK = ImageTask(lr=0.1, optimiser="sgd", lr_schedule="cosine", lr_end=0.01, lr_warmup=0.0)
 
 
 @pytest.fixture

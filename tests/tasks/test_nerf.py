@@ -1,6 +1,7 @@
 """The NeRF task on a ball in closed form, written to disk as a NeRF-synthetic scene."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,31 @@ def test_the_depth_of_a_view_is_that_of_both_fields_when_asked(
     low, high = (away - RADIUS for away in task.distance)
     assert low - 0.1 < depth[EDIT][0, 16, 16] < high + 0.1  # the ball stands in the middle of every view
     assert depth[EDIT][0, 0, 0] == 0
+
+
+def test_a_view_can_be_coarser_than_the_run(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+    state = opened(task, ball, prior, randomness)
+    coarse = state.view(randomness, original=True, depth=True, size=16)
+    assert coarse.latents[EDIT].shape == coarse.latents[ORIGINAL].shape == (1, 4, 4, 4)
+    again = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+    fine = state.view(again, original=False, depth=True)  # the same camera: sizes draw nothing
+    small = torch.nn.functional.avg_pool2d(fine.depth[EDIT][None], 2)[0]
+    torch.testing.assert_close(coarse.depth[EDIT][0, 6:10, 6:10], small[0, 6:10, 6:10], atol=0.05, rtol=0)
+
+
+def test_the_gradient_of_several_views_is_their_mean(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+    """As `optimise` has it: the direction of each view, divided by their number."""
+
+    def gradients(views: int, batches: int) -> torch.Tensor:
+        state = opened(replace(task, views=views), ball, prior, randomness)
+        draws = Randomness(torch.Generator().manual_seed(5), torch.Generator().manual_seed(6))
+        for _ in range(batches):
+            latents = state.view(draws, original=False).latents[EDIT]
+            assert len(latents) == views
+            latents.backward(torch.ones_like(latents) / (len(latents) * batches))
+        return torch.cat([p.grad.flatten() for p in state._field.parameters()])
+
+    torch.testing.assert_close(gradients(3, 1), gradients(1, 3), rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_moves_the_edit_and_never_the_original(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
