@@ -92,7 +92,7 @@ def run_edit(
     length = len(prior.schedule)
     low, high, late = (round(t * length) for t in (run.t_min, run.t_max, run.t_max_late))
     timesteps = Timesteps(low, high, late, round(run.late_from * run.steps))
-    sizes = Sizes([(round(until * run.steps), int(size)) for until, size in run.coarse])
+    sizes = Sizes([(round(until * run.steps), size) for until, size in zip(run.coarse_until, run.coarse, strict=True)])
     method = Method(score, prior, adapters, timesteps, sizes)
     painters = Painters(
         prior=prior,
