@@ -41,7 +41,8 @@ class RunSettings:
     t_max: float = between(0, 1)
     t_max_late: float = between(0, 1)
     late_from: float = between(0, 1)
-    coarse: list[list[float]]  # [until this part of the steps, size]
+    coarse: list[int]
+    coarse_until: list[float]
     measure_at: list[int]
     checkpoint_every: int = at_least(1)
     samples_at: list[int]
@@ -54,7 +55,10 @@ class RunSettings:
             raise InputError("measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1")
         if not all(0 < step <= self.steps for step in self.samples_at):
             raise InputError("samples_at", str(self.samples_at), f"steps up to the last ({self.steps}), counted from 1")
-        _check_coarse(self.coarse)
+        if len(self.coarse) != len(self.coarse_until):
+            raise InputError("coarse_until", str(self.coarse_until), f"a part of the steps for each of coarse={self.coarse}")
+        if not all(a < b for a, b in pairwise([0.0, *self.coarse_until, 1.0])):
+            raise InputError("coarse_until", str(self.coarse_until), "parts of the steps that rise between 0 and 1")
         for key in ("t_max", "t_max_late"):
             if self.t_min >= (top := getattr(self, key)):
                 raise InputError("t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
@@ -125,7 +129,7 @@ def check(cfg: DictConfig) -> Settings:
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:
-        _check_sizes(run, parts["prior"].multiple)
+        _check_sizes(run, parts["prior"].multiple or 1)
     elif run.coarse:
         raise InputError("coarse", str(run.coarse), "[] for a picture, whose latents have one size", "use task=nerf")
     parts["metrics"].check()
@@ -199,16 +203,9 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
         raise InputError(where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora")
 
 
-def _check_coarse(coarse: list[list[float]]) -> None:
-    pairs = [pair for pair in coarse if len(pair) == 2 and pair[1] >= 1 and pair[1] == int(pair[1])]
-    ends = [0.0, *(pair[0] for pair in pairs), 1.0]
-    if len(pairs) < len(coarse) or not all(a < b for a, b in pairwise(ends)):
-        raise InputError("coarse", str(coarse), "pairs [part of the steps, pixels], the parts rising between 0 and 1")
-
-
-def _check_sizes(run: RunSettings, multiple: int | None) -> None:
-    """Renders must suit the prior, if that is known: its networks halve them so often."""
-    sizes = {"resolution": [run.resolution or 0], "coarse": [int(size) for _, size in run.coarse]}
+def _check_sizes(run: RunSettings, multiple: int) -> None:
+    """Renders must suit the prior, whose networks halve them so often."""
+    sizes = {"resolution": [] if run.resolution is None else [run.resolution], "coarse": run.coarse}
     for key, values in sizes.items():
-        if any(value % (multiple or 1) for value in values):
+        if any(size < 1 or size % multiple for size in values):
             raise InputError(key, str(getattr(run, key)), f"multiples of {multiple} pixels, as this prior needs")

@@ -204,7 +204,7 @@ def run_edit(
 def _method(settings: Settings, prior: Prior, models: LearnedModels | None) -> Method:
     run = settings.run
     low, high, late = (round(t * len(prior.schedule)) for t in (run.t_min, run.t_max, run.t_max_late))
-    sizes = Sizes([(round(until * run.steps), int(size)) for until, size in run.coarse])
+    sizes = Sizes([(round(until * run.steps), size) for until, size in zip(run.coarse_until, run.coarse, strict=True)])
     return Method(settings.score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)), sizes)
 
 
