@@ -19,6 +19,7 @@ from piva.nerf.settings import Fit
 from piva.nerf.voxels import Voxels, uniform
 
 START = -1.0  # raw density before anything is known: a fog dense enough for the occupancy grid to keep
+OPEN_START = -2.5  # likewise where there is more than the box: so thin that what is far away is seen from the first step on
 
 Views = Float[Tensor, "n h w 4"] | UInt8[Tensor, "n h w 4"]
 
@@ -82,7 +83,8 @@ def fit(
         raise InputError("views", "masks that leave no pixel to look at", "masks that are white where to look")
     occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(c2w.device)
     occupancy.occupy(evidence.hull)
-    field = uniform(settings.resolutions[0], settings.radius, START, c2w.device, settings.levels)
+    start = START if settings.levels == 1 else OPEN_START
+    field = uniform(settings.resolutions[0], settings.radius, start, c2w.device, settings.levels)
     fog = float(field.node_density().max())
     if settings.threshold >= fog:
         raise InputError("threshold", f"{settings.threshold}", f"less than {fog:.2f}, the density that a fit starts from")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.datasets.views import Views, check_views, read_views
 from piva.errors import InputError
+from piva.nerf.memory import check_fits, estimate
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.settings import above, at_least, between, one_of
 from piva.tasks.image import fitting
@@ -67,6 +68,7 @@ class NerfTask:
 
         assert edit.scene is not None
         views = read_views(edit.scene, edit.capture, size)
+        self._check_memory(views, prior, size)
         with tqdm(desc=f"{edit.id}: fitting the scene", unit="step", disable=None, leave=False) as bar:
 
             def progress(step: int, total: int) -> None:
@@ -75,6 +77,14 @@ class NerfTask:
 
             fitted = fitted_scene(views, self.field, 0, prior.device, progress)
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
+
+    def _check_memory(self, views: Views, prior: "Prior", size: int) -> None:
+        """Raise `InputError` for what cannot be held."""
+        fit = self.field
+        cells, pixels = fit.levels * fit.occupancy**3, max(self.views * size**2, self.turntable_size**2)
+        parts = estimate(numbers=fit.numbers, cells=cells, pictures=views.images[..., 0].size, pixels=pixels)
+        keys = ("field, its resolutions", "field.occupancy", "dataset", "resolution, task.views and task.turntable_size")
+        check_fits(parts, dict(zip(parts, keys, strict=True)), prior.device)
 
     def _viewpoints(self, edit: Edit, views: Views, prior: "Prior", size: int) -> Viewpoints:
         if edit.capture:

@@ -69,6 +69,16 @@ def test_rays_are_drawn_through_the_lens_of_their_view(scene):
         torch.testing.assert_close((rays_o[i], rays_d[i]), (one_o[0], one_d[0]))
 
 
+def test_cameras_inside_the_object_are_told_apart_from_cameras_around_it():
+    views, poses, _, _, lens = ball_scene(16)
+    far = fit(views, poses, lens, SETTINGS, rng())
+    assert bool(far.occupancy.occupied.any())
+    poses[3, :3, 3] *= 0.1  # in the middle of the ball
+    views[3, ..., 3] = 1
+    with pytest.raises(InputError, match="1 of 24 cameras inside the object"):
+        fit(views, poses, lens, SETTINGS, rng())
+
+
 def test_nothing_is_seen_nearer_than_the_near_plane():
     field, occupancy = uniform(5, 1.0, FLOOR, torch.device("cpu")), Occupancy(1.0, 8)
     occupancy.occupy(torch.ones(8, 8, 8, dtype=torch.bool))

@@ -113,6 +113,43 @@ def test_rays_leave_through_pixel_centres():
     torch.testing.assert_close((one_o, one_d), (rays_o[1:2], rays_d[1:2]))
 
 
+def test_parts_of_a_picture_have_the_gradients_of_the_whole(monkeypatch):
+    field = thin_field()
+    args = (field, everything(), torch.from_numpy(orbit(30, 20, 3)), pinhole(45, 12), torch.ones(3), STEP)
+    pull = torch.rand(12, 12, 3, generator=torch.Generator().manual_seed(1))
+    results = []
+    for rays in (144, 25):  # six parts, the last one smaller
+        monkeypatch.setattr("piva.nerf.render.RAYS", rays)
+        field.zero_grad()
+        got = render_image(*args, torch.Generator().manual_seed(2), cone=0.02)
+        (got.rgb * pull).sum().backward()
+        results.append((got, field.raw_density.grad.clone(), field.raw_colour.grad.clone()))
+    (whole, *gradients), (parted, *others) = results
+    for a, b in zip(whole, parted, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(gradients, others, strict=True):
+        assert a.abs().max() > 0
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
+
+
+def test_a_large_picture_keeps_the_graph_of_one_part_only(monkeypatch):
+    """What autograd holds on to between forward and backward: samples' places of parts, everything of the whole."""
+    held = {}
+    field = thin_field()
+    for rays in (1 << 20, 64):
+        monkeypatch.setattr("piva.nerf.render.RAYS", rays)
+        kept = []
+
+        def keep(x, kept=kept):
+            kept.append(x.numel())
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            render_image(field, everything(), torch.from_numpy(orbit(0, 0, 3)), pinhole(45, 32), torch.ones(3), STEP)
+        held[rays] = sum(kept)
+    assert held[64] < 0.2 * held[1 << 20]
+
+
 @pytest.mark.gpu
 def test_cuda_and_cpu_render_the_same_picture():
     field, occupancy = thin_field(), everything()

@@ -137,6 +137,20 @@ def test_an_edit_has_room_to_grow(task: NerfTask, ball: Path, prior: Prior, rand
     assert state.state_dict()["occupied"].sum() == tight  # what is kept has no such room
 
 
+@pytest.mark.parametrize(("value", "what"), [(float("nan"), "not finite"), (-4.0, "empty")])
+def test_a_field_that_is_lost_stops_the_edit(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness, value: float, what: str
+) -> None:
+    state = opened(task, ball, prior, randomness)
+    for _ in range(2):  # the grid is refreshed, and looked at, every second step
+        latents = state.view(randomness, original=False)
+        latents[EDIT].backward(torch.ones_like(latents[EDIT]))
+        state.step()
+    state._field.raw_density.data.fill_(value)
+    with pytest.raises(FloatingPointError, match=f"edit ball, step 2: the field.* {what}"):
+        state.view(randomness, original=False)
+
+
 def test_looking_at_an_edit_does_not_change_it(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
     state = opened(task, ball, prior, randomness)
     state.view(randomness, original=False)
