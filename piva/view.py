@@ -44,7 +44,9 @@ def view(*words: str) -> None:
 
     check_device(settings.device)
     viewer = Viewer(found, settings.device, HOST, settings.port, settings.moving, settings.still)
-    sys.stdout.write(f"http://{HOST}:{settings.port} shows {len(found)} {'edit' if len(found) == 1 else 'edits'}; Ctrl-C ends it\n")
+    sys.stdout.write(
+        f"http://{HOST}:{settings.port} shows {len(found)} {'edit' if len(found) == 1 else 'edits'}; Ctrl-C ends it\n"
+    )
     sys.stdout.flush()
     viewer.wait()
 

@@ -1,7 +1,9 @@
 """The page of piva.view: the field is rendered here, at the camera of whoever looks, and shown by viser."""
 
+import io
 import threading
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +33,8 @@ class Viewer:
         self._read = lru_cache(LOADED)(lambda name: read_edit(self._edits[name], device))
         self._reading = threading.Lock()
         self.load(edits[0].id)  # what is wrong with it is said before the page opens
-        self._server = viser.ViserServer(host=host, port=port, label="piva", verbose=False)
+        with redirect_stdout(io.StringIO()):  # its banner
+            self._server = viser.ViserServer(host=host, port=port, label="piva", verbose=False)
         if self._server.get_port() != port:
             self._server.stop()
             raise InputError("port", f"{port}, which another program took meanwhile", "a free port", "try another")
@@ -94,7 +97,13 @@ class Viewer:
 
 
 def picture(
-    pair: tuple[Stored, Stored | None], mode: str, curtain: float, c2w: NDArray[np.float32], fov: float, aspect: float, longest: int
+    pair: tuple[Stored, Stored | None],
+    mode: str,
+    curtain: float,
+    c2w: NDArray[np.float32],
+    fov: float,
+    aspect: float,
+    longest: int,
 ) -> NDArray[np.uint8]:
     """What a camera of this vertical field of view (radians) and width / height shows: (h, w, 3), `longest` pixels at most.
 

@@ -5,8 +5,8 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_it_serves_this_machine_alone_and_ends_with_ctrl_c(run):
 
 def listeners(port):
     """The addresses that something listens at on this port, of the machine's own table (Linux)."""
-    lines = [line.split() for table in ("tcp", "tcp6") for line in open(f"/proc/net/{table}").readlines()[1:]]
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
     return {local.split(":")[0] for _, local, _, state, *_ in lines if state == "0A" and int(local.split(":")[1], 16) == port}
 
 

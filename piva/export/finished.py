@@ -55,7 +55,9 @@ def find(path: Path) -> list[Finished]:
     config = _read_config(run / "config.yaml")
     prompts = _read_prompts(run / "metrics.csv")
     below = run / "edits" if path.resolve() == run else path.resolve()
-    states = sorted(state for state in below.rglob(STATE) if not any(part.startswith(".") for part in state.parts[len(run.parts) :]))
+    states = sorted(
+        state for state in below.rglob(STATE) if not any(part.startswith(".") for part in state.parts[len(run.parts) :])
+    )
     if not states:
         raise InputError(path, f"no {STATE} in it", WANTED, "wait for the run's first edit to be finished")
     field = field_settings(config.task.get("field"), run / "config.yaml")

@@ -52,7 +52,9 @@ def _frames(finished: Finished, settings: ExportSettings) -> list[Camera]:
         edit = next(edit for edit in edits if edit.id == finished.id)
     except (InputError, StopIteration) as error:
         remedy = "give path=FILE, or path=ring"
-        raise InputError("path=frames", f"no dataset ({error})", f"that of {finished.id} where the run found it", remedy) from None
+        raise InputError(
+            "path=frames", f"no dataset ({error})", f"that of {finished.id} where the run found it", remedy
+        ) from None
     assert edit.scene is not None
     cameras = read_transforms(edit.scene, edit.capture)
     lens = _sized(cameras.lenses[cameras.test[0]], settings.size or SIZE)

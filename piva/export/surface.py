@@ -56,7 +56,7 @@ def _density(stored: Stored, n: int) -> NDArray[np.float32]:
         points = torch.stack([x.expand(n, n), *torch.meshgrid(line, line, indexing="ij")], dim=-1).view(-1, 3)
         looked_at = _query(points, occupancy.binaries, occupancy.aabbs[0])[0]
         plane.view(-1)[looked_at] = field.density(points[looked_at])
-    return density.cpu().numpy()
+    return np.asarray(density.cpu().numpy())
 
 
 def _specks(solid: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ SMALL = [f"field.{w}" for w in ("radius=1", "resolutions=[48]", "steps=[1]", "st
 
 
 def ball(size, green, middle=(0.0, 0.0, 0.1), speck=False):
-    """A ball of that radius: red where x > 0, blue elsewhere, `green` more of green where y < 0 (its front); a dark lower half."""
+    """A ball of that radius: red where x > 0, blue elsewhere, `green` more of green where y < 0 (its front); below it is dark."""
     line = torch.linspace(-RADIUS, RADIUS, NODES)
     x, y, z = torch.meshgrid(line, line, line, indexing="ij")
     inside = size - ((x - middle[0]) ** 2 + (y - middle[1]) ** 2 + (z - middle[2]) ** 2).sqrt()

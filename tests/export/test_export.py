@@ -40,7 +40,7 @@ def test_everything_lands_beside_the_edits(run):
         names = ["alpha", "depth", "field.safetensors", "film.mp4", "images", "mesh.glb", "transforms.json"]
         assert sorted(path.name for path in folder.iterdir()) == names
         assert iio.imread(folder / "film.mp4", plugin="pyav").shape == (4, 64, 64, 3)
-    assert [path for path in run.rglob("*.tmp")] == []
+    assert list(run.rglob("*.tmp")) == []
 
 
 def test_pictures_depth_and_cameras_are_a_scene_that_the_reader_reads(run):
@@ -67,7 +67,7 @@ def test_pictures_depth_and_cameras_are_a_scene_that_the_reader_reads(run):
         alpha = np.asarray(Image.open(folder / "alpha" / f"{index:04d}.png"))
         np.testing.assert_array_equal(alpha, views.images[index, ..., 3])
         assert alpha[both].min() > 250
-        assert alpha[under < -0.05].max() < 5
+        assert alpha[under < -0.05].max() < 10
 
 
 def test_the_field_reads_back_to_the_bit_and_renders_the_same(run):

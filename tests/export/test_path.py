@@ -15,7 +15,14 @@ def write(folder, change=lambda data: None):
     cameras = [
         {"camera_to_world": orbit(a, 10, 3.0).astype(float).ravel().tolist(), "fov": 60.0, "aspect": 1.5} for a in (-90, 0, 45)
     ]
-    data = {"camera_type": "perspective", "render_width": 96, "render_height": 64, "fps": 12, "seconds": 4, "camera_path": cameras}
+    data = {
+        "camera_type": "perspective",
+        "render_width": 96,
+        "render_height": 64,
+        "fps": 12,
+        "seconds": 4,
+        "camera_path": cameras,
+    }
     change(data)
     path = folder / "path.json"
     path.write_text(json.dumps(data))
@@ -56,8 +63,14 @@ def test_without_a_size_the_aspect_says_the_proportions(tmp_path):
         (lambda data: data.update(fps=0), "fps: found 0"),
         (lambda data: data["camera_path"][1].pop("fov"), "camera_path[1]: fov: found None"),
         (lambda data: data["camera_path"][1].update(fov=180), "camera_path[1]: fov: found 180"),
-        (lambda data: data["camera_path"][2].update(camera_to_world=[1.0] * 12), "camera_path[2].camera_to_world: found shape 12"),
-        (lambda data: data["camera_path"][2].update(camera_to_world=[1.0] * 16), "camera_path[2].camera_to_world: found a matrix"),
+        (
+            lambda data: data["camera_path"][2].update(camera_to_world=[1.0] * 12),
+            "camera_path[2].camera_to_world: found shape 12",
+        ),
+        (
+            lambda data: data["camera_path"][2].update(camera_to_world=[1.0] * 16),
+            "camera_path[2].camera_to_world: found a matrix",
+        ),
         (lambda data: data["camera_path"][2].update(camera_to_world=["x"] * 16), "camera_path[2].camera_to_world: found ragged"),
     ],
 )
