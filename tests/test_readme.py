@@ -11,7 +11,15 @@ from piva.config import compose
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))]
-CONFIGS = {"piva.run": "config", "piva.evaluate": "evaluate", "piva.fetch": "fetch", "piva.datasets.build_noe": "build_noe"}
+CONFIGS = {
+    "piva.run": "config",
+    "piva.evaluate": "evaluate",
+    "piva.fetch": "fetch",
+    "piva.datasets.build_noe": "build_noe",
+    "piva.export": "export",
+    "piva.view": "view",
+}
+AFTER_A_PATH = ("piva.export", "piva.view")  # whose first word is a folder
 COMMANDS = dict.fromkeys(
     line.split(" #")[0].strip()
     for page in PAGES
@@ -23,6 +31,7 @@ COMMANDS = dict.fromkeys(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_composes(command: str) -> None:
     _, _, module, *words = shlex.split(command)
+    words = words[1:] if module in AFTER_A_PATH else words
     flags = {"-m", "--cfg", "job"}
     overrides = [word.split(",")[0] if "-m" in words else word for word in words if word not in flags]  # a sweep's first job
     compose(*overrides, name=CONFIGS[module])

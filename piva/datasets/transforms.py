@@ -116,7 +116,7 @@ def _frames(folder: Path, path: Path, data: dict[str, Any]) -> tuple[list[str], 
         where = f"{path}: frames[{index}]"
         frame = as_kind(entry, dict, where)
         names.append(_image_name(folder, get(frame, "file_path", str, where), f"{where}.file_path"))
-        poses.append(_pose(get(frame, "transform_matrix", list, where), f"{where}.transform_matrix"))
+        poses.append(read_pose(get(frame, "transform_matrix", list, where), f"{where}.transform_matrix"))
     return names, np.stack(poses)
 
 
@@ -144,7 +144,8 @@ def _image_name(folder: Path, name: str, where: str) -> str:
     raise InputError(where, f"no image {folder / clean}", "every frame's image", "restore it or drop the frame")
 
 
-def _pose(matrix: list[Any], where: str) -> NDArray[np.float64]:
+def read_pose(matrix: list[Any], where: str) -> NDArray[np.float64]:
+    """A camera-to-world matrix (4, 4) of rows that JSON holds, a rotation and a position. Raises `InputError`."""
     try:
         pose = np.array(matrix, np.float64)
     except (TypeError, ValueError, OverflowError):

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from piva.cache import cache_folder
 from piva.datasets.views import Views
@@ -57,7 +58,13 @@ def _save(path: Path, fitted: Fitted) -> None:
 def _load(path: Path, settings: Fit, device: torch.device) -> Fitted:
     with safe_open(path, framework="pt", device=str(device)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    field = Voxels(tensors["raw_density"], tensors["raw_colour"], settings.radius, settings.levels)
+    return restored(tensors, settings, device)
+
+
+def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device) -> Fitted:
+    """The field, occupancy and background that were saved as `tensors`: its state, "occupied", perhaps "background"."""
+    field = Voxels(tensors["raw_density"].to(device), tensors["raw_colour"].to(device), settings.radius, settings.levels)
     occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(device)
     occupancy.occupy(tensors["occupied"])
-    return Fitted(field, occupancy, tensors.get("background"))
+    background = tensors.get("background")
+    return Fitted(field, occupancy, None if background is None else background.to(device))

@@ -124,6 +124,7 @@ class NerfState:
         self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
         self._field = copy.deepcopy(fitted.field).requires_grad_(True)
         self._occupancy = copy.deepcopy(fitted.occupancy)
+        self._fitted_background = fitted.background
         self._background = torch.ones(3, device=prior.device) if fitted.background is None else fitted.background
         groups = [
             {"params": [self._field.raw_density], "lr": settings.lr_density},
@@ -188,8 +189,15 @@ class NerfState:
     def state_dict(self) -> "dict[str, Tensor]":
         import torch
 
-        world = {"world": torch.from_numpy(self._views.world)} if self._edit.capture else {}  # from the file's to the field's
-        return {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied, **world}
+        tensors = {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied}
+        original = {**self._original.state_dict(), "occupied": self._original_occupancy.occupied}
+        # to look at beside the edit when the cache is gone; half precision will do for that
+        tensors |= {f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()}
+        if self._edit.capture:
+            tensors["world"] = torch.from_numpy(self._views.world)  # from the file's to the field's
+        if self._fitted_background is not None:
+            tensors["background"] = self._fitted_background
+        return tensors
 
     def checkpoint(self) -> "dict[str, Any]":
         return {

@@ -125,7 +125,9 @@ def test_density_and_colour_have_their_own_rates(task: NerfTask, ball: Path, pri
     latents = state.view(randomness, original=False).latents
     latents[EDIT].backward(torch.ones_like(latents[EDIT]))
     state.step()
-    moved = {name: (value - start[name]).abs().max().item() for name, value in state.state_dict().items() if "raw" in name}
+    moved = {
+        name: (value - start[name]).abs().max().item() for name, value in state.state_dict().items() if name.startswith("raw")
+    }
     assert moved == pytest.approx({"raw_density": task.lr_density, "raw_colour": task.lr_colour}, rel=1e-3)  # Adam's first step
 
 

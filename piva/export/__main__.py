@@ -1,0 +1,94 @@
+"""Take finished edits of scenes away: `python -m piva.export PATH what=[mesh,film] [which=original] [out=FOLDER]`.
+
+PATH is the folder of a finished run of task=nerf, or of one of its edits; conf/export.yaml explains the keys. Everything lands
+in the edit's folder, in export/edit/ (or export/original/), or below `out`, in <id>/edit/. Imports no torch before it must.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from safetensors import SafetensorError
+
+from piva.command import answer
+from piva.config import build, compose
+from piva.errors import InputError
+from piva.export.finished import Finished, find, given
+from piva.export.path import Film, film
+from piva.export.settings import ExportSettings
+
+SEEN = {"film", "images", "depth", "alpha"}  # the parts that are looked at along a path
+
+
+def export(*words: str) -> list[Path]:
+    """Write what these words ask for and return the folders that hold it. Raises `InputError`."""
+    path, overrides = given(words)
+    cfg = compose(*overrides, name="export")
+    settings: ExportSettings = build(ExportSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ExportSettings)]))
+    found = find(path)
+    if settings.which == "original" and (without := [edit for edit in found if not edit.original]):
+        raise InputError("which=original", f"{without[0].state} without it", "an edit that kept its original", "run it again")
+    paths = [film(edit, settings) if SEEN & set(settings.what) else Film([], 1) for edit in found]
+    from piva.machine import check_device
+
+    check_device(settings.device)
+    folders = []
+    for edit, along in zip(found, paths, strict=True):
+        base = edit.folder / "export" if settings.out is None else Path(settings.out).expanduser() / edit.id
+        with _replacing(base / settings.which) as place:
+            _write(edit, along, settings, place)
+        folders.append(base / settings.which)
+    return folders
+
+
+def _write(finished: Finished, along: Film, settings: ExportSettings, place: Path) -> None:
+    from piva.export.glb import glb
+    from piva.export.pictures import transforms, write_pictures
+    from piva.export.stored import read_edit, save_field
+    from piva.results import RunFolder
+
+    edit, original = read_edit(finished, settings.device)
+    stored = original if settings.which == "original" and original else edit
+    if "field" in settings.what:
+        save_field(stored, finished.prompts, place / "field.safetensors")
+    if "mesh" in settings.what:
+        (place / "mesh.glb").write_bytes(glb(stored, settings.mesh))
+    if SEEN & set(settings.what):
+        write_pictures(stored, along, settings.what, place, finished.id)
+    if (SEEN - {"film"}) & set(settings.what):
+        RunFolder(place).write_json("transforms.json", transforms(along, settings.what))
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A folder to fill; what is in it when the block ends well takes the place of what `target` has under the same names."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        target.mkdir(exist_ok=True)
+        for new in temporary.iterdir():
+            old = target / new.name
+            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+            new.rename(old)
+    except (OSError, SafetensorError) as error:
+        remedy = "what was there before is kept"
+        raise InputError(target, getattr(error, "strerror", None) or str(error), "a place to write to", remedy) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def main() -> None:
+    if any(word.startswith("-") for word in sys.argv[1:]):
+        sys.stdout.write((__doc__ or "").strip() + "\n")
+    else:
+        answer(lambda: sys.stdout.writelines(f"{folder}\n" for folder in export(*sys.argv[1:])), "export")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The surface of a field: marching cubes on its density, and the colour that a camera before it would see."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from nerfacc.grid import _query
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import measure
+
+from piva.errors import InputError
+from piva.export.settings import MeshSettings
+from piva.export.stored import Stored
+from piva.nerf.render import render
+
+CHUNK = 1 << 16  # rays at once
+BEFORE = 2.0  # how far before the surface a vertex is looked at from, in samples of the renderer
+
+
+class Surface(NamedTuple):
+    """Triangles in the scene's world, counter-clockwise from outside."""
+
+    vertices: NDArray[np.float32]  # (n, 3)
+    faces: NDArray[np.int64]  # (m, 3)
+    normals: NDArray[np.float32]  # (n, 3), unit, outwards
+
+
+def surface(stored: Stored, settings: MeshSettings) -> Surface:
+    """Where the density is `settings.level`, by marching cubes (Lorensen and Cline 1987; scikit-image's, after Lewiner 2003).
+
+    Of an object nothing is wanted that no camera outside can see: hollows are filled. Raises `InputError` if nothing is left.
+    """
+    radius, n = stored.settings.radius, settings.resolution
+    density = _density(stored, n)
+    solid = density > settings.level
+    if not stored.captured:
+        density[ndimage.binary_fill_holes(solid) & ~solid] = density.max()
+    density[_specks(density > settings.level, settings.specks)] = 0
+    if density.max() <= settings.level:
+        found = f"nothing denser than {settings.level:g}" + (" but specks" if solid.any() else f", at most {density.max():.3g}")
+        raise InputError("mesh.level", found, "a level that the field reaches", "lower mesh.level or mesh.specks")
+    padded = np.pad(density, 1)  # closed where the scene meets the sides of the box
+    places, faces, _, _ = measure.marching_cubes(padded, settings.level, gradient_direction="ascent")
+    vertices = ((places - 1) * (2 * radius / (n - 1)) - radius).astype(np.float32)
+    return Surface(vertices, faces.astype(np.int64), _normals(vertices, faces))
+
+
+@torch.no_grad()
+def _density(stored: Stored, n: int) -> NDArray[np.float32]:
+    """At n^3 points from side to side of the box, 0 where the renderer does not look: [x, y, z]."""
+    field, occupancy, radius = stored.fitted.field, stored.fitted.occupancy, stored.settings.radius
+    line = torch.linspace(-radius, radius, n, device=occupancy.occupied.device)
+    density = torch.zeros(n, n, n, device=line.device)
+    for x, plane in zip(line, density, strict=True):
+        points = torch.stack([x.expand(n, n), *torch.meshgrid(line, line, indexing="ij")], dim=-1).view(-1, 3)
+        looked_at = _query(points, occupancy.binaries, occupancy.aabbs[0])[0]
+        plane.view(-1)[looked_at] = field.density(points[looked_at])
+    return np.asarray(density.cpu().numpy())
+
+
+def _specks(solid: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+    """What hangs together in `solid`, be it by a corner, and is smaller than this part of the largest such thing."""
+    labels, count = ndimage.label(solid, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    small = sizes < smallest * sizes.max()
+    small[0] = False
+    return np.asarray(small[labels])
+
+
+def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Of each vertex, the mean of its triangles' weighted by area."""
+    corners = vertices[faces]
+    of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = np.stack([np.bincount(faces.ravel(), np.repeat(of_faces[:, axis], 3), len(vertices)) for axis in range(3)], axis=1)
+    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)).astype(np.float32)
+
+
+@torch.no_grad()
+def colours(stored: Stored, places: NDArray[np.float32], outwards: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What rays onto these places (n, 3) of the surface see, (n, 3): sRGB in [0, 1]; `outwards` are its unit normals there.
+
+    The field's colour at the place alone would miss the haze that a render has before it and the depth that it looks into.
+    """
+    step, black = stored.settings.step, torch.zeros_like(stored.background)
+    seen = []
+    for start in range(0, len(places), CHUNK):
+        x, normal = (torch.from_numpy(values[start : start + CHUNK]).to(black) for values in (places, outwards))
+        rays = render(stored.fitted.field, stored.fitted.occupancy, x + BEFORE * step * normal, -normal, black, step)
+        seen.append(rays.rgb / rays.opacity.clamp(min=1e-6)[:, None])
+    return torch.cat(seen).clamp(0, 1).cpu().numpy()

@@ -1,0 +1,52 @@
+"""A finished run of task=nerf on disk, made without one: two balls of four colours as voxel fields in closed form."""
+
+import csv
+
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from piva.config import compose
+from piva.nerf.occupancy import Occupancy
+from piva.nerf.voxels import FLOOR, Voxels
+
+NODES, RADIUS = 48, 1.0
+SMALL = [f"field.{w}" for w in ("radius=1", "resolutions=[48]", "steps=[1]", "step=0.02", "occupancy=32", "threshold=0.5")]
+
+
+def ball(size, green, middle=(0.0, 0.0, 0.1), speck=False):
+    """A ball of that radius: red where x > 0, blue elsewhere, `green` more of green where y < 0 (its front); below it is dark."""
+    line = torch.linspace(-RADIUS, RADIUS, NODES)
+    x, y, z = torch.meshgrid(line, line, line, indexing="ij")
+    inside = size - ((x - middle[0]) ** 2 + (y - middle[1]) ** 2 + (z - middle[2]) ** 2).sqrt()
+    if speck:
+        inside = torch.maximum(inside, 0.07 - ((x - 0.8) ** 2 + (y + 0.8) ** 2 + (z - 0.8) ** 2).sqrt())
+    raw = (inside * 150).clamp(FLOOR, 8.0)
+    rgb = torch.stack([0.2 + 0.6 * (x > 0), 0.2 + green * (y < 0), 0.8 - 0.6 * (x > 0)]) * (0.3 + 0.7 * (z > 0))
+    field = Voxels(raw[None, None], torch.logit(rgb)[None], RADIUS)
+    occupancy = Occupancy(RADIUS, 32)
+    occupancy.refresh(field.density, 0.5)
+    return {**{k: v.detach() for k, v in field.state_dict().items()}, "occupied": occupancy.occupied}
+
+
+def half(tensors):
+    return {f"original.{k}": v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def write_run(folder, edits=("ball/green", "ball/grown")):
+    """Edits by name: a ball that turned green in front, and one that also grew."""
+    made = {"ball/green": ball(0.6, 0.5), "ball/grown": ball(0.7, 0.5, speck=True)}
+    original = half(ball(0.6, 0.0))
+    cfg = compose("task=nerf", "dataset=noe", "dataset.root=gone", *SMALL)
+    config = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    with (folder / "metrics.csv").open("w") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "source_prompt", "target_prompt"])
+        rows.writerows([name, "a ball", f"a {name[5:]} ball"] for name in edits)
+    for name in edits:
+        place = folder / "edits" / name
+        place.mkdir(parents=True)
+        save_file({k: v.contiguous() for k, v in (made[name] | original).items()}, place / "state.safetensors")
+    return folder
