@@ -30,22 +30,22 @@ class NerfTask:
 
     needs: ClassVar[str] = "scene"
 
-    field: Any  # settings of the field and its fit
-    lr_colour: float = above(0)
-    lr_density: float = above(0)
+    field: Any  # settings of the field, its fit and its edit: a `piva.nerf.settings.Fit`
     views: int = at_least(1)
     elevation_deg: list[float]
     fov_deg: list[float]
     distance: list[float]
     grow: int = at_least(0)
     refresh_every: int = at_least(1)
-    smooth_density: float = at_least(0)
-    smooth_colour: float = at_least(0)
     turntable: int = at_least(1)
     turntable_size: int = at_least(16)
     turntable_elevation_deg: float = between(-89, 89)
     turntable_fov_deg: float = between(1, 170)
     turntable_distance: float = above(0)
+
+    def __post_init__(self) -> None:
+        if self.field.edit is None:
+            raise InputError("field.edit", "nothing", "the learning rates of an edit", "see conf/field/voxels.yaml")
 
     def check(self, edit: Edit) -> None:
         if edit.scene is None:
@@ -65,7 +65,10 @@ class NerfTask:
                 bar.total = total
                 bar.update(step - bar.n)
 
-            fitted = fitted_scene(views, self.field, 0, prior.device, progress)
+            try:
+                fitted = fitted_scene(views, self.field, 0, prior.device, progress)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"edit {edit.id}, {error}") from error
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
 
     def _viewpoints(self, edit: Edit, views: Views, prior: "Prior", size: int) -> Viewpoints:
@@ -100,17 +103,14 @@ class NerfState:
     ) -> None:
         import torch
 
+        from piva.nerf.fit import adam
+
         self._settings, self._edit, self._prior, self._views, self._viewpoints = settings, edit, prior, views, viewpoints
         self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
         self._field = copy.deepcopy(fitted.field).requires_grad_(True)
         self._occupancy = copy.deepcopy(fitted.occupancy)
         self._background = torch.ones(3, device=prior.device) if fitted.background is None else fitted.background
-        groups = [
-            {"params": [self._field.raw_density], "lr": settings.lr_density},
-            {"params": [self._field.raw_colour], "lr": settings.lr_colour},
-        ]
-        # eps: most voxels are seen by few rays and their gradients are tiny (Instant-NGP, Section 4)
-        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        self._optimiser = adam(self._field, settings.field.edit.rates)
         self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
         self._step = 0
 
@@ -129,7 +129,7 @@ class NerfState:
         return latents
 
     def step(self) -> None:
-        self._field.smooth_change(self._original, self._settings.smooth_density, self._settings.smooth_colour)
+        self._settings.field.edit.smooth(self._field, self._original)
         self._optimiser.step()
         self._optimiser.zero_grad()
         self._decay.step()

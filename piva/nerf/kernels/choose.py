@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from typing import cast
 
 from torch import Tensor
 
@@ -15,26 +16,19 @@ BEST_FIRST = {True: ("tinycudann", "triton", "torch"), False: ("numba", "torch")
 
 
 @cache
-def kernel(name: str, cuda: bool) -> Encode:
+def encoder(name: str, cuda: bool) -> Encode:
     """`encode` of grid_<name>.py for tensors of CUDA or of another device; `auto` is the first that this machine has.
 
     Raises:
         InputError: a kernel for another kind of device, or one whose library does not load here.
     """
     able = BEST_FIRST[cuda]
-    if name == "auto":
-        return next(encode for encode in map(_load, able) if isinstance(encode, Callable))
-    device = "a GPU" if cuda else "the CPU"
-    if name not in able:
+    if name not in ("auto", *able):
+        device = "a GPU" if cuda else "the CPU"
         raise InputError("field.kernel", f"{name} for a field on {device}", f"one of auto, {', '.join(able)}")
-    found = _load(name)
-    if isinstance(found, Exception):
-        raise InputError("field.kernel", f"{name}, which does not load here ({found})", "one that does", "use field.kernel=auto")
-    return found
-
-
-def _load(name: str) -> Encode | Exception:
-    try:
-        return import_module(f"piva.nerf.kernels.grid_{name}").encode
-    except (ImportError, OSError) as error:  # tinycudann without a visible GPU raises OSError
-        return error
+    for each in able if name == "auto" else (name,):
+        try:
+            return cast(Encode, import_module(f"piva.nerf.kernels.grid_{each}").encode)
+        except (ImportError, OSError) as error:  # OSError: tinycudann without a visible GPU
+            reason = error
+    raise InputError("field.kernel", f"{name}, which does not load here ({reason})", "one that does", "use field.kernel=auto")
