@@ -1,38 +1,80 @@
-"""Seconds and held-out PSNR of fitting a scene: `python -m benchmarks.fit FOLDER [field=voxels_fine ...]`."""
+"""Seconds and held-out PSNR of fitting scenes, in a table:
+
+python -m benchmarks.fit [FOLDER ...] [size=200] [threads=2] [field=hash ...]
+
+Without a folder, the scene of the main command's edit (`edits=3`: of the first three). `size` shrinks pictures to this width.
+"""
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from hydra.utils import get_class
+from omegaconf import DictConfig
 
 from piva.config import build, compose
-from piva.datasets.views import read_views
+from piva.datasets.views import Views, read_views
 from piva.metrics.pixels import psnr
-from piva.nerf.fit import fit
+from piva.nerf.fit import Fitted, fit
 from piva.nerf.render import render_image
 from piva.nerf.settings import Fit
 
 
-def main(folder: Path, *words: str) -> None:
-    settings: Fit = build(Fit, compose("task=nerf", *words).field, "field")
-    views = read_views(folder)
-    images, c2w = torch.from_numpy(views.images), torch.from_numpy(views.c2w)
-    lenses = [views.lenses[i] for i in views.train]
-    begin = time.perf_counter()
-    fitted = fit(images[views.train], c2w[views.train], lenses, settings, torch.Generator().manual_seed(0))
-    seconds = time.perf_counter() - begin
-    white = torch.ones(3)
-    values = []
+def main(*words: str) -> None:
+    own = dict(word.split("=", 1) for word in words if word.startswith(("size=", "threads=")))
+    folders = [Path(word) for word in words if "=" not in word]
+    cfg = compose("task=nerf", *(word for word in words if "=" in word and word.split("=")[0] not in own))
+    settings: Fit = build(get_class(cfg.field["_target_"]), cfg.field, "field")
+    torch.set_num_threads(int(own.get("threads", torch.get_num_threads())))
+    choice = cfg.hydra.runtime.choices.field
+    print("| scene | field | threads | s | s of CPU time | dB on held-out views | views |\n|---|---|---|---|---|---|---|")
+    for folder in folders or scenes(cfg):
+        views = shrunk(read_views(folder), int(own.get("size", 0)))
+        images, c2w = torch.from_numpy(views.images), torch.from_numpy(views.c2w)
+        lenses = [views.lenses[i] for i in views.train]
+        begin, used = time.perf_counter(), time.process_time()
+        fitted = fit(images[views.train], c2w[views.train], lenses, settings, torch.Generator().manual_seed(0))
+        seconds, used = time.perf_counter() - begin, time.process_time() - used
+        quality, count = held_out(fitted, views, settings.step), f"{len(views.test)} of {len(images)}"
+        cells = [folder.name, choice, torch.get_num_threads(), f"{seconds:.1f}", f"{used:.1f}", f"{quality:.2f}", count]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def scenes(cfg: DictConfig) -> list[Path]:
+    """The scenes of the configuration's edits, each once."""
+    edits = build(get_class(cfg.dataset["_target_"]), cfg.dataset, "dataset").read()
+    return list(dict.fromkeys(edit.scene for edit in edits))
+
+
+def shrunk(views: Views, width: int) -> Views:
+    """The same views with pictures of this width (a part of theirs), averaged before black; 0: as they are."""
+    if width in (0, views.images.shape[2]):
+        return views
+    straight = torch.from_numpy(views.images).permute(0, 3, 1, 2).float() / 255
+    alpha = straight[:, 3:]
+    small = F.avg_pool2d(torch.cat([straight[:, :3] * alpha, alpha], dim=1), views.images.shape[2] // width)
+    small[:, :3] /= small[:, 3:].clamp(min=1e-6)
+    images = (small * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    height = images.shape[1]
+    return replace(views, images=np.ascontiguousarray(images), lenses=[v.resized(width, height) for v in views.lenses])
+
+
+def held_out(fitted: Fitted, views: Views, step: float) -> float:
+    """The mean PSNR at the test views in front of white."""
+    white, values = torch.ones(3), []
     for i in views.test:
         with torch.no_grad():
-            seen = render_image(fitted.field, fitted.occupancy, c2w[i], views.lenses[i], white, settings.step).rgb
-        rgba = images[i].float() / 255
+            c2w = torch.from_numpy(views.c2w[i])
+            seen = render_image(fitted.field, fitted.occupancy, c2w, views.lenses[i], white, step).rgb
+        rgba = torch.from_numpy(views.images[i]).float() / 255
         wanted = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
         values.append(psnr(seen.permute(2, 0, 1)[None], wanted.permute(2, 0, 1)[None]).item())
-    mean = sum(values) / len(values)
-    print(f"{folder.name}: {seconds:.1f} s, {mean:.2f} dB on {len(values)} held-out views of {len(images)}")
+    return sum(values) / len(values)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(*sys.argv[1:])

@@ -20,9 +20,9 @@ def between(low: float, high: float) -> Any:
     return field(metadata={"wanted": f"a number from {low:g} to {high:g}", "ok": lambda value: low <= value <= high})
 
 
-def one_of(*choices: str) -> Any:
-    """One of a few words."""
-    return field(metadata={"wanted": "one of " + ", ".join(choices), "ok": lambda value: value in choices})
+def one_of(*choices: str | int) -> Any:
+    """One of a few words or numbers."""
+    return field(metadata={"wanted": "one of " + ", ".join(map(str, choices)), "ok": lambda value: value in choices})
 
 
 def a_device() -> Any:

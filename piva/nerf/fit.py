@@ -1,6 +1,6 @@
-"""Fitting a voxel field to posed views: start from the visual hull, go from coarse to fine, empty whatever no view has seen."""
+"""Fitting a field to posed views: start from a fog in the visual hull, go on in stages, empty whatever no view has seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, sqrt
 from typing import NamedTuple
 
@@ -11,15 +11,12 @@ from torch import Tensor
 
 from piva.errors import InputError
 from piva.nerf.cameras import Intrinsics
+from piva.nerf.field import Field
 from piva.nerf.hull import visual_hull, widened
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.rays import mixed_rays
 from piva.nerf.render import render
 from piva.nerf.settings import Fit
-from piva.nerf.voxels import Voxels, uniform
-
-START = -1.0  # raw density before anything is known: a fog dense enough for the occupancy grid to keep
-OPEN_START = -2.5  # likewise where there is more than the box: so thin that what is far away is seen from the first step on
 
 Views = Float[Tensor, "n h w 4"] | UInt8[Tensor, "n h w 4"]
 
@@ -27,7 +24,7 @@ Views = Float[Tensor, "n h w 4"] | UInt8[Tensor, "n h w 4"]
 class Fitted(NamedTuple):
     """A field, where it is not empty, and what lies behind it."""
 
-    field: Voxels
+    field: Field
     occupancy: Occupancy
     background: Float[Tensor, "3"] | None  # of views without alpha; None if the views have alpha: any colour will do
 
@@ -65,7 +62,7 @@ def fit(
     keep: Bool[Tensor, "n h w"] | None = None,
     near: float = 0.0,
 ) -> Fitted:
-    """Fit a voxel field to views with straight alpha; float views are in [0, 1].
+    """Fit a field to views with straight alpha; float views are in [0, 1].
 
     Views have one lens, or one each. Pixels outside `keep` are not looked at; nothing is nearer to a camera than `near`.
 
@@ -75,6 +72,7 @@ def fit(
     Raises:
         InputError: no views, nothing but transparent pixels, silhouettes that have nothing in common inside the box, or a
             threshold that would empty the field before it is fitted.
+        FloatingPointError: a field that is no longer finite, or empty; looked at whenever the occupancy grid is refreshed.
     """
     lenses = Lenses.of(intrinsics, len(views), c2w.device)
     evidence = gather(views, c2w, lenses.different, settings, keep)
@@ -83,17 +81,17 @@ def fit(
         raise InputError("views", "masks that leave no pixel to look at", "masks that are white where to look")
     occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(c2w.device)
     occupancy.occupy(evidence.hull)
-    start = START if settings.levels == 1 else OPEN_START
-    field = uniform(settings.resolutions[0], settings.radius, start, c2w.device, settings.levels)
-    fog = float(field.node_density().max())
+    field = settings.start(generator)
+    with torch.no_grad():
+        fog = float(field.density(torch.zeros((1, 3), device=c2w.device)))
     if settings.threshold >= fog:
         raise InputError("threshold", f"{settings.threshold}", f"less than {fog:.2f}, the density that a fit starts from")
-    done, total = 0, sum(settings.steps)
-    for resolution, steps in zip(settings.resolutions, settings.steps, strict=True):
-        field = field.upsample(resolution)
-        optimiser = _adam(field, settings)
-        finest = done + steps == total
-        schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, settings.lr_end ** (1 / steps) if finest else 1.0)
+    done, total = 0, sum(settings.stages)
+    for stage, steps in enumerate(settings.stages):
+        field = settings.refine(field, stage)
+        optimiser = adam(field, settings.rates)
+        last = done + steps == total
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, settings.lr_end ** (1 / steps) if last else 1.0)
         for _ in range(steps):
             rays_o, rays_d, rgba = draw_rays(views, c2w, lenses, pixels, settings.rays, generator)
             background = evidence.background
@@ -102,25 +100,43 @@ def fit(
             wanted = rgba[:, :3] * rgba[:, 3:] + (1 - rgba[:, 3:]) * background
             optimiser.zero_grad()
             got = render(field, occupancy, rays_o, rays_d, background, settings.step, generator, near, settings.cone)
-            torch.autograd.backward(F.mse_loss(got.rgb, wanted))
+            loss = F.mse_loss(got.rgb, wanted)
+            if settings.sparsity:
+                loss = loss + settings.sparsity * _density_anywhere(field, settings, generator)
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
             done += 1
             progress(done, total)
             if done % settings.refresh_every == 0:
                 occupancy.refresh(field.density, settings.threshold, decay=settings.decay, within=evidence.hull)
-    # Without this the fog of START appears wherever an edit opens the occupancy grid.
-    unseen = optimiser.state[field.raw_density]["exp_avg_sq"][0, 0] == 0
-    least = settings.threshold / 2 ** (settings.levels - 1)  # what counts in the outermost level
-    field.empty(unseen | (field.node_density() <= least))
+                _check_alive(loss, occupancy, done)
+    # What counts in the outermost level.
+    field.settle(optimiser, settings.threshold / 2 ** (settings.levels - 1))
     occupancy.refresh(field.density, settings.threshold)
+    _check_alive(loss, occupancy, done)
     return Fitted(field, occupancy, evidence.background)
 
 
-def _adam(field: Voxels, settings: Fit) -> torch.optim.Adam:
-    groups = [{"params": field.raw_density, "lr": settings.lr_density}, {"params": field.raw_colour, "lr": settings.lr_colour}]
-    # eps: the gradient of a voxel that few rays meet is tiny (Instant-NGP, Sec. 4).
+def adam(field: Field, rates: Mapping[str, float]) -> torch.optim.Adam:
+    """The optimiser of fits and edits, with a rate for each of the field's groups of parameters."""
+    groups = [{"params": params, "lr": rates[name]} for name, params in field.groups().items()]
+    # eps: most voxels, or rows of a hash grid, are met by few rays and their gradients are tiny (Instant-NGP, Section 4).
     return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+
+
+def _density_anywhere(field: Field, settings: Fit, generator: torch.Generator) -> Tensor:
+    """The mean density of as many random points of the box as there are rays."""
+    x = torch.rand((settings.rays, 3), generator=generator, device=generator.device)
+    return field.density((2 * x - 1) * settings.radius).mean()
+
+
+def _check_alive(loss: Tensor, occupancy: Occupancy, step: int) -> None:
+    remedy = "lower learning rates (field.lr_...) or another field.threshold may help"
+    if not bool(loss.isfinite()):
+        raise FloatingPointError(f"fit, step {step}: the field is not finite any more; {remedy}")
+    if not bool(occupancy.occupied.any()):
+        raise FloatingPointError(f"fit, step {step}: the field is empty; {remedy}")
 
 
 def gather(

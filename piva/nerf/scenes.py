@@ -14,19 +14,21 @@ from torch import Tensor
 
 from piva.cache import cache_folder
 from piva.datasets.views import Views
+from piva.errors import InputError
 from piva.nerf.fit import Fitted, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.settings import Fit
-from piva.nerf.voxels import Voxels
 
-VERSION = 1  # of the fit's arithmetic: a change of it makes all kept scenes stale
+VERSION = 2  # of the fit's arithmetic: a change of it makes all kept scenes stale
+NOT_FITTED = ("edit", "kernel")  # settings that leave a fit as it is (kernels differ by rounding)
 
 
 def fitted_scene(views: Views, settings: Fit, seed: int, device: torch.device, progress: Callable[[int, int], None]) -> Fitted:
     """The field of these views' training pictures, from the cache if pictures, cameras, settings and seed are the same."""
     path = cache_folder() / "scenes" / f"{_key(views, settings, seed)}.safetensors"
     if path.exists():
-        return _load(path, settings, device)
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            return restored({name: file.get_tensor(name) for name in file.keys()}, settings, device)  # noqa: SIM118 - not a mapping
     generator = torch.Generator(device).manual_seed(seed)
     images, c2w = (torch.from_numpy(values[views.train]).to(device) for values in (views.images, views.c2w))
     keep = None if views.keep is None else torch.from_numpy(views.keep[views.train]).to(device)
@@ -36,9 +38,29 @@ def fitted_scene(views: Views, settings: Fit, seed: int, device: torch.device, p
     return fitted
 
 
+def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device) -> Fitted:
+    """The scene that left these tensors: a fit, or an edit's `state.safetensors`, by a field of these settings.
+
+    Raises `InputError` for tensors that are another field's.
+    """
+    there = {name: value.to(device) for name, value in tensors.items()}
+    try:
+        field = settings.restore(there)
+        occupied = there["occupied"]
+    except KeyError as missing:
+        kind, found = type(settings).__name__, ", ".join(sorted(tensors))
+        raise InputError(
+            "tensors of a field", found, f"{missing} among them, as a {kind} leaves it", "give the run's own field=..."
+        ) from None
+    occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(device)
+    occupancy.occupy(occupied)
+    return Fitted(field, occupancy, there.get("background"))
+
+
 def _key(views: Views, settings: Fit, seed: int) -> str:
     lenses = [asdict(lens) for lens in views.lenses]
-    digest = hashlib.sha256(json.dumps([VERSION, seed, asdict(settings), lenses, views.near, views.train]).encode())
+    words = {name: value for name, value in asdict(settings).items() if name not in NOT_FITTED}
+    digest = hashlib.sha256(json.dumps([VERSION, seed, words, lenses, views.near, views.train]).encode())
     for values in (views.images, views.c2w, views.keep):
         digest.update(b"" if values is None else values.tobytes())
     return digest.hexdigest()[:24]
@@ -53,18 +75,3 @@ def _save(path: Path, fitted: Fitted) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     save_file(tensors, temporary)
     temporary.replace(path)
-
-
-def _load(path: Path, settings: Fit, device: torch.device) -> Fitted:
-    with safe_open(path, framework="pt", device=str(device)) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    return restored(tensors, settings, device)
-
-
-def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device) -> Fitted:
-    """The field, occupancy and background that were saved as `tensors`: its state, "occupied", perhaps "background"."""
-    field = Voxels(tensors["raw_density"].to(device), tensors["raw_colour"].to(device), settings.radius, settings.levels)
-    occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(device)
-    occupancy.occupy(tensors["occupied"])
-    background = tensors.get("background")
-    return Fitted(field, occupancy, None if background is None else background.to(device))

@@ -1,31 +1,105 @@
-"""Settings of a voxel field and its fit, apart from the code that uses them: checking them must not need torch."""
+"""Settings of the fields, their fits and their edits, apart from the code that uses them: checking them must not need torch.
 
+A field is described by three things: its fit (`VoxelFit`, `HashFit`), which makes it; in that its edit (`VoxelEdit`, `HashEdit`),
+which says how fast score distillation moves it; and its `Field` class. `Fit` is what the rest of the program reads of them.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from piva.errors import InputError
-from piva.settings import above, at_least, between
+from piva.settings import above, at_least, between, one_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from piva.nerf.field import Field
+    from piva.nerf.hash_grid import HashGrid
+    from piva.nerf.kernels.layout import Layout
+    from piva.nerf.voxels import Voxels
+
+
+@runtime_checkable
+class Fit(Protocol):
+    """What any field's settings have. Lengths are in scene units."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    radius: float  # half the side of the box
+    rays: int  # rays a step
+    step: float  # length of a sample along a ray
+    cone: float  # samples further away than step / cone are as long as cone times their distance
+    levels: int  # of the occupancy grid, each twice as wide; with more than one the field is of all space (space.py)
+    lr_end: float  # learning rates fall by this factor, exponentially, over the steps of the last stage
+    occupancy: int  # cells along a side of the occupancy grid
+    threshold: float  # density (1 / scene unit) up to which a cell counts as empty
+    refresh_every: int  # steps between updates of the occupancy grid
+    decay: float  # share of a cell's remembered density that survives an update
+    sparsity: float  # weight of the mean density anywhere in the box: it empties what no view sees
+    edit: Any  # settings of an edit of the field; None where it is only fitted
+
+    @property
+    def numbers(self) -> int:
+        """Parameters of the field at its finest."""
+
+    @property
+    def stages(self) -> list[int]:
+        """Optimiser steps of each stage."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The fit's learning rates, by group of parameters (`Field.groups`)."""
+
+    def start(self, generator: "torch.Generator") -> "Field":
+        """A fog, on the generator's device."""
+
+    def refine(self, field: Any, stage: int) -> "Field":
+        """The same field, as the stage wants it."""
+
+    def restore(self, tensors: "Mapping[str, Tensor]") -> "Field":
+        """The field of these tensors, which a field of these settings has left."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
-    """Settings of a fit. Lengths are in scene units."""
+class VoxelEdit:
+    """How an edit moves voxels: learning rates, and weights of the roughness of the change (`Voxels.smooth_change`)."""
 
-    radius: float = above(0)  # half the side of the box
-    resolutions: list[int]  # nodes along a side of the field, coarse to fine
-    steps: list[int]  # optimiser steps at each of these resolutions
-    rays: int = at_least(1)  # rays a step
-    step: float = above(0)  # length of a sample along a ray
-    cone: float = at_least(0)  # samples further away than step / cone are as long as cone times their distance
-    levels: int = at_least(
-        1
-    )  # of the occupancy grid, each twice as wide; with more than one the field is of all space (space.py)
     lr_density: float = above(0)
     lr_colour: float = above(0)
-    lr_end: float = above(0)  # learning rates fall by this factor, exponentially, over the steps at the finest resolution
-    occupancy: int = at_least(1)  # cells along a side of the occupancy grid
-    threshold: float = at_least(0)  # density (1 / scene unit) up to which a cell counts as empty
-    refresh_every: int = at_least(1)  # steps between updates of the occupancy grid
-    decay: float = between(0, 1)  # share of a cell's remembered density that survives an update
+    smooth_density: float = at_least(0)
+    smooth_colour: float = at_least(0)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {"density": self.lr_density, "colour": self.lr_colour}
+
+    def smooth(self, field: "Voxels", original: "Voxels") -> None:
+        field.smooth_change(original, self.smooth_density, self.smooth_colour)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoxelFit:
+    """Voxels, coarse to fine; what else they need is listed in `Fit`."""
+
+    sparsity: ClassVar[float] = 0.0  # voxels know which of them no view has seen: `Voxels.settle`
+
+    radius: float = above(0)
+    resolutions: list[int]  # nodes along a side of the field, coarse to fine
+    steps: list[int]  # optimiser steps at each of these resolutions
+    rays: int = at_least(1)
+    step: float = above(0)
+    cone: float = at_least(0)
+    levels: int = at_least(1)
+    lr_density: float = above(0)
+    lr_colour: float = above(0)
+    lr_end: float = above(0)
+    occupancy: int = at_least(1)
+    threshold: float = at_least(0)
+    refresh_every: int = at_least(1)
+    decay: float = between(0, 1)
+    edit: Any = None
 
     def __post_init__(self) -> None:
         if not self.steps or len(self.steps) != len(self.resolutions) or min(self.steps) < 1:
@@ -37,5 +111,102 @@ class Fit:
 
     @property
     def numbers(self) -> int:
-        """Parameters of the field at its finest."""
         return int(4 * self.resolutions[-1] ** 3)
+
+    @property
+    def stages(self) -> list[int]:
+        return self.steps
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {"density": self.lr_density, "colour": self.lr_colour}
+
+    def start(self, generator: "torch.Generator") -> "Voxels":
+        from piva.nerf.activation import fog
+        from piva.nerf.voxels import uniform
+
+        return uniform(self.resolutions[0], self.radius, fog(self.levels), generator.device, self.levels)
+
+    def refine(self, field: "Voxels", stage: int) -> "Voxels":
+        return field.upsample(self.resolutions[stage])
+
+    def restore(self, tensors: "Mapping[str, Tensor]") -> "Voxels":
+        from piva.nerf.voxels import Voxels
+
+        return Voxels(tensors["raw_density"], tensors["raw_colour"], self.radius, self.levels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashEdit:
+    """How an edit moves a hash grid: learning rates."""
+
+    lr_grid: float = above(0)
+    lr_network: float = above(0)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {"grid": self.lr_grid, "network": self.lr_network}
+
+    def smooth(self, field: "HashGrid", original: "HashGrid") -> None:
+        """Nothing: neighbours in space are not neighbours in a hash grid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashFit:
+    """A hash grid under the names of kernels/layout.py and its network; what else they need is listed in `Fit`."""
+
+    radius: float = above(0)
+    grid_levels: int = at_least(1)
+    features: int = one_of(1, 2, 4, 8)  # of a level; tiny-cuda-nn has no others
+    log2_rows: int = between(3, 24)
+    base: int = at_least(1)
+    growth: float = at_least(1)
+    hidden: int = at_least(1)  # units of the network's one hidden layer
+    kernel: str = one_of("auto", "torch", "numba", "triton", "tinycudann")
+    steps: int = at_least(1)
+    rays: int = at_least(1)
+    step: float = above(0)
+    cone: float = at_least(0)
+    levels: int = at_least(1)
+    lr_grid: float = above(0)
+    lr_network: float = above(0)
+    lr_end: float = above(0)
+    sparsity: float = at_least(0)
+    occupancy: int = at_least(1)
+    threshold: float = at_least(0)
+    refresh_every: int = at_least(1)
+    decay: float = between(0, 1)
+    edit: Any = None
+
+    @property
+    def layout(self) -> "Layout":
+        from piva.nerf.kernels.layout import Layout
+
+        return Layout(
+            levels=self.grid_levels, features=self.features, log2_rows=self.log2_rows, base=self.base, growth=self.growth
+        )
+
+    @property
+    def numbers(self) -> int:
+        return self.layout.size + self.hidden * (self.layout.width + 4)
+
+    @property
+    def stages(self) -> list[int]:
+        return [self.steps]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {"grid": self.lr_grid, "network": self.lr_network}
+
+    def start(self, generator: "torch.Generator") -> "HashGrid":
+        from piva.nerf.hash_grid import unknown
+
+        return unknown(self.layout, self.hidden, self.radius, self.kernel, generator, self.levels)
+
+    def refine(self, field: "HashGrid", stage: int) -> "HashGrid":
+        return field
+
+    def restore(self, tensors: "Mapping[str, Tensor]") -> "HashGrid":
+        from piva.nerf.hash_grid import HashGrid
+
+        return HashGrid(tensors["grid"], tensors["hidden"], tensors["out"], self.layout, self.radius, self.kernel, self.levels)

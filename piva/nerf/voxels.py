@@ -1,22 +1,17 @@
 """A radiance field of two voxel grids, density and colour, without a network: the fastest field on a CPU.
 
 Grids are indexed [x, y, z] like the occupancy grid; their outermost nodes lie on the faces of the cube that `into_cube` maps
-space to, with one level those of the box [-radius, radius]^3, and values between nodes are trilinear.
-The density parameter is *raw*: it becomes a density by a softplus that is exactly 0 at FLOOR.
+space to, with one level those of the box [-radius, radius]^3, and values between nodes are trilinear. Densities are made of
+the raw ones between the nodes (activation.py).
 """
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from piva.nerf.activation import FLOOR, to_density
 from piva.nerf.space import into_cube
-
-FLOOR = -4.0  # raw density of empty space: there softplus still passes on 2 % of a gradient, so empty space can fill again
-SHARPNESS = 20.0  # optical depth of half the box at softplus 1: at raw 5 one cell of a 64^3 grid holds back 95 % of the light
 
 
 class Voxels(nn.Module):
@@ -34,24 +29,22 @@ class Voxels(nn.Module):
         self.raw_colour = nn.Parameter(raw_colour)
 
     def density(self, x: Float[Tensor, "m 3"]) -> Float[Tensor, "m"]:
-        """SHARPNESS / radius * (softplus(max(raw, FLOOR)) - softplus(FLOOR)), in 1 / scene unit."""
-        return self._activate(self._interpolate(self.raw_density, x)[:, 0])
+        return to_density(self._interpolate(self.raw_density, x)[:, 0], self.radius)
 
     @torch.no_grad()
     def node_density(self) -> Float[Tensor, "r r r"]:
         """The density at the nodes themselves. Not differentiable."""
-        return self._activate(self.raw_density[0, 0])
+        return to_density(self.raw_density[0, 0], self.radius)
 
     def forward(self, x: Float[Tensor, "m 3"]) -> tuple[Float[Tensor, "m"], Float[Tensor, "m 3"]]:
         return self.density(x), torch.sigmoid(self._interpolate(self.raw_colour, x))
 
-    def _activate(self, raw: Tensor) -> Tensor:
-        floored: Tensor = _Floor.apply(raw)
-        return SHARPNESS / self.radius * (F.softplus(floored) - F.softplus(floored.new_tensor(FLOOR)))
-
     def _interpolate(self, grid: Float[Tensor, "1 c r r r"], x: Float[Tensor, "m 3"]) -> Float[Tensor, "m c"]:
         place = into_cube(x, self.radius, self.levels).flip(-1)  # grid_sample names the last axis first
         return F.grid_sample(grid, place[None, None, None], align_corners=True, padding_mode="border")[0, :, 0, 0].T
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"density": [self.raw_density], "colour": [self.raw_colour]}
 
     @torch.no_grad()
     def upsample(self, resolution: int) -> "Voxels":
@@ -72,6 +65,11 @@ class Voxels(nn.Module):
                 assert now.grad is not None
                 _add_roughness(now.grad, now - before, weight)
 
+    def settle(self, optimiser: torch.optim.Optimizer, threshold: float) -> None:
+        """Empty the nodes that no ray has moved: without this their fog appears wherever an edit opens the occupancy grid."""
+        unseen = optimiser.state[self.raw_density]["exp_avg_sq"][0, 0] == 0
+        self.empty(unseen | (self.node_density() <= threshold))
+
     @torch.no_grad()
     def empty(self, nodes: Bool[Tensor, "r r r"]) -> None:
         """Make the density of these nodes 0 (between them to rounding)."""
@@ -91,18 +89,3 @@ def _add_roughness(gradient: Float[Tensor, "1 c r r r"], grid: Float[Tensor, "1 
         step = grid.diff(dim=axis)
         gradient.narrow(axis, 0, step.shape[axis]).sub_(step, alpha=weight)
         gradient.narrow(axis, 1, step.shape[axis]).add_(step, alpha=weight)
-
-
-class _Floor(torch.autograd.Function):
-    """max(x, FLOOR) whose gradient at and below FLOOR passes only if descent would raise x: empty space can fill, not sink."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.clamp(min=FLOOR)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.where((x > FLOOR) | (grad < 0), grad, 0)

@@ -36,9 +36,7 @@ class NerfTask:
     needs: ClassVar[str] = "scene"
     renders: ClassVar[bool] = True
 
-    field: Any  # settings of the field and its fit
-    lr_colour: float = above(0)
-    lr_density: float = above(0)
+    field: Any  # settings of the field, its fit and its edit: a `piva.nerf.settings.Fit`
     lr_schedule: str = one_of("constant", "cosine", "exponential")
     lr_end: float = above(0)
     lr_warmup: float = between(0, 1)
@@ -48,13 +46,15 @@ class NerfTask:
     distance: list[float]
     grow: int = at_least(0)
     refresh_every: int = at_least(1)
-    smooth_density: float = at_least(0)
-    smooth_colour: float = at_least(0)
     turntable: int = at_least(1)
     turntable_size: int = at_least(16)
     turntable_elevation_deg: float = between(-89, 89)
     turntable_fov_deg: float = between(1, 170)
     turntable_distance: float = above(0)
+
+    def __post_init__(self) -> None:
+        if self.field.edit is None:
+            raise InputError("field.edit", "nothing", "the learning rates of an edit", "see conf/field/voxels.yaml")
 
     def check(self, edit: Edit) -> None:
         if edit.scene is None:
@@ -75,7 +75,10 @@ class NerfTask:
                 bar.total = total
                 bar.update(step - bar.n)
 
-            fitted = fitted_scene(views, self.field, 0, prior.device, progress)
+            try:
+                fitted = fitted_scene(views, self.field, 0, prior.device, progress)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"edit {edit.id}, {error}") from error
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
 
     def _check_memory(self, views: Views, prior: "Prior", size: int) -> None:
@@ -118,6 +121,7 @@ class NerfState:
     ) -> None:
         import torch
 
+        from piva.nerf.fit import adam
         from piva.tasks.rates import scheduled
 
         self._settings, self._edit, self._prior, self._views, self._viewpoints = settings, edit, prior, views, viewpoints
@@ -126,12 +130,7 @@ class NerfState:
         self._occupancy = copy.deepcopy(fitted.occupancy)
         self._fitted_background = fitted.background
         self._background = torch.ones(3, device=prior.device) if fitted.background is None else fitted.background
-        groups = [
-            {"params": [self._field.raw_density], "lr": settings.lr_density},
-            {"params": [self._field.raw_colour], "lr": settings.lr_colour},
-        ]
-        # eps: most voxels are seen by few rays and their gradients are tiny (Instant-NGP, Section 4)
-        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        self._optimiser = adam(self._field, settings.field.edit.rates)
         self._decay = scheduled(self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps)
         self._step = 0
 
@@ -175,7 +174,7 @@ class NerfState:
         return latents, torch.stack([z_depth(shot, *self._place(camera)) for shot, camera in zip(shots, cameras, strict=True)])
 
     def step(self) -> None:
-        self._field.smooth_change(self._original, self._settings.smooth_density, self._settings.smooth_colour)
+        self._settings.field.edit.smooth(self._field, self._original)
         self._optimiser.step()
         self._optimiser.zero_grad()
         self._decay.step()

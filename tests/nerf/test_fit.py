@@ -6,10 +6,11 @@ import torch
 from ball import ball_scene
 
 from piva.errors import InputError
-from piva.nerf.fit import Fit, fit
+from piva.nerf.fit import fit
 from piva.nerf.render import render_image
+from piva.nerf.settings import VoxelFit
 
-SETTINGS = Fit(
+SETTINGS = VoxelFit(
     radius=1.0, resolutions=[12, 24], steps=[25, 60], rays=512, step=0.04, cone=0.0, levels=1,
     lr_density=0.1, lr_colour=0.1, lr_end=0.1,
     occupancy=24, threshold=0.5, refresh_every=16, decay=0.95,

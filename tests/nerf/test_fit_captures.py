@@ -8,13 +8,14 @@ from ball import ball_scene
 
 from piva.errors import InputError
 from piva.nerf.cameras import orbit, pinhole
-from piva.nerf.fit import Fit, Lenses, border_colour, draw_rays, fit
+from piva.nerf.fit import Lenses, border_colour, draw_rays, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.rays import pixel_rays
 from piva.nerf.render import render_image
+from piva.nerf.settings import VoxelFit
 from piva.nerf.voxels import FLOOR, uniform
 
-SETTINGS = Fit(
+SETTINGS = VoxelFit(
     radius=1.0, resolutions=[8], steps=[6], rays=256, step=0.08, cone=0.0, levels=1, lr_density=0.1, lr_colour=0.1, lr_end=0.1,
     occupancy=12, threshold=0.5, refresh_every=16, decay=0.95,
 )  # fmt: skip

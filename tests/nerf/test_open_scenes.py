@@ -10,14 +10,15 @@ from ball import RADIUS
 from piva.errors import InputError
 from piva.metrics.pixels import psnr
 from piva.nerf.cameras import orbit, pinhole
-from piva.nerf.fit import Fit, fit
+from piva.nerf.fit import fit
 from piva.nerf.render import render_image
+from piva.nerf.settings import VoxelFit
 from piva.nerf.voxels import Voxels
 
 FAR, SIZE = 12.0, 24
 BALL = RADIUS / 2
 LENS = pinhole(60, SIZE)
-SETTINGS = Fit(
+SETTINGS = VoxelFit(
     radius=1.2, resolutions=[16, 32], steps=[50, 80], rays=512, step=0.06, cone=0.06, levels=5,
     lr_density=0.1, lr_colour=0.1, lr_end=0.1, occupancy=16, threshold=0.3, refresh_every=16, decay=0.95,
 )  # fmt: skip

@@ -1,0 +1,40 @@
+"""The hash grid's encoding by tiny-cuda-nn, where its bindings are built: the original of the layout, and the fastest.
+
+Importing them fails with an `ImportError` where they are missing and an `OSError` where no GPU is seen.
+"""
+
+from functools import cache
+
+import tinycudann
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from piva.nerf.kernels.layout import Layout
+
+
+def encode(params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout) -> Float[Tensor, "m width"]:
+    """As `grid_torch.encode`, for float32 tensors of a GPU; differentiable in `params`."""
+    if len(x) == 0:
+        return x.new_zeros((0, layout.width))
+    features: Tensor = torch.func.functional_call(_encoding(layout, x.device), {"params": params}, (x.detach(),))
+    return features
+
+
+@cache
+def _encoding(layout: Layout, device: torch.device) -> torch.nn.Module:
+    """Their module, of which only the kernels are used: parameters are lent to it."""
+    with torch.cuda.device(device):
+        made: torch.nn.Module = tinycudann.Encoding(
+            3,
+            {
+                "otype": "HashGrid",
+                "n_levels": layout.levels,
+                "n_features_per_level": layout.features,
+                "log2_hashmap_size": layout.log2_rows,
+                "base_resolution": layout.base,
+                "per_level_scale": layout.growth,
+            },
+            dtype=torch.float32,
+        )
+        return made
