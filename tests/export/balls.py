@@ -7,8 +7,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from piva.config import compose
+from piva.nerf.activation import FLOOR
 from piva.nerf.occupancy import Occupancy
-from piva.nerf.voxels import FLOOR, Voxels
+from piva.nerf.voxels import Voxels
 
 NODES, RADIUS = 48, 1.0
 SMALL = [f"field.{w}" for w in ("radius=1", "resolutions=[48]", "steps=[1]", "step=0.02", "occupancy=32", "threshold=0.5")]

@@ -7,13 +7,14 @@ import torch
 from ball import ball_scene
 
 from piva.errors import InputError
+from piva.nerf.activation import FLOOR
 from piva.nerf.cameras import orbit, pinhole
 from piva.nerf.fit import Lenses, border_colour, draw_rays, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.rays import pixel_rays
 from piva.nerf.render import render_image
 from piva.nerf.settings import VoxelFit
-from piva.nerf.voxels import FLOOR, uniform
+from piva.nerf.voxels import uniform
 
 SETTINGS = VoxelFit(
     radius=1.0, resolutions=[8], steps=[6], rays=256, step=0.08, cone=0.0, levels=1, lr_density=0.1, lr_colour=0.1, lr_end=0.1,

@@ -2,9 +2,10 @@ import pytest
 import torch
 from ball import some_rays
 
+from piva.nerf.activation import FLOOR
 from piva.nerf.march import march
 from piva.nerf.occupancy import Occupancy, dilated
-from piva.nerf.voxels import FLOOR, uniform
+from piva.nerf.voxels import uniform
 
 
 def ball(radius):

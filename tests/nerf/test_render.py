@@ -2,11 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from piva.nerf.activation import FLOOR, SHARPNESS
 from piva.nerf.cameras import orbit, pinhole
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.rays import image_rays, pixel_rays
 from piva.nerf.render import render, render_image
-from piva.nerf.voxels import FLOOR, SHARPNESS, Voxels, uniform
+from piva.nerf.voxels import Voxels, uniform
 
 R, SIDE, STEP = 6, 1.0, 0.05
 
