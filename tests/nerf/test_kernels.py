@@ -1,0 +1,109 @@
+"""Every kernel that this machine can run, against the twin in plain torch; the twin against finite differences."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from piva.errors import InputError
+from piva.nerf.kernels import grid_numba, grid_torch
+from piva.nerf.kernels.choose import BEST_FIRST, encoder
+from piva.nerf.kernels.layout import Layout
+
+LAYOUTS = [
+    Layout(levels=6, features=2, log2_rows=10, base=4, growth=1.6),
+    Layout(levels=3, features=4, log2_rows=12, base=3, growth=2.0),
+]
+
+
+def some(layout, device="cpu"):
+    """Parameters and points, the corners of the cube and nodes among them."""
+    g = torch.Generator().manual_seed(0)
+    points = torch.rand((301, 3), generator=g)
+    points[:8] = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
+    points[8:16] = torch.cartesian_prod(*[torch.tensor([0.5, 0.25])] * 3)
+    return (torch.rand(layout.size, generator=g) - 0.5).to(device), points.to(device)
+
+
+def values_and_gradients(encode, params, points, layout):
+    params = params.clone().requires_grad_(True)
+    features = encode(params, points, layout)
+    weights = torch.arange(features.numel(), device=params.device).view_as(features).sin()
+    features.backward(weights.to(features))
+    return features.detach(), params.grad
+
+
+def test_the_twins_gradient_is_that_of_its_values():
+    layout = Layout(levels=3, features=2, log2_rows=6, base=2, growth=1.7)
+    g = torch.Generator().manual_seed(0)
+    params = torch.rand(layout.size, generator=g, dtype=torch.float64, requires_grad=True)
+    points = torch.rand((5, 3), generator=g, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda p: grid_torch.encode(p, points, layout), params)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["hashed", "dense"])
+def test_numba_agrees_with_the_twin(layout):
+    params, points = some(layout)
+    wanted = values_and_gradients(grid_torch.encode, params, points, layout)
+    got = values_and_gradients(grid_numba.encode, params, points, layout)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_threads_change_nothing():
+    layout = LAYOUTS[0]
+    params, points = some(layout)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = values_and_gradients(grid_numba.encode, params, points.repeat(50, 1), layout)
+        torch.set_num_threads(2)
+        two = values_and_gradients(grid_numba.encode, params, points.repeat(50, 1), layout)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_no_points_and_points_that_are_no_numbers_are_safe():
+    layout = LAYOUTS[0]
+    params, points = some(layout)
+    for encode in (grid_torch.encode, grid_numba.encode):
+        assert encode(params, points[:0], layout).shape == (0, layout.width)
+    grid_numba.encode(params, torch.full((100, 3), torch.nan), layout)  # must not read beyond the table
+
+
+def test_triton_agrees_with_the_twin_in_its_interpreter():
+    """Triton chooses between interpreting and compiling when it is imported: a process of its own."""
+    code = (
+        "import torch, test_kernels as t; from piva.nerf.kernels import grid_torch, grid_triton\n"
+        "for layout in t.LAYOUTS:\n"
+        "    a, b = (t.values_and_gradients(k.encode, *t.some(layout), layout) for k in (grid_torch, grid_triton))\n"
+        "    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)\n"
+        "assert grid_triton.encode(*t.some(layout)[:1], torch.zeros(0, 3), layout).shape == (0, layout.width)\n"
+    )
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["hashed", "dense"])
+def test_every_kernel_of_a_gpu_agrees_with_the_twin(layout):
+    params, points = some(layout, "cuda")
+    wanted = values_and_gradients(grid_torch.encode, params, points, layout)
+    for name in BEST_FIRST[True]:
+        try:
+            encode = encoder(name, cuda=True)
+        except InputError:  # tinycudann where it is not built
+            assert name == "tinycudann"
+            continue
+        torch.testing.assert_close(values_and_gradients(encode, params, points, layout), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_best_kernel_is_chosen_and_an_impossible_one_refused():
+    assert encoder("auto", cuda=False) is grid_numba.encode
+    assert encoder("torch", cuda=False) is grid_torch.encode
+    with pytest.raises(InputError, match=r"field.kernel: found triton for a field on the CPU, wanted one of auto, numba, torch"):
+        encoder("triton", cuda=False)
+    with pytest.raises(InputError, match="numba for a field on a GPU"):
+        encoder("numba", cuda=True)
