@@ -42,7 +42,7 @@ def truth(edit: Edit) -> MeshRenderer:
 
 
 def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, float, float, float]:
-    """PSNR to the truth at the test cameras before and after, CPU time of a step in ms, and the share of cells marched through."""
+    """PSNR to the truth at the test cameras before and after, ms of CPU time a step, and the share of cells marched through."""
     randomness, cameras = (Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)) for _ in range(2))
     state = task.open(edit, Pictures(), size, steps, randomness)  # type: ignore[arg-type]
     mesh, white, seconds, before = truth(edit), torch.ones(3, 1, 1), 0.0, state.compare()
