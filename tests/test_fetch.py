@@ -113,6 +113,15 @@ def test_dry_says_what_is_missing_and_gets_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_prior_brings_its_controlnet_when_the_model_asks_for_one(tmp_path: Path) -> None:
+    asked, without = (
+        fetch("prior=sd21", f"model={model}", "dry=true", HF_HOME=str(tmp_path)) for model in ("controlnet", "lora")
+    )
+    assert "missing: thibaud/controlnet-sd21-depth-diffusers (model.path)" in asked.stdout
+    assert "thibaud" not in without.stdout
+    assert fetch("prior=toys", "model=controlnet", "dry=true").stdout.startswith("nothing to download")
+
+
 def test_what_comes_with_the_package_needs_no_download() -> None:
     assert fetch().stdout.startswith("nothing to download")
 
