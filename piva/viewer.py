@@ -81,7 +81,8 @@ class Viewer:
             c2w = np.eye(4, dtype=np.float32)
             c2w[:3, :3], c2w[:3, 3] = SO3(camera.wxyz).as_matrix() @ OPENGL, camera.position
             image = picture(pair, mode.value, curtain.value, c2w, camera.fov, camera.aspect, longest)
-            client.scene.set_background_image(image, format="jpeg", jpeg_quality=90)
+            if not gone.is_set():
+                client.scene.set_background_image(image, format="jpeg", jpeg_quality=90)
 
         def loop() -> None:
             moving, still = self._sizes

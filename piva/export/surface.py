@@ -73,11 +73,9 @@ def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray
     """Of each vertex, the mean of its triangles' weighted by area."""
     corners = vertices[faces]
     of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros((len(vertices), 3))
-    for axis in range(3):
-        total[:, axis] = np.bincount(faces.ravel(), np.repeat(of_faces[:, axis], 3), len(vertices))
-    unit: NDArray[np.float32] = (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)).astype(np.float32)
-    return unit
+    total = np.stack([np.bincount(faces.ravel(), np.repeat(of_faces[:, axis], 3), len(vertices)) for axis in range(3)], axis=1)
+    unit = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
+    return np.asarray(unit, np.float32)
 
 
 @torch.no_grad()
