@@ -62,11 +62,18 @@ def refuse_other(settings: Settings, folder: Path) -> None:
     record = read_record(folder)
     if record is None:
         return
-    there, here = dict(_leaves(record["identity"])), dict(_leaves(identity(settings)))
+    if difference := differing(record["identity"], identity(settings)):
+        remedy = "choose another folder, or resume=FOLDER alone to go on with it"
+        raise InputError(folder, *difference, remedy)
+
+
+def differing(one: Identity, other: Identity) -> tuple[str, str] | None:
+    """Of the first setting in which they differ, what each says, in the words of an error."""
+    there, here = dict(_leaves(one)), dict(_leaves(other))
     for key in dict.fromkeys([*there, *here]):
         if there.get(key) != here.get(key):
-            remedy = "choose another folder, or resume=FOLDER alone to go on with it"
-            raise InputError(folder, f"a run of {_said(key, there)}", _said(key, here), remedy)
+            return f"a run of {_said(key, there)}", _said(key, here)
+    return None
 
 
 def finished(settings: Settings, folder: Path) -> Result | None:

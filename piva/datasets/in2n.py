@@ -26,6 +26,7 @@ class In2n:
     gives: ClassVar[tuple[str, ...]] = ("image", "scene")
     root: str
     edits: Any
+    shard: str | None = None
     downscale: int | None = at_least(1)
     orientation: str | None = one_of("up", "none")
     centre: str = one_of("poses", "none")
@@ -43,7 +44,7 @@ class In2n:
         )
         folder = _folder(self.root)
         own = folder / "edits.json"
-        return read_records(own if own.is_file() else PAPER, folder, self.edits, capture)
+        return read_records(own if own.is_file() else PAPER, folder, self.edits, capture, shard=self.shard)
 
 
 def _folder(name: str) -> Path:

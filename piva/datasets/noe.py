@@ -24,11 +24,12 @@ class Noe:
     gives: ClassVar[tuple[str, ...]] = ("image", "scene")
     root: str
     edits: Any
+    shard: str | None = None
 
     def read(self) -> Iterator[Edit]:
         """The chosen edits. Raises `InputError` for whatever is missing or malformed in their records and cameras."""
         folder = _folder(self.root)
-        return read_records(folder / "benchmark.json", folder, self.edits)
+        return read_records(folder / "benchmark.json", folder, self.edits, shard=self.shard)
 
 
 def _folder(name: str) -> Path:

@@ -51,6 +51,7 @@ class Pie:
     root: str
     types: list[int]
     edits: Any
+    shard: str | None = None
 
     def read(self) -> Iterator[Edit]:
         """The chosen edits in the order of the files. Raises `InputError`."""
@@ -62,7 +63,7 @@ class Pie:
         if not wanted:
             there = ", ".join(map(str, sorted(set(listing.types)))) or "none"
             raise InputError("dataset.types", str(self.types), f"types that {root} has: {there}")
-        chosen = select([listing.ids[i] for i in wanted], self.edits)
+        chosen = select([listing.ids[i] for i in wanted], self.edits, shard=self.shard)
         return iter([_edit(root, listing, wanted[i]) for i in chosen])
 
 

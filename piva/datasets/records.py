@@ -12,14 +12,16 @@ from piva.errors import InputError
 from piva.types import Capture, Edit
 
 
-def read_records(path: Path, folder: Path, choice: Any, capture: Capture | None = None) -> Iterator[Edit]:
-    """The edits of the file `path` that `choice` (dataset.edits) names; their scenes and truths lie below `folder`.
+def read_records(
+    path: Path, folder: Path, choice: Any, capture: Capture | None = None, *, shard: str | None = None
+) -> Iterator[Edit]:
+    """The edits of the file `path` that `choice` (dataset.edits) and `shard` name; their scenes and truths lie below `folder`.
 
     Raises `InputError` for whatever is missing or malformed in the chosen records and their cameras.
     """
     records = [as_kind(r, dict, f"{path}: records[{i}]") for i, r in enumerate(get(read_json(path), "records", list, path))]
     ids = [get(record, "id", str, f"{path}: records[{i}]") for i, record in enumerate(records)]
-    return iter([_edit(folder, records[i], f"{path}: {ids[i]}", capture) for i in select(ids, choice)])
+    return iter([_edit(folder, records[i], f"{path}: {ids[i]}", capture) for i in select(ids, choice, shard=shard)])
 
 
 def _edit(folder: Path, record: dict[str, Any], where: str, capture: Capture | None) -> Edit:

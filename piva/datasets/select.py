@@ -12,12 +12,25 @@ WHERE = "dataset.edits"
 WANTED = "all, a number, a range such as 10-19, an id or a list of ids"
 
 
-def select(ids: Sequence[str], choice: Any, where: str = WHERE) -> list[int]:
+def select(ids: Sequence[str], choice: Any, where: str = WHERE, *, shard: str | None = None) -> list[int]:
     """Indices into `ids` of what `choice` names: "all", the first n, "10-19" (the tenth to the nineteenth), one id, or a list of
-    ids in the order given. `where` is the key that errors name.
+    ids in the order given. `where` is the key that errors name. Of them, `shard` "3/16" (dataset.shard) keeps the third, the
+    nineteenth and so on: sixteen shards are disjoint, together they are all, and their sizes differ by one at most.
 
     Raises `InputError` for anything else, for an id that is not there, and for a dataset that is empty or has an id twice.
     """
+    chosen = _choose(ids, choice, where)
+    if shard is None:
+        return chosen
+    if not (ends := re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)) or int(ends[1]) > int(ends[2]):
+        raise InputError("dataset.shard", shard, "i/n with i from 1 to n, such as 3/16")
+    part, parts = int(ends[1]), int(ends[2])
+    if parts > len(chosen):
+        raise InputError("dataset.shard", shard, f"at most as many shards as there are edits, {len(chosen)}")
+    return chosen[part - 1 :: parts]
+
+
+def _choose(ids: Sequence[str], choice: Any, where: str) -> list[int]:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice or not ids:
         raise InputError(where, f"the id {twice[0]!r} twice" if twice else "no edits", "a choice among different ids")

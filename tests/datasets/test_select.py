@@ -60,3 +60,22 @@ def test_empty_dataset_and_repeated_ids():
         select([], "all")
     with pytest.raises(InputError, match="'a' twice"):
         select(["a", "b", "a"], "all")
+
+
+@pytest.mark.parametrize(("count", "parts"), [(700, 16), (12, 5), (3, 3), (1, 1)])
+def test_shards_share_the_edits_out_evenly(count: int, parts: int) -> None:
+    ids = [f"id{i}" for i in range(count)]
+    shards = [select(ids, "all", shard=f"{i}/{parts}") for i in range(1, parts + 1)]
+    assert sorted(index for shard in shards for index in shard) == list(range(count))
+    sizes = [len(shard) for shard in shards]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_shard_is_one_of_the_chosen_edits() -> None:
+    assert select(["a", "b", "c", "d"], ["d", "b", "a"], shard="2/3") == [1]
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "1/2/3", "a/b", "-1/2", "1/5"])
+def test_a_shard_that_cannot_be_is_named(shard: str) -> None:
+    with pytest.raises(InputError, match=r"^dataset.shard: found "):
+        select(["a", "b", "c", "d"], "all", shard=shard)
