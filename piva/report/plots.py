@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from piva.finished import Row
 from piva.intervals import Interval, interval, over_seeds
 from piva.metrics.table import TABLES, Column
 from piva.report.sections import EditKey, Section, Setting
@@ -89,7 +90,7 @@ def _line(axes: Axes, setting: Setting, key: str, i: int) -> None:
     axes.fill_between(list(points), low, high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _at(edits: dict[EditKey, list[dict[str, float]]], key: str) -> dict[EditKey, float]:
+def _at(edits: dict[EditKey, list[Row]], key: str) -> dict[EditKey, float]:
     values = {edit: [row[key] for row in rows if not math.isnan(row.get(key, math.nan))] for edit, rows in edits.items()}
     return over_seeds({edit: seeds for edit, seeds in values.items() if seeds})
 
