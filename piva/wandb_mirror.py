@@ -68,12 +68,16 @@ class WandBMirror:
 
     @_never_stops
     def finish(self, summary: Mapping[str, Any]) -> None:
+        self.tables()
         try:
-            tables = _tables(self._folder, self._about)
-            self._run.log(tables, step=len(self._place) * (self._about.steps + 1))
             self._run.summary.update({**summary.get("mean", {}), **{f"unet/{k}": v for k, v in summary.get("unet", {}).items()}})
         finally:
             self._run.finish()
+
+    @_never_stops
+    def tables(self) -> None:
+        """What the run's files hold by now."""
+        self._run.log(_tables(self._folder, self._about), step=len(self._place) * (self._about.steps + 1))
 
     def _at(self, edit: str, step: int) -> int:
         """Where a row stands among all of the run's. It depends on the row alone: what a resumed run repeats, W&B has already."""

@@ -6,12 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from piva.command import folders_and_words
 from piva.config import compose
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))]
-CONFIGS = {"piva.run": "config", "piva.evaluate": "evaluate", "piva.fetch": "fetch", "piva.datasets.build_noe": "build_noe"}
+CONFIGS = {
+    "piva.run": "config",
+    "piva.evaluate": "evaluate",
+    "piva.fetch": "fetch",
+    "piva.datasets.build_noe": "build_noe",
+    "piva.report": "report",
+    "piva.dashboard": "dashboard",
+}
+OF_FOLDERS = ("piva.report", "piva.dashboard")  # take run folders beside their settings
 COMMANDS = dict.fromkeys(
     line.split(" #")[0].strip()
     for page in PAGES
@@ -23,6 +32,8 @@ COMMANDS = dict.fromkeys(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_composes(command: str) -> None:
     _, _, module, *words = shlex.split(command)
+    if module in OF_FOLDERS:
+        _, words = folders_and_words(words)
     flags = {"-m", "--cfg", "job"}
     overrides = [word.split(",")[0] if "-m" in words else word for word in words if word not in flags]  # a sweep's first job
     compose(*overrides, name=CONFIGS[module])

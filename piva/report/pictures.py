@@ -25,9 +25,9 @@ def _thumbnail(path: Path, size: int) -> str | None:
     try:
         with Image.open(path) as picture:
             small = picture.convert("RGB")
-            small.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2)
+            small.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2)
             data = io.BytesIO()
-            small.save(data, "WEBP", quality=QUALITY, method=2)
+            small.save(data, "WEBP", quality=QUALITY, method=1)
     except (OSError, SyntaxError, ValueError):  # what Pillow raises for a torn file
         return None
     return data_uri(data.getvalue(), "image/webp")

@@ -53,23 +53,31 @@ class Page(HTMLParser):
         return [row for row in self.rows if row and row[0] == label][nth][1:]
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> dict[str, dict[str, dict[str, float]]]:
+Runs = dict[str, dict[str, dict[str, float]]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def runs(root: Path) -> Runs:
     values = {"dds": drawn(EDITS), "piva": drawn(EDITS, 0.05, seed=1), "piva1": drawn(EDITS, 0.1, seed=2)}
     early = {2: drawn(EDITS, seed=8)}
-    write_run(tmp_path / "runs/score=dds #1", values["dds"], snapshots=early)
-    write_run(tmp_path / "runs/lambda=0.4,score=piva", values["piva"], score="Piva", lam=0.4, snapshots=early)
-    write_run(tmp_path / "runs/lambda=1.0,score=piva", values["piva1"], score="Piva", lam=1.0, snapshots=early)
+    write_run(root / "runs/score=dds #1", values["dds"], snapshots=early)
+    write_run(root / "runs/lambda=0.4,score=piva", values["piva"], score="Piva", lam=0.4, snapshots=early)
+    write_run(root / "runs/lambda=1.0,score=piva", values["piva1"], score="Piva", lam=1.0, snapshots=early)
     return values
 
 
-@pytest.fixture
-def page(runs: object, tmp_path: Path) -> Page:
-    report(str(tmp_path / "runs"), f"out={tmp_path / 'report.html'}")
-    return Page((tmp_path / "report.html").read_text())
+@pytest.fixture(scope="module")
+def page(runs: Runs, root: Path) -> Page:
+    report(str(root / "runs"), f"out={root / 'report.html'}")
+    return Page((root / "report.html").read_text())
 
 
-def test_means_and_intervals_are_scipys(page: Page, runs: dict[str, dict[str, dict[str, float]]]) -> None:
+def test_means_and_intervals_are_scipys(page: Page, runs: Runs) -> None:
     values = np.array([row["eval/clip"] for row in runs["piva"].values()])
     low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
     assert page.row("Piva λ 0.4")[0] == f"{(low + high) / 2:.4f} ± {(high - low) / 2:.4f}"
@@ -77,7 +85,7 @@ def test_means_and_intervals_are_scipys(page: Page, runs: dict[str, dict[str, di
     assert page.row("do nothing")[0].startswith("0.5000 ± 0.0000")
 
 
-def test_paired_differences_are_scipys(page: Page, runs: dict[str, dict[str, dict[str, float]]]) -> None:
+def test_paired_differences_are_scipys(page: Page, runs: Runs) -> None:
     own, other = (np.array([row["truth/psnr"] for row in runs[name].values()]) for name in ("piva1", "dds"))
     low, high = stats.ttest_rel(own, other).confidence_interval()
     more = int((own > other).sum())
@@ -86,19 +94,19 @@ def test_paired_differences_are_scipys(page: Page, runs: dict[str, dict[str, dic
     assert page.row("Piva λ 1 minus DDS", nth=1)[0] == wanted
 
 
-def test_every_picture_and_download_decodes_and_every_link_exists(page: Page, tmp_path: Path) -> None:
+def test_every_picture_and_download_decodes_and_every_link_exists(page: Page, root: Path) -> None:
     uris = [value for _, name, value in page.attributes if name in ("src", "href") and value.startswith("data:")]
     pictures = [base64.b64decode(uri.partition(",")[2]) for uri in uris if uri.startswith("data:image/")]
     assert len(pictures) == len(EDITS) * 5  # original, three settings, truth
     for data in pictures:
         assert Image.open(io.BytesIO(data)).size == (160, 80)
     texts = [base64.b64decode(uri.partition(",")[2]).decode() for uri in uris if uri.startswith("data:text/")]
-    assert sorted(texts) == sorted(path.read_text() for path in (tmp_path / "report_tables").iterdir())
+    assert sorted(texts) == sorted(path.read_text() for path in (root / "report_tables").iterdir())
     links = [value for tag, name, value in page.attributes if (tag, name) == ("a", "href") and value[:5] not in ("data:",)]
     files = [link for link in links if not link.startswith("#")]
     assert len(files) == len(pictures)
     for link in files:
-        assert (tmp_path / unquote(link)).is_file(), link
+        assert (root / unquote(link)).is_file(), link
 
 
 def test_nothing_is_fetched_and_no_prompt_becomes_markup(page: Page) -> None:
@@ -110,12 +118,12 @@ def test_nothing_is_fetched_and_no_prompt_becomes_markup(page: Page) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_csv_holds_raw_values_and_latex_escapes(page: Page, runs: dict[str, dict[str, dict[str, float]]], tmp_path: Path) -> None:
-    rows = list(csv.DictReader((tmp_path / "report_tables/1-1.csv").open()))
+def test_csv_holds_raw_values_and_latex_escapes(page: Page, runs: Runs, root: Path) -> None:
+    rows = list(csv.DictReader((root / "report_tables/1-1.csv").open()))
     piva = next(row for row in rows if row["setting"] == "Piva λ 1")
     assert float(piva["eval/clip"]) == pytest.approx(np.mean([row["eval/clip"] for row in runs["piva1"].values()]))
     assert int(piva["eval/clip edits"]) == 5
-    latex = (tmp_path / "report_tables/1-1.tex").read_text()
+    latex = (root / "report_tables/1-1.tex").read_text()
     assert r"Piva $\lambda$ 1 & " in latex
     assert latex.count(r"\\") == 6  # heading, two anchors, three settings
     assert not re.search(r"(?<!\\)[&%_#](?![^\n]*tabular)", re.sub(r" & |^%.*$", "", latex, flags=re.MULTILINE))
