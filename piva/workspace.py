@@ -31,7 +31,7 @@ def _workspace(entity: str, project: str, name: str) -> Any:
         name="Trade-off",
         is_open=True,
         panels=[
-            wr.CustomChart(  # each run has one point in its table; a line joins those of a score, lambda by lambda
+            wr.CustomChart(  # each run has one point in its table; a line joins those of a score by LPIPS, that is along lambda
                 query={"summaryTable": {"tableKey": "tables/tradeoff"}},
                 chart_name="wandb/line/v0",
                 chart_fields={"x": "LPIPS", "y": "CLIP", "stroke": "score"},

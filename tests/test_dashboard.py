@@ -33,10 +33,10 @@ def panels(workspace: dict[str, Any], section: str) -> list[dict[str, Any]]:
 def test_the_workspace_shows_the_files_metrics(workspace: dict[str, Any]) -> None:
     assert (workspace["displayName"], workspace["project"]) == ("DDS vs Piva", "noe")
     line, scatter = panels(workspace, "Trade-off")
-    fields = line["config"]["userQuery"]["queryFields"] if "userQuery" in line["config"] else line["config"]
-    assert "tables/tradeoff" in json.dumps(fields)
-    axes = {key: scatter["config"][key] for key in ("xAxis", "yAxis", "zAxis")}
-    assert axes == {"xAxis": "summary:eval/lpips", "yAxis": "summary:eval/clip", "zAxis": "config:score.lam.value"} or axes
+    assert "tables/tradeoff" in json.dumps(line["config"]["userQuery"])
+    assert line["config"]["fieldSettings"] == {"x": "LPIPS", "y": "CLIP", "stroke": "score"}
+    axes = [scatter["config"][key] for key in ("xAxis", "yAxis", "zAxis")]
+    assert axes == ["summary:eval/lpips", "summary:eval/clip", "config:score.value.lam"]
     shown = [panel["config"]["metrics"] for panel in panels(workspace, "By score")]
     assert ["eval/clip"] in shown
     media = [panel["config"]["mediaKeys"] for panel in panels(workspace, "Pictures")]

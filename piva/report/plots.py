@@ -114,8 +114,8 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
         for setting, across, up in points:
             _cross(axes, across, up, colour)
             if setting.lam is not None:
-                place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
-                axes.annotate(f"λ {setting.lam:g}", (across.mean, up.mean), **place)
+                place = (across.mean, up.mean)
+                axes.annotate(f"λ {setting.lam:g}", place, textcoords="offset points", xytext=(5, 5), fontsize=8)
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 

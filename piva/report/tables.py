@@ -97,9 +97,9 @@ def _rows(settings: list[Setting], columns: list[Column], keep: Keep = lambda _:
 
 def _anchors(section: Section, columns: list[Column]) -> list[tuple[str, list[Cell | Paired]]]:
     """What leaving the original alone scores, and what the truth itself does: equal in every run, so any that has it."""
-    nothing = [_anchor(section, column.nothing) for column in columns]
+    rows: list[tuple[str, list[Cell | Paired]]] = [("do nothing", [_anchor(section, column.nothing) for column in columns])]
     truth = [_anchor(section, column.best) for column in columns]
-    return [("do nothing", [*nothing])] + ([("truth", [*truth])] if any(each.edits.n for each in truth) else [])
+    return [*rows, ("truth", [*truth])] if any(each.edits.n for each in truth) else rows
 
 
 def _anchor(section: Section, key: str | float | None) -> Cell:
