@@ -9,6 +9,7 @@ setup(
         "piva.conf": ["**/*.yaml"],
         "piva.datasets": ["*.json"],
         "piva.noe": ["*.json", "*.txt"],
+        "piva.report": ["*.j2", "*.css", "*.js"],
         "piva.toys": ["prior/**/*", "judges/**/*"],
     },
 )

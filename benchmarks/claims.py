@@ -6,15 +6,15 @@ table compares each score with DDS at the same reference, guidance and steps, ed
 """
 
 import csv
+import math
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from omegaconf import OmegaConf
-from scipy import stats
 
+from piva.intervals import interval, over_seeds
 from piva.results import one_set_of_networks
 
 COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
@@ -74,24 +74,17 @@ def collect(folders: tuple[str, ...]) -> Table:
     return table
 
 
-def interval(means: np.ndarray) -> str:
+def shown(values: list[float]) -> str:
     """Mean over edits and half the width of its 95 % interval."""
-    means = means[~np.isnan(means)]
-    if len(means) < 2:
-        return f"{means.mean():.3g}" if len(means) else ""
-    half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5
-    return f"{means.mean():.3g} ± {half:.2g}"
+    found = interval(values)
+    return "" if not found.n else f"{found.mean:.3g}" + ("" if math.isnan(found.half) else f" ± {found.half:.2g}")
 
 
-def over_seeds(values: Values) -> dict[str, float]:
-    return {edit: float(np.mean(seeds)) for edit, seeds in values.items()}
-
-
-def show(first: str, rows: dict[str, list[np.ndarray]]) -> None:
+def show(first: str, rows: dict[str, list[list[float]]]) -> None:
     print(f"| {first} | steps | " + " | ".join(COLUMNS) + " | edits |")
     print("|---" * (3 + len(COLUMNS)) + "|")
     for name, cells in rows.items():
-        print(f"| {name} | " + " | ".join(map(interval, cells)) + f" | {max(map(len, cells))} |")
+        print(f"| {name} | " + " | ".join(map(shown, cells)) + f" | {max(map(len, cells))} |")
     print()
 
 
@@ -101,14 +94,14 @@ def main(*folders: str) -> None:
     order = [key for key in table if isinstance(key, str)] + settings
     show(
         "setting",
-        {str(key): [np.array(list(over_seeds(table[key][heading]).values())) for heading in COLUMNS] for key in order},
+        {str(key): [list(over_seeds(table[key][heading]).values()) for heading in COLUMNS] for key in order},
     )
     differences = {}
     for setting in settings:
         rival = Setting("DDS", setting.reference, setting.guidance_scale, None, setting.steps)
         if setting != rival and rival in table:
             pairs = [(over_seeds(table[setting][h]), over_seeds(table[rival][h])) for h in COLUMNS]
-            differences[str(setting)] = [np.array([own[e] - other[e] for e in own if e in other]) for own, other in pairs]
+            differences[str(setting)] = [[own[e] - other[e] for e in own if e in other] for own, other in pairs]
     if differences:
         show("difference to DDS", differences)
 

@@ -5,7 +5,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
@@ -84,3 +85,14 @@ def _known_keys(name: str) -> list[str]:
     cfg = OmegaConf.to_container(config.compose(name=name), resolve=False)
     assert isinstance(cfg, dict)
     return walk({str(name): child for name, child in cfg.items() if name != "hydra"}, "")
+
+
+def folders_and_words(words: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Command-line words that name folders, and the others, `key=value`. A run's folder may be named `lambda=0.4,score=piva`."""
+    folders, others = [], []
+    for word in words:
+        if Path(word).expanduser().exists() or not re.match(r"[\w.]+=", word):
+            folders.append(Path(word).expanduser())
+        else:
+            others.append(word)
+    return folders, others

@@ -1,13 +1,12 @@
 """Where a run is followed. Files are always written (results.py); a tracker mirrors them and can never stop a run."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from piva.settings import one_of
+from piva.settings import above, one_of
 
 if TYPE_CHECKING:
     from piva.config import Settings
@@ -30,6 +29,16 @@ class Mirror(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class About:
+    """What a mirror has to know of a run: its resolved configuration, chosen options, edits in order, steps of each."""
+
+    config: dict[str, Any]
+    choices: Mapping[str, str]
+    edits: list[str]
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Files:
     """Nothing but the run folder."""
 
@@ -39,62 +48,24 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class WandB:
-    """Weights & Biases; offline it needs neither account nor network."""
+    """Weights & Biases; conf/tracker/wandb.yaml explains the keys. Offline it needs neither account nor network."""
 
     project: str
-    mode: str = one_of("offline", "online")
+    group: str | None = None
+    mode: str = one_of("auto", "offline", "online")
+    start_timeout: float = above(0)
+    finish_timeout: float = above(0)
 
     def open(self, settings: "Settings", folder: Path) -> Mirror | None:
+        edits = [edit.id for edit in settings.edits]
+        return self.mirror(About(config=settings.config, choices=settings.choices, edits=edits, steps=settings.run.steps), folder)
+
+    def mirror(self, about: About, folder: Path) -> Mirror | None:
+        """A mirror of the run in `folder`; None, and a warning, if W&B does not start."""
         try:
-            return _WandBMirror(self, settings, folder)
+            from piva.wandb_mirror import WandBMirror
+
+            return WandBMirror(self, about, folder)
         except Exception as error:
             log.warning("W&B does not start (%s); results are in %s", error, folder)
             return None
-
-
-def _never_stops(method: Callable[..., None]) -> Callable[..., None]:
-    """A tracker's failure is a warning."""
-
-    @wraps(method)
-    def guarded(*args: Any) -> None:
-        try:
-            method(*args)
-        except Exception as error:
-            log.warning("W&B: %s failed (%s); the run goes on, its files are complete", method.__name__, error)
-
-    return guarded
-
-
-class _WandBMirror:
-    def __init__(self, tracker: WandB, settings: "Settings", folder: Path) -> None:
-        import wandb
-
-        self._wandb = wandb
-        self._run = wandb.init(
-            project=tracker.project,
-            mode=tracker.mode,  # type: ignore[arg-type]
-            dir=folder,
-            name=folder.name,
-            job_type=settings.choices["score"],
-            config=settings.config,
-            tags=[f"{group}={settings.choices[group]}" for group in ("task", "dataset", "profile")],
-            settings=wandb.Settings(silent=True, console="off", login_timeout=5),
-        )
-        self._step = 0
-
-    @_never_stops
-    def steps(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            self._run.log(row, step=self._step)
-            self._step += 1
-
-    @_never_stops
-    def edit(self, row: Mapping[str, Any], folder: Path) -> None:
-        media: dict[str, Any] = {f"pictures/{path.stem}": self._wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
-        media |= {f"pictures/{path.stem}": self._wandb.Video(str(path), format="mp4") for path in sorted(folder.glob("*.mp4"))}
-        self._run.log({**row, **media}, step=self._step)
-
-    @_never_stops
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        self._run.summary.update({key: value for key, value in summary.items() if key in ("mean", "unet")})
-        self._run.finish(quiet=True)

@@ -1,6 +1,7 @@
 """Shared fixtures: tiny random models in Stable Diffusion 2.1's layout, a cache and working folder of the test's own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,23 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from piva.priors.prior import Prior, load
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not torch.cuda.is_available():
-        for item in items:
-            if "gpu" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+    here = {"gpu": torch.cuda.is_available(), "browser": CHROMIUM is not None}
+    needs = {"gpu": "needs a CUDA device", "browser": "needs a Chromium on the PATH"}
+    for item in items:
+        for marker, reason in needs.items():
+            if marker in item.keywords and not here[marker]:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser of the tests marked so."""
+    assert CHROMIUM
+    return CHROMIUM
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from piva.command import folders_and_words
 from piva.config import compose
 
 ROOT = Path(__file__).parents[1]
@@ -18,8 +19,11 @@ CONFIGS = {
     "piva.datasets.build_noe": "build_noe",
     "piva.export": "export",
     "piva.view": "view",
+    "piva.report": "report",
+    "piva.dashboard": "dashboard",
 }
 AFTER_A_PATH = ("piva.export", "piva.view")  # whose first word is a folder
+OF_FOLDERS = ("piva.report", "piva.dashboard")  # take run folders beside their settings
 COMMANDS = dict.fromkeys(
     line.split(" #")[0].strip()
     for page in PAGES
@@ -32,6 +36,8 @@ COMMANDS = dict.fromkeys(
 def test_a_command_composes(command: str) -> None:
     _, _, module, *words = shlex.split(command)
     words = words[1:] if module in AFTER_A_PATH else words
+    if module in OF_FOLDERS:
+        _, words = folders_and_words(words)
     flags = {"-m", "--cfg", "job"}
     overrides = [word.split(",")[0] if "-m" in words else word for word in words if word not in flags]  # a sweep's first job
     compose(*overrides, name=CONFIGS[module])

@@ -1,0 +1,33 @@
+"""The settings of piva.report, checked before anything is read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from piva.errors import InputError
+from piva.settings import at_least, between
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """The keys of conf/report.yaml, explained there."""
+
+    out: str | None
+    plot: str | None
+    title: str
+    baseline: str
+    x: str
+    y: str
+    thumbnail: int = between(32, 512)
+    films_mb: float = at_least(0)
+
+    def __post_init__(self) -> None:
+        for key, suffix in (("out", ".html"), ("plot", ".png")):
+            path = getattr(self, key)
+            if path is not None and Path(path).suffix.lower() != suffix:
+                raise InputError(key, repr(path), f"a file name that ends in {suffix}, or null")
+            if path is not None and not Path(path).expanduser().absolute().parent.is_dir():
+                raise InputError(
+                    key, f"no folder {str(Path(path).parent)!r}", "a file in a folder that exists", "make the folder"
+                )
+        if self.out is None and self.plot is None:
+            raise InputError("out", "null, and plot too", "something to write", "give out=report.html or plot=tradeoff.png")

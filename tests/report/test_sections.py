@@ -1,0 +1,86 @@
+"""Which runs share a table, and what a row of it is called."""
+
+from pathlib import Path
+
+import pytest
+from finished_runs import drawn, write_run
+
+from piva.finished import find, read
+from piva.report.sections import Section, sections
+from piva.report.tables import cell, mean_tables, paired_tables, rival_of
+
+EDITS = ["mug/blue", "car/hat", "cake/flag", "cone/tree"]
+
+
+def of(root: Path) -> list[Section]:
+    return sections(read(folder) for folder in find([root]))
+
+
+def test_shards_and_seeds_of_equal_settings_are_one_row(tmp_path: Path) -> None:
+    write_run(tmp_path / "shard1", drawn(EDITS[:2]))
+    write_run(tmp_path / "shard2", drawn(EDITS[2:]))
+    write_run(tmp_path / "seed1", drawn(EDITS, seed=5), seed=1)
+    (section,) = of(tmp_path)
+    (setting,) = section.settings
+    assert setting.label == "DDS"
+    assert setting.seeds == [0, 1]
+    assert {edit.id for edit in section.edits} == set(EDITS)
+    assert all(len(seeds) == 2 for seeds in setting.values("eval/clip").values())
+    assert cell(setting, "eval/clip").seeds is not None
+
+
+def test_labels_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", drawn(EDITS), settings={"reference": "edit", "guidance_scale": 3})
+    write_run(tmp_path / "b", drawn(EDITS), settings={"reference": "edit", "guidance_scale": 7.5})
+    write_run(tmp_path / "c", drawn(EDITS), score="Piva", lam=0.4, settings={"reference": "edit", "guidance_scale": 7.5})
+    write_run(tmp_path / "d", drawn(EDITS), score="Piva", lam=0.1, settings={"reference": "edit", "guidance_scale": 7.5})
+    labels = [setting.label for setting in of(tmp_path)[0].settings]
+    assert labels == [
+        "DDS, guidance_scale 3",
+        "DDS, guidance_scale 7.5",
+        "Piva λ 0.1, guidance_scale 7.5",
+        "Piva λ 0.4, guidance_scale 7.5",
+    ]
+
+
+def test_a_rival_differs_in_the_score_alone(tmp_path: Path) -> None:
+    for guidance in (3, 7.5):
+        write_run(tmp_path / f"dds{guidance}", drawn(EDITS), settings={"guidance_scale": guidance})
+    write_run(tmp_path / "piva", drawn(EDITS), score="Piva", lam=0.4, settings={"guidance_scale": 3})
+    write_run(tmp_path / "sds", drawn(EDITS), score="SDS", settings={"guidance_scale": 100})
+    settings = {setting.label: setting for setting in of(tmp_path)[0].settings}
+    rival = rival_of(settings["Piva λ 0.4, guidance_scale 3"], settings.values(), "dds")
+    assert rival is settings["DDS, guidance_scale 3"]
+    assert rival_of(settings["SDS, guidance_scale 100"], settings.values(), "dds") is None
+    assert rival_of(settings["DDS, guidance_scale 3"], settings.values(), "dds") is None
+
+
+@pytest.mark.parametrize("other", [{"networks": {"clip": "another"}}, {"prior": "sd21"}])
+def test_other_networks_and_priors_stand_in_another_section(tmp_path: Path, other: dict[str, object]) -> None:
+    write_run(tmp_path / "a", drawn(EDITS))
+    write_run(tmp_path / "b", drawn(EDITS, seed=1), **other)  # type: ignore[arg-type]
+    parts = of(tmp_path)
+    assert [len(part.settings) for part in parts] == [1, 1]
+    assert parts[0].title != parts[1].title
+
+
+def test_the_same_edit_twice_in_one_seed_counts_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "1", {"a": {"eval/clip": 0.1}, "b": {"eval/clip": 0.3}})
+    write_run(tmp_path / "2", {"a": {"eval/clip": 0.5}})
+    found = cell(of(tmp_path)[0].settings[0], "eval/clip").edits
+    assert (found.n, found.mean) == (2, pytest.approx(0.4))
+
+
+def test_one_id_with_other_prompts_is_another_edit(tmp_path: Path) -> None:
+    write_run(tmp_path / "1", {"cat": {"eval/clip": 0.1}})
+    write_run(tmp_path / "2", {"cat": {"eval/clip": 0.3}}, prompts=("a {}", "a dog, not a {}"))
+    assert len(of(tmp_path)[0].edits) == 2
+
+
+def test_anchors_stand_above_the_settings(tmp_path: Path) -> None:
+    write_run(tmp_path / "1", drawn(EDITS))
+    clip, truth = mean_tables(of(tmp_path)[0])
+    assert [label for label, _ in clip.rows] == ["do nothing", "truth", "DDS"]
+    assert [cells[0].edits.mean for _, cells in clip.rows[:2]] == pytest.approx([0.5, 0.8])  # type: ignore[union-attr]
+    assert [label for label, _ in truth.rows] == ["do nothing", "DDS"]
+    assert paired_tables(of(tmp_path)[0], "dds") == []
