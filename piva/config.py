@@ -1,6 +1,7 @@
 """From YAML to checked, frozen settings: every value is compared with its dataclass before anything heavy is made."""
 
 import dataclasses
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from piva.types import Edit
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel carries conf/ inside the package
+LONGEST = 200  # bytes of a folder's name; file systems allow 255
 PARTS = ("task", "score", "model", "dataset", "prior", "metrics", "tracker")
 
 
@@ -68,6 +70,17 @@ class Settings:
     config: dict[str, Any]
 
 
+def folder_name(words: str) -> str:
+    """`words` as the name of one folder: no `/`, and at most 200 bytes, of which the last tell long ones apart."""
+    name = words.replace("/", "-")
+    if len(name.encode()) <= LONGEST:
+        return name
+    return name.encode()[: LONGEST - 9].decode(errors="ignore") + "-" + hashlib.sha256(words.encode()).hexdigest()[:8]
+
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
+
 class CheckFirst(Callback):
     """Hydra's hook before a run: bad input stops here, before Hydra makes the run folder."""
 
@@ -96,11 +109,12 @@ def check(cfg: DictConfig) -> Settings:
     hydra = cfg.hydra if "hydra" in cfg else HydraConfig.get()
     choices = {str(group): str(option) for group, option in hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
     classes = {name: get_class(cfg[name]["_target_"]) for name in PARTS}
-    _check_task_fits(classes["task"], classes["dataset"], choices)
+    _check_task_fits(classes["task"], classes["dataset"], classes["model"], choices)
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"].check()
+    parts["model"].check(parts["prior"])
     parts["metrics"].check()
     downloads.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
@@ -159,11 +173,14 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
     return settings
 
 
-def _check_task_fits(task: Any, dataset: Any, choices: dict[str, str]) -> None:
-    """Before any path is looked at: the dataset must have what the task edits."""
+def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:
+    """Before any path is looked at: the dataset must have what the task edits, and its views what the model looks at."""
     if task.needs not in dataset.gives:
         where = f"task={choices['task']} dataset={choices['dataset']}"
         have = " and ".join(f"{kind}s" for kind in dataset.gives)
         raise InputError(
             where, f"a dataset of {have}", f"one with a {task.needs} for each edit", "choose another task or dataset"
         )
+    if model.needs_depth and not task.renders:
+        where = f"task={choices['task']} model={choices['model']}"
+        raise InputError(where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora")

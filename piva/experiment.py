@@ -19,9 +19,7 @@ from torch import Tensor
 from piva.checkpoints import Checkpoints, load
 from piva.config import Settings
 from piva.errors import InputError, WriteError
-from piva.identity import claim
 from piva.journal import Journal, edits_bar
-from piva.lock import hold
 from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
@@ -42,15 +40,13 @@ log = logging.getLogger(__name__)
 def run_experiment(settings: Settings, path: Path) -> Result:
     """Run every edit of checked `settings` that is not finished in `path` yet, and leave the results there.
 
-    An edit that fails is named in the summary, and the others go on. Raises `InputError` if results cannot be written, if
-    another run has the folder or has been there, and if nothing but bad input was found.
+    The folder must be held by the caller. An edit that fails is named in the summary, and the others go on. Raises `InputError`
+    if results cannot be written, and if nothing but bad input was found.
     """
     check_device(settings.run.device)
     prior = settings.prior.load(settings.run.device)
     judges = settings.metrics.load(settings.run.device)
-    with hold(path):
-        claim(settings, path)
-        result = _run(settings, prior, judges, RunFolder(path))
+    result = _run(settings, prior, judges, RunFolder(path))
     log.info("results in %s", path)
     for row in result.rows[:3]:
         place = path / "edits" / row["id"]
@@ -62,6 +58,28 @@ def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFol
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, folder.path)
     done = _go_on(settings, folder)
+    errors = _run_edits(settings, prior, judges, folder, mirror, done)
+    results = _in_order(settings, done)
+    summary = summarise(results, errors, about(settings, judges))
+    folder.write_json("summary.json", summary)
+    if mirror:
+        mirror.finish(summary)
+    if not errors:
+        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+    elif not done and all(isinstance(error, InputError) for error in errors.values()):
+        raise next(iter(errors.values()))
+    return Result(folder.path, [result.row for result in results], summary)
+
+
+def _run_edits(
+    settings: Settings,
+    prior: Prior,
+    judges: Judges | None,
+    folder: RunFolder,
+    mirror: Mirror | None,
+    done: dict[str, EditResult],
+) -> dict[str, Exception]:
+    """Run the edits that are not in `done` and add them there; returns what made others fail, by their ids."""
     errors: dict[str, Exception] = {}
     with edits_bar(len(settings.edits), len(done)) as bar:
         for edit in settings.edits:
@@ -81,16 +99,7 @@ def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFol
                 if mirror:
                     mirror.edit(result.row, folder.path / "edits" / edit.id)
             bar.update()
-    results = _in_order(settings, done)
-    summary = summarise(results, errors, about(settings, judges))
-    folder.write_json("summary.json", summary)
-    if mirror:
-        mirror.finish(summary)
-    if not errors:
-        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
-    elif not done and all(isinstance(error, InputError) for error in errors.values()):
-        raise next(iter(errors.values()))
-    return Result(folder.path, [result.row for result in results], summary)
+    return errors
 
 
 def about(settings: Settings, judges: Judges | None) -> dict[str, Any]:
@@ -135,12 +144,12 @@ def run_edit(
     prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
     contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
     learned = learned_networks(score, prior.schedule)
-    adapters = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
+    models = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
     length = len(prior.schedule)
     low, high, late = (round(t * length) for t in (run.t_min, run.t_max, run.t_max_late))
-    method = Method(score, prior, adapters, Timesteps(low, high, late, round(run.late_from * run.steps)))
+    method = Method(score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)))
     clock.lap("open_s")
-    underway = Underway(state=state, adapters=adapters, randomness=randomness, evaluations=prior.evaluations, clock=clock)
+    underway = Underway(state=state, models=models, randomness=randomness, evaluations=prior.evaluations, clock=clock)
     checkpoints, start = _checkpoints(folder, edit), 0
     if newest := checkpoints.newest():
         start, kept = newest
@@ -169,16 +178,16 @@ def run_edit(
         with folder.edit(edit.id) as place:
             save_comparison(comparison, place)
             save_file({k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors")
-            if adapters:
-                adapters.save(place / "adapters")
+            if models:
+                models.save(place / "adapters")
             clock.lap("look_s")
-            result = EditResult(row=row, snapshots=underway.snapshots, seconds=clock.laps, unet=vars(prior.evaluations).copy())
+            result = EditResult(row=row, snapshots=underway.snapshots, seconds=clock.laps, passes=vars(prior.evaluations).copy())
             result.write(place)
         checkpoints.clear()
     finally:
         journal.bar.close()
-        if adapters:
-            adapters.detach()
+        if models:
+            models.detach()
     return result
 
 

@@ -7,7 +7,9 @@ A run goes on in a folder of the same identity and is refused in another's. What
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from piva.results import Result, RunFolder
 
 RECORD = "run.json"
 FREE = ("device", "checkpoint_every")  # may differ when a run goes on; of the device only its kind counts
+UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
 Identity = dict[str, Any]
 
 
@@ -38,10 +41,20 @@ def digest(of: Identity) -> str:
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def claim(settings: Settings, folder: Path) -> None:
-    """Leave the record in `folder`, which must be held. Raises `InputError` if it holds another run."""
-    refuse_other(settings, folder)
-    RunFolder(folder).write_json(RECORD, {"words": settings.words, "identity": identity(settings)})
+@contextmanager
+def claimed(settings: Settings, folder: Path) -> Iterator[None]:
+    """Within, the run alone writes to `folder`, where its record is. If it ends in bad input before anything was begun, no trace
+    is left. Raises `InputError` if another run is at work there or has been.
+    """
+    with hold(folder):
+        refuse_other(settings, folder)
+        RunFolder(folder).write_json(RECORD, {"words": settings.words, "identity": identity(settings)})
+        try:
+            yield
+        except InputError:
+            if {path.name for path in folder.iterdir()} <= UNBEGUN:
+                shutil.rmtree(folder)
+            raise
 
 
 def refuse_other(settings: Settings, folder: Path) -> None:

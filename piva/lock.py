@@ -14,6 +14,17 @@ from piva.errors import InputError
 from piva.results import writing
 
 
+def held(folder: Path) -> bool:
+    """Whether a process is at work in `folder`."""
+    if not (folder / ".lock").is_file():
+        return False
+    try:
+        with hold(folder):
+            return False
+    except InputError:
+        return True
+
+
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Within, this process alone writes to `folder`, which is made. Raises `InputError` at once if another has it."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from piva.models.lora import Adapters
 from piva.priors.prior import Prior
 from piva.scores.evaluate import evaluate, learned_networks, uses_original
 from piva.scores.terms import EDIT, Prompt
-from piva.types import Randomness, Score, TaskState
+from piva.types import LearnedModels, Randomness, Score, TaskState
 
 Log = Callable[[int, Mapping[str, Tensor | float]], None]
 
@@ -36,7 +35,7 @@ class Method:
 
     score: Score
     prior: Prior
-    adapters: Adapters | None  # the learned models, if the score has any
+    models: LearnedModels | None  # the learned models, if the score has any
     timesteps: Timesteps
 
 
@@ -56,21 +55,20 @@ def optimise(
     w(t) * direction * d latents / d theta, averaged over the views of the step. `log` gets device tensors; reading them is
     what synchronises, so it decides when.
     """
-    score, prior, adapters = method.score, method.prior, method.adapters
+    score, prior, models = method.score, method.prior, method.models
     schedule = prior.schedule
     learned = learned_networks(score, schedule)
     original = uses_original(score, schedule)
     for step in range(start, steps):
-        latents = state.view(randomness, original)
-        x = latents[EDIT]
+        view = state.view(randomness, original, depth=models is not None and models.needs_depth)
+        x = view.latents[EDIT]
         t = method.timesteps.draw(step, randomness.host)
         noise = torch.randn(x.shape, generator=randomness.device, device=x.device)
-        clean = {which: z.detach() for which, z in latents.items()}
-        result = evaluate(score.direction(schedule, t), t, noise, clean, contexts, prior, adapters, learned)
+        result = evaluate(score.direction(schedule, t), t, noise, view, contexts, prior, models, learned)
 
         x.backward(schedule.weight(score.weight, t) / len(x) * result.direction)
         state.step()
-        if adapters:
-            adapters.learn(torch.stack(list(result.losses.values())).sum())
+        if models:
+            models.learn(torch.stack(list(result.losses.values())).sum())
         losses = {f"train/loss_{network.value}": loss.detach() for network, loss in result.losses.items()}
         log(step, {"t": t, "train/direction_rms": result.direction.square().mean().sqrt(), **losses})

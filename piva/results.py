@@ -36,7 +36,7 @@ class EditResult:
     row: dict[str, Any]  # of metrics.csv
     snapshots: list[dict[str, Any]]  # rows of snapshots.csv
     seconds: dict[str, float]  # of its stages
-    unet: dict[str, int]  # passes forward and backward, calls
+    passes: dict[str, int]  # of the networks, as `Evaluations` counts them
 
     def write(self, folder: Path) -> None:
         """Leave it in the edit's folder."""
@@ -51,7 +51,7 @@ class EditResult:
         except (OSError, ValueError):
             return None
         rows = [{k: math.nan if v is None else v for k, v in row.items()} for row in (plain["row"], *plain["snapshots"])]
-        return EditResult(row=rows[0], snapshots=rows[1:], seconds=plain["seconds"], unet=plain["unet"])
+        return EditResult(row=rows[0], snapshots=rows[1:], seconds=plain["seconds"], passes=plain["passes"])
 
 
 @dataclass(frozen=True)

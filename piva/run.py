@@ -4,7 +4,6 @@ From Python: `from piva import compose, run`, then `run(compose("task=image", "s
 """
 
 import logging
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from piva import config, identity
+from piva import config, identity, sweeps
 from piva.command import answer
-from piva.errors import EditsFailed, InputError
+from piva.errors import EditsFailed
 from piva.objective import Objective
 
 if TYPE_CHECKING:
@@ -28,29 +28,43 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> "Result":
     """Check `cfg`, run it, and return what it left behind; `cfg` is what `compose` or the command line made.
 
-    Raises `InputError` for anything the user can mend.
+    Edits that failed are named in the summary. Raises `InputError` for anything the user can mend.
     """
     if cfg.resume is not None:  # from Python; the command line has put the run's own words in its place
         cfg = config.compose(*identity.words_of(Path(cfg.resume)))
-    settings = config.check(cfg)
     folder = Path(cfg.hydra.run.dir if "hydra" in cfg else HydraConfig.get().runtime.output_dir)
+    result = _run(config.check(cfg), folder)
+    assert result
+    return result
+
+
+def _run(settings: config.Settings, folder: Path, sweep: Path | None = None) -> "Result | None":
+    """The result in `folder`, or in that of another job of `sweep` with the same settings; None while that one is at work."""
     if result := identity.finished(settings, folder):
         log.info("finished already: results in %s", folder)
         return result
-    from piva.experiment import run_experiment
+    with identity.claimed(settings, folder):
+        sweeps.begin(folder)
+        if sweep and (other := sweeps.elsewhere(identity.identity(settings), folder, sweep)):
+            return identity.finished(settings, other)
+        from piva.experiment import run_experiment
 
-    return run_experiment(settings, folder)
+        return run_experiment(settings, folder)
 
 
 @hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
 def job(cfg: DictConfig) -> float | None:
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        result = run(cfg)
-    except InputError:
-        if {path.name for path in folder.iterdir()} <= {".hydra", "piva.log"}:  # nothing was begun: leave no trace
-            shutil.rmtree(folder)
-        raise
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        return _answer(cfg, run(cfg))
+    folder, sweep = Path(hydra.runtime.output_dir).resolve(), Path(hydra.sweep.dir).resolve()
+    return sweeps.guarded(lambda: _answer(cfg, _run(config.check(cfg), folder, sweep)), folder)
+
+
+def _answer(cfg: DictConfig, result: "Result | None") -> float | None:
+    """What a sweeper gets. Raises `EditsFailed`."""
+    if result is None:
+        return None
     if failures := result.summary["failures"]:
         reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in failures)
         raise EditsFailed(f"{len(failures)} of {len(failures) + len(result.rows)} edits failed: {reasons}")
@@ -59,7 +73,7 @@ def job(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one line on stderr and exit code 2, failed edits with 1, Ctrl-C with 130."""
+    """Run the command line. Exit code 2 with one line for bad input, 1 if edits or jobs failed, 130 for Ctrl-C."""
 
     def start() -> None:
         sys.argv[1:] = identity.expand(sys.argv[1:])

@@ -10,17 +10,18 @@ ABOUT = ("metric_networks", "choices", "seed", "steps", "provenance")
 
 
 def summarise(results: Sequence[EditResult], errors: Mapping[str, Exception], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Means over the finished edits, the edits that failed (`errors`, by id) and why, and the cost of a step in U-Net passes.
+    """Means over the finished edits, the edits that failed (`errors`, by id) and why, and what a step costs in network passes.
 
     `about` holds the keys of `ABOUT`; equal results make equal summaries.
     """
     rows = [result.row for result in results]
     steps = about["steps"] * len(rows)
-    totals = {name: sum(result.unet[name] for result in results) for name in ("forward", "backward", "calls")}
+    cost = {name: sum(result.passes[name] for result in results) / steps for name in results[0].passes} if rows else {}
     return {
         "mean": json_safe(means(rows)),
         "edits": [json_safe(row) for row in rows],
         "failures": [{"id": name, "reason": one_line(error)} for name, error in errors.items()],
-        "unet": {f"{name}_per_step": total / steps for name, total in totals.items()} if rows else {},
+        "unet": {f"{name}_per_step": cost[name] for name in ("forward", "backward", "calls") if rows},
+        "controlnet": {f"{name}_per_step": cost[f"control_{name}"] for name in ("forward", "backward") if rows},
         **{key: about[key] for key in ABOUT},
     }

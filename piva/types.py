@@ -1,7 +1,7 @@
 """What the parts of a run hand to each other. Imports no torch at run time: the command line needs this before torch."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from piva.priors.prior import Prior
     from piva.priors.schedule import Schedule
-    from piva.scores.terms import Latents, Sum
+    from piva.priors.stable_diffusion import StableDiffusion
+    from piva.scores.terms import Latents, Network, Prediction, Sum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,68 @@ class Score(Protocol):
         """The direction to descend at timestep t, before w(t), as a weighted sum of noise predictions."""
 
 
+@runtime_checkable
+class LearnedModels(Protocol):
+    """The fine-tuned models eps_psi and eps_phi of one edit, at work."""
+
+    needs_depth: bool  # whether `predict` looks at depth
+
+    def predict(
+        self,
+        prior: "Prior",
+        predictions: "Sequence[Prediction]",
+        noisy: "Tensor",
+        t: int,
+        context: "Tensor",
+        depth: "Mapping[Latents, Tensor]",
+    ) -> "Tensor":
+        """Noise predictions of a batch: as many rows of `noisy` and `context` for each of `predictions`, in that order.
+
+        Rows of the frozen network are the prior's own. `depth` (b, h, w) is that of the views behind each kind of latents,
+        as in `View`; with gradients to the adapters if those are enabled.
+        """
+
+    def learn(self, loss: "Tensor") -> None:
+        """One optimiser step down the diffusion loss."""
+
+    def save(self, folder: Path) -> None:
+        """Write the adapters in peft's format."""
+
+    def checkpoint(self) -> "dict[str, Any]":
+        """All that `learn` changes, between two steps, as in `TaskState.checkpoint`."""
+
+    def restore(self, saved: "Mapping[str, Any]") -> None:
+        """Take over what `checkpoint` gave, in models made with the same settings."""
+
+    def detach(self) -> None:
+        """Give the prior back as it was."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Settings of how the learned models are made from the prior."""
+
+    needs_depth: ClassVar[bool]  # whether the task must give the depth of its views
+
+    def check(self, prior: "StableDiffusion") -> None:
+        """Raise `InputError` if they cannot be made from this prior. No torch."""
+
+    def attach(self, prior: "Prior", networks: "Collection[Network]", generator: "torch.Generator") -> LearnedModels:
+        """Make those of `networks`; `generator` draws their initial weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a step sees, from the same cameras: of the edit, and of the original if that was asked for.
+
+    `latents` (b, c, y, x) of the edit have a graph to theta. `depth` (b, h, w) along the viewing axis, in the scene's units, 0
+    where nothing is met, is there if it was asked for; without a graph.
+    """
+
+    latents: "Mapping[Latents, Tensor]"
+    depth: "Mapping[Latents, Tensor]" = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Randomness:
     """Where an edit's draws come from: `host` for what Python needs (timesteps, cameras), `device` for noise."""
@@ -92,8 +155,11 @@ class Comparison:
 class TaskState(Protocol):
     """One edit being optimised: theta, how it renders to latents, and its optimiser."""
 
-    def view(self, randomness: Randomness, original: bool) -> "Mapping[Latents, Tensor]":
-        """Latents (b, c, y, x) of the edit, with a graph to theta, and if asked those of the original from the same view."""
+    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+        """Look at the edit, and if asked at the original too.
+
+        `depth` and `size` (about size^2 pixels in the place of the run's resolution) are asked only of a task that `renders`.
+        """
 
     def step(self) -> None:
         """Update theta by the gradients that back-propagation left, and clear them."""
@@ -116,6 +182,7 @@ class Task(Protocol):
     """Settings of what is edited."""
 
     needs: ClassVar[str]  # which of Edit's inputs it works on: "image" or "scene"
+    renders: ClassVar[bool]  # whether views are rendered, so that they have depth and can be of any size
 
     def check(self, edit: Edit) -> None:
         """Raise `InputError` if the edit's files cannot be used. No torch."""

@@ -67,6 +67,10 @@ BAD = [  # words, what the line must contain
     (["device=gpu"], ["device", "gpu", "cuda"]),
     (["t_min=0.99"], ["t_min", "less than t_max"]),
     (["model.rank=0"], ["model.rank", "at least 1"]),
+    (["model=controlnet"], ["model=controlnet", "no ControlNet in", "prior=toys has one", "model.path=FOLDER"]),
+    (["model=controlnet", "model.path=./nowhere"], ["model.path", "./nowhere"]),
+    (["model=controlnet", "model.source_sees=both"], ["model.source_sees", "edit, original"]),
+    (["model=controlnet", "task=image"], ["task=image model=controlnet", "depth", "use task=nerf, or model=lora"]),
     (["task=nerf", "dataset=pie"], ["task=nerf dataset=pie", "scene"]),
     (["task=image", "dataset=pie"], ["dataset.root", "no value"]),
     (["task=image", "dataset=pie", "dataset.root=nowhere"], ["dataset.root", "mapping_file.json", "nowhere"]),
@@ -123,7 +127,16 @@ def test_hydra_full_error_shows_the_traceback(piva: Run) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--cfg", "job"], ["lambda=abc"], ["dataset.root=nowhere"], ["dataset=in2n", "dataset.root=nowhere"]],
+    [
+        ["--help"],
+        ["--cfg", "job"],
+        ["lambda=abc"],
+        ["dataset.root=nowhere"],
+        ["dataset=in2n", "dataset.root=nowhere"],
+        ["model=controlnet", "task=image"],
+        ["model=controlnet", "prior.path=nowhere/nowhere"],
+        ["model=controlnet", "model.path=./nowhere"],
+    ],
     ids=" ".join,
 )
 def test_answers_without_torch(words: list[str]) -> None:

@@ -14,8 +14,8 @@ from piva.priors.prior import Prior, load
 from piva.scores.dds import DDS
 from piva.scores.evaluate import evaluate, learned_networks
 from piva.scores.piva import Piva
-from piva.scores.terms import EDIT, ORIGINAL, Latents, Prompt
-from piva.types import Comparison, Randomness, Score
+from piva.scores.terms import EDIT, ORIGINAL, Prompt
+from piva.types import Comparison, Randomness, Score, View
 
 
 class Recorder:
@@ -25,8 +25,8 @@ class Recorder:
         self.theta, self.original, self.lr = start.clone().requires_grad_(True), 3 * start, lr
         self.gradients: list[Tensor] = []
 
-    def view(self, randomness: Randomness, original: bool) -> Mapping[Latents, Tensor]:
-        return {EDIT: 3 * self.theta} | ({ORIGINAL: self.original} if original else {})
+    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+        return View(latents={EDIT: 3 * self.theta} | ({ORIGINAL: self.original} if original else {}))
 
     def step(self) -> None:
         assert self.theta.grad is not None
@@ -70,8 +70,8 @@ def test_theta_receives_exactly_the_weighted_direction(prior_folder: Path, weigh
     t = int(torch.randint(20, 980, (1,), generator=host))
     noise = torch.randn(batch, 4, 8, 8, generator=device)
     contexts = {p: prior.text(text) for p, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
-    clean = {EDIT: state.original, ORIGINAL: state.original}
-    direction = evaluate(score.direction(prior.schedule, t), t, noise, clean, contexts, prior, None, []).direction
+    view = View(latents={EDIT: state.original, ORIGINAL: state.original})
+    direction = evaluate(score.direction(prior.schedule, t), t, noise, view, contexts, prior, None, []).direction
     w = 1 - prior.schedule.alphas_cumprod[t] if weight == "sigma_squared" else 1.0
     torch.testing.assert_close(state.gradients[0], 3 * w * direction / batch)
 

@@ -80,9 +80,9 @@ def fit(
     pixels = evidence.pixels if keep is None else evidence.pixels[keep.flatten()[evidence.pixels]]
     if len(pixels) == 0:
         raise InputError("views", "masks that leave no pixel to look at", "masks that are white where to look")
-    occupancy = Occupancy(settings.radius, settings.occupancy).to(c2w.device)
+    occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(c2w.device)
     occupancy.occupy(evidence.hull)
-    field = uniform(settings.resolutions[0], settings.radius, START, c2w.device)
+    field = uniform(settings.resolutions[0], settings.radius, START, c2w.device, settings.levels)
     fog = float(field.node_density().max())
     if settings.threshold >= fog:
         raise InputError("threshold", f"{settings.threshold}", f"less than {fog:.2f}, the density that a fit starts from")
@@ -99,7 +99,7 @@ def fit(
                 background = torch.rand(rgba[:, :3].shape, generator=generator, device=generator.device).to(rgba)
             wanted = rgba[:, :3] * rgba[:, 3:] + (1 - rgba[:, 3:]) * background
             optimiser.zero_grad()
-            got = render(field, occupancy, rays_o, rays_d, background, settings.step, generator, near)
+            got = render(field, occupancy, rays_o, rays_d, background, settings.step, generator, near, settings.cone)
             torch.autograd.backward(F.mse_loss(got.rgb, wanted))
             optimiser.step()
             schedule.step()
@@ -109,7 +109,8 @@ def fit(
                 occupancy.refresh(field.density, settings.threshold, decay=settings.decay, within=evidence.hull)
     # Without this the fog of START appears wherever an edit opens the occupancy grid.
     unseen = optimiser.state[field.raw_density]["exp_avg_sq"][0, 0] == 0
-    field.empty(unseen | (field.node_density() <= settings.threshold))
+    least = settings.threshold / 2 ** (settings.levels - 1)  # what counts in the outermost level
+    field.empty(unseen | (field.node_density() <= least))
     occupancy.refresh(field.density, settings.threshold)
     return Fitted(field, occupancy, evidence.background)
 
@@ -129,7 +130,7 @@ def gather(
 ) -> Evidence:
     """The visual hull and the pixels near a silhouette; for opaque views the whole box, all pixels and the background.
 
-    Only views by one pinhole have a hull: others too start from the whole box and look at all pixels.
+    Only views by one pinhole of a bounded scene have a hull: others too start from the whole box and look at all pixels.
     """
     if len(views) == 0:
         raise InputError("views", "none", "at least one")
@@ -139,7 +140,7 @@ def gather(
     size = (settings.occupancy,) * 3
     opaque = bool((views[..., 3] == (1 if views.is_floating_point() else 255)).all())
     intrinsics, *others = lenses
-    if opaque or others or not intrinsics.straight:
+    if opaque or others or not intrinsics.straight or settings.levels > 1:
         everywhere = torch.ones(size, dtype=torch.bool, device=views.device)
         every = torch.arange(alpha.numel(), device=views.device)
         return Evidence(everywhere, every, border_colour(views, keep) if opaque else None)
@@ -152,6 +153,14 @@ def gather(
         raise InputError(
             "views", "silhouettes that have nothing in common", f"an object inside [-{settings.radius}, {settings.radius}]^3",
             "check the axes of the cameras, the focal length and the radius",
+        )  # fmt: skip
+    place = ((c2w[:, :3, 3] / settings.radius + 1) / 2 * settings.occupancy).long()
+    inside = ((place >= 0) & (place < settings.occupancy)).all(dim=1)
+    inside[inside.clone()] = hull[tuple(place[inside].T)]
+    if bool(inside.any()):
+        raise InputError(
+            "views", f"{int(inside.sum())} of {len(c2w)} cameras inside the object", "cameras around it",
+            "check the scale of the poses; a scene that is seen from within has pictures without alpha (dataset=in2n)",
         )  # fmt: skip
     return Evidence(hull, torch.nonzero(silhouettes.flatten())[:, 0], None)
 

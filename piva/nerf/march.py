@@ -1,8 +1,12 @@
-"""Marching rays through an occupancy grid in plain torch: the twin of nerfacc's CUDA `sampling` for one level and constant steps.
+"""Marching rays through an occupancy grid of one or more levels in plain torch: the twin of nerfacc's CUDA `sampling`.
 
-Vocabulary: each ray carries a *lattice* of intervals [near + k step, near + (k + 1) step], k = 0, 1, ...; a *sample* is an
-interval whose midpoint lies in an occupied cell; samples are *packed*: all rays in one list, in order of ray, then of distance.
+Vocabulary: each ray carries a *lattice* of intervals, as long as `step` near its origin and as long as `cone` times their
+distance where that is more; a *sample* is an interval whose midpoint lies in an occupied cell; samples are *packed*: all rays
+in one list, in order of ray, then of distance. Level l of the grid spans the base box scaled by 2^l about its centre; a point
+is looked up in the innermost level that holds it. As in Instant-NGP (Mueller et al. 2022, Appendix E).
 """
+
+from math import log1p
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,67 +18,114 @@ CHUNK = 1 << 20  # lattice points looked up at once: bounds the memory and keeps
 def march(
     rays_o: Float[Tensor, "n 3"],
     rays_d: Float[Tensor, "n 3"],
-    occupied: Bool[Tensor, "x y z"],
+    occupied: Bool[Tensor, "l x y z"],
     box: Float[Tensor, "6"],
     near: Float[Tensor, "n"],
     step: float,
+    cone: float = 0.0,
 ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m"], Float[Tensor, "m"]]:
     """The samples of all rays as (ray_indices, t_starts, t_ends); nothing here is differentiable.
 
     Args:
         rays_o, rays_d: origins and directions; distances t are in units of |d|, so unit directions give scene units.
-        occupied: the grid over `box`; cell (i, j, k) spans the i-th slab in x, the j-th in y and the k-th in z.
-        box: lower corner, upper corner.
+        occupied: the grids of all levels, innermost first; cell (i, j, k) is the i-th slab in x, the j-th in y, the k-th in z.
+        box: lower corner, upper corner of level 0.
         near: where each ray's lattice starts; no sample starts before it.
-        step: length of an interval.
+        step: length of an interval; those that start beyond step / cone are as long as cone times their start.
+        cone: 0 for intervals of one length. nerfacc keeps an interval's length while it crosses an empty cell, so that there,
+            for cone > 0, its lattice beyond step / cone is another one.
     """
-    first, count = _lattice_range(rays_o, rays_d, occupied, box, near, step)
+    levels, *shape = occupied.shape
+    half = (box[3:] - box[:3]) / 2
+    origin, direction = (rays_o - box[:3]) / half - 1, rays_d / half  # the base box is [-1, 1]^3
+    lattice = _Lattice(near, step, cone)
+    first, count = _range(origin, direction, occupied, lattice)
     hits = torch.nonzero(count > 0)[:, 0]
     if len(hits) == 0:
         return hits, near[:0], near[:0]
     longest = int(count.max())
-    cell = (box[3:] - box[:3]) / torch.tensor(occupied.shape, device=box.device)
-    # One empty layer around the grid: a midpoint that rounding puts just outside then finds an empty cell.
+    # One empty layer around each grid: a midpoint that rounding puts just outside then finds an empty cell.
     padded = torch.nn.functional.pad(occupied, (1, 1, 1, 1, 1, 1))
-    origin, direction = (rays_o - box[:3]) / cell + 1, rays_d / cell  # in cells of the padded grid
 
     rays, ks = [], []
     for part in torch.split(hits, max(1, CHUNK // longest)):
         column = torch.arange(longest, device=part.device)
         k = first[part, None] + column  # (rays, longest)
-        t = near[part, None] + (k + 0.5) * step
-        x, y, z = (torch.addcmul(origin[part, i, None], direction[part, i, None], t).long() for i in range(3))
+        t = lattice.midpoint(part, k)
+        point = [torch.addcmul(origin[part, i, None], direction[part, i, None], t) for i in range(3)]
+        index: Tensor | int = 0
+        if levels > 1:
+            furthest = torch.maximum(torch.maximum(point[0].abs(), point[1].abs()), point[2].abs())
+            level = torch.frexp(furthest).exponent.clamp_(0, levels - 1)
+            point = [torch.ldexp(x, -level) for x in point]
+            index = level.long()
+        for x, cells in zip(point, shape, strict=True):
+            index = index * (cells + 2) + x.mul_(cells / 2).add_(cells / 2 + 1).long()
         # Beyond its own count a ray may be anywhere, so look only where it is inside.
-        index = ((x * padded.shape[1] + y) * padded.shape[2] + z).mul_(column < count[part, None])
-        row, col = torch.nonzero(padded.take(index), as_tuple=True)
+        assert isinstance(index, Tensor)
+        row, col = torch.nonzero(padded.take(index.mul_(column < count[part, None])), as_tuple=True)
         rays.append(part[row])
         ks.append(k[row, col])
-    ray_indices, steps = torch.cat(rays), torch.cat(ks)
-    t_starts = near[ray_indices] + steps * step
-    return ray_indices, t_starts, t_starts + step
+    ray_indices, k = torch.cat(rays), torch.cat(ks)
+    return ray_indices, lattice.edge(ray_indices, k), lattice.edge(ray_indices, k + 1)
 
 
-def _lattice_range(
-    rays_o: Float[Tensor, "n 3"],
-    rays_d: Float[Tensor, "n 3"],
-    occupied: Bool[Tensor, "x y z"],
-    box: Float[Tensor, "6"],
-    near: Float[Tensor, "n"],
-    step: float,
+class _Lattice:
+    """The edges e_0 = near, e_{k+1} = e_k + max(step, cone e_k) of each ray's intervals, in closed form."""
+
+    def __init__(self, near: Float[Tensor, "n"], step: float, cone: float) -> None:
+        self._near, self._step, self._cone = near, step, cone
+        # Up to edge `bend` intervals are equal, from there on in geometric progression.
+        self._bend = torch.full_like(near, torch.inf) if cone == 0 else ((step / cone - near) / step).ceil().clamp(min=0)
+        self._turn = near + self._bend * step
+
+    def edge(self, ray: Int[Tensor, "m"], k: Float[Tensor, "m"]) -> Float[Tensor, "m"]:
+        return self._at(self._near[ray], k, self._bend[ray], 0.0)
+
+    def midpoint(self, ray: Int[Tensor, "r"], k: Float[Tensor, "r c"]) -> Float[Tensor, "r c"]:
+        return self._at(self._near[ray, None], k, self._bend[ray, None], 0.5)
+
+    def _at(self, near: Tensor, k: Tensor, bend: Tensor, part: float) -> Tensor:
+        straight = torch.add(near, k + part, alpha=self._step)
+        if self._cone == 0:
+            return straight
+        grown = (near + bend * self._step) * (1 + part * self._cone) * torch.exp((k - bend).clamp(min=0) * log1p(self._cone))
+        return torch.where(k < bend, straight, grown)
+
+    def index(self, t: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+        """The k, with a fraction, whose midpoint is at t; where no k is, `ceil` and `floor` of it are still the neighbours."""
+        straight = (t - self._near) / self._step - 0.5
+        if self._cone == 0:
+            return straight
+        beyond = torch.log(t.clamp(min=1e-30) / (self._turn * (1 + self._cone / 2))) / log1p(self._cone)
+        return torch.where(t < self._turn, straight, self._bend + beyond)
+
+
+def _range(
+    origin: Float[Tensor, "n 3"], direction: Float[Tensor, "n 3"], occupied: Bool[Tensor, "l x y z"], lattice: _Lattice
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
     """First k, and number of k, of the lattice midpoints inside the bounding box of the occupied cells (slab method)."""
-    cells = torch.nonzero(occupied)
-    if len(cells) == 0:
-        return torch.zeros_like(near), torch.zeros_like(near)
-    size = (box[3:] - box[:3]) / torch.tensor(occupied.shape, device=box.device)
-    low = box[:3] + cells.amin(dim=0) * size
-    high = box[:3] + (cells.amax(dim=0) + 1) * size
-
+    zero = torch.zeros_like(origin[:, 0])
+    if not bool(occupied.any()):
+        return zero, zero
+    low, high = _bounds(occupied)
     # 0 * inf at a face that a parallel ray lies in must not become NaN: keep the inverse finite.
-    inverse = 1 / torch.where(rays_d.abs() < 1e-9, 1e-9, rays_d)
-    a, b = (low - rays_o) * inverse, (high - rays_o) * inverse
+    inverse = 1 / torch.where(direction.abs() < 1e-9, 1e-9, direction)
+    a, b = (low - origin) * inverse, (high - origin) * inverse
     enter = torch.minimum(a, b).amax(dim=1)
     leave = torch.maximum(a, b).amin(dim=1)
-    first = torch.ceil((enter - near) / step - 0.5).clamp(min=0)
-    last = torch.floor((leave - near) / step - 0.5)
-    return first, (last - first + 1).clamp(min=0)
+    first = torch.ceil(lattice.index(enter)).clamp(min=0)
+    last = torch.floor(lattice.index(leave))
+    return first, torch.where(leave > 0, last - first + 1, 0).clamp(min=0)
+
+
+def _bounds(occupied: Bool[Tensor, "l x y z"]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
+    """Corners of the box around the occupied cells of all levels, where the base box is [-1, 1]^3."""
+    low, high = [], []
+    for axis in range(1, 4):
+        slabs = occupied.any(dim=[other for other in range(1, 4) if other != axis])  # (l, cells)
+        level, slab = torch.nonzero(slabs, as_tuple=True)
+        size = 2.0 / slabs.shape[1]
+        low.append(torch.ldexp(slab * size - 1, level).min())
+        high.append(torch.ldexp((slab + 1) * size - 1, level).max())
+    return torch.stack(low), torch.stack(high)

@@ -1,9 +1,12 @@
-"""Which cells of the box [-radius, radius]^3 hold something: nerfacc's `OccGridEstimator`, fed from a field and able to grow.
+"""Which cells of space hold something: nerfacc's `OccGridEstimator`, fed from a field and able to grow.
 
-On CUDA tensors the samples come from nerfacc's own kernel, elsewhere from its twin in march.py.
+On CUDA tensors the samples come from nerfacc's own kernel if it is compiled or can be, elsewhere from its twin in march.py.
 """
 
+import shutil
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -17,23 +20,26 @@ Density = Callable[[Float[Tensor, "m 3"]], Float[Tensor, "m"]]
 
 
 class Occupancy(OccGridEstimator):  # type: ignore[misc]
-    """`resolution`^3 cells, all empty at first. State: nerfacc's buffers `occs` (density in a cell) and `binaries` (occupied)."""
+    """`levels` grids of `resolution`^3 cells, all empty at first; level l spans [-2^l radius, 2^l radius]^3.
+
+    State: nerfacc's buffers `occs` (density in a cell) and `binaries` (occupied).
+    """
 
     occs: Tensor
     binaries: Tensor
     aabbs: Tensor
 
-    def __init__(self, radius: float, resolution: int) -> None:
-        super().__init__([-radius] * 3 + [radius] * 3, resolution)
+    def __init__(self, radius: float, resolution: int, levels: int = 1) -> None:
+        super().__init__([-radius] * 3 + [radius] * 3, resolution, levels)
 
     @property
-    def occupied(self) -> Bool[Tensor, "r r r"]:
-        """Indexed [x, y, z]."""
-        return self.binaries[0]
+    def occupied(self) -> Bool[Tensor, "l r r r"]:
+        """Indexed [level, x, y, z]."""
+        return self.binaries
 
-    def occupy(self, cells: Bool[Tensor, "r r r"]) -> None:
-        """Take these cells for occupied, and no others."""
-        self.binaries.copy_(cells[None])
+    def occupy(self, cells: Bool[Tensor, "*l r r r"]) -> None:
+        """Take these cells for occupied, and no others; cells without a level are those of every level."""
+        self.binaries.copy_(cells)
 
     @torch.no_grad()
     def refresh(
@@ -43,26 +49,31 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         *,
         dilate: int = 0,
         decay: float = 0.0,
-        within: Bool[Tensor, "r r r"] | None = None,
+        within: Bool[Tensor, "*l r r r"] | None = None,
     ) -> None:
         """Occupy the cells denser than `threshold`, and every cell at most `dilate` cells from one of them (per axis).
 
+        Cells of level l are 2^l as long and are held to threshold / 2^l: to the same part of the light that crosses them.
         An edit that adds parts needs room around what is there (`dilate` >= 2); one that recolours is 3 to 6 times cheaper
         without. A cell's density is the highest at its corners and centre: unlike nerfacc's update this draws nothing at random.
         It is remembered as there, max(decay * before, now). With `within`, cells outside it stay empty.
         """
-        self.occs = torch.maximum(self.occs * decay, _cell_density(density, self.occupied, self.aabbs[0]).flatten())
-        cells = dilated((self.occs > threshold).view_as(self.occupied), dilate)
+        now = [_cell_density(density, cells, box).flatten() for cells, box in zip(self.occupied, self.aabbs, strict=True)]
+        self.occs = torch.maximum(self.occs * decay, torch.cat(now))
+        dense = self.occs.view_as(self.occupied)
+        cells = torch.stack([dilated(grid > threshold / 2**level, dilate) for level, grid in enumerate(dense)])
         self.occupy(cells if within is None else cells & within)
 
     def sample(
-        self, rays_o: Float[Tensor, "n 3"], rays_d: Float[Tensor, "n 3"], near: Float[Tensor, "n"], step: float
+        self, rays_o: Float[Tensor, "n 3"], rays_d: Float[Tensor, "n 3"], near: Float[Tensor, "n"], step: float, cone: float = 0.0
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m"], Float[Tensor, "m"]]:
         """The samples of all rays in occupied cells, packed: (ray_indices, t_starts, t_ends). See `march` for the contract."""
-        if rays_o.is_cuda:
-            samples: tuple[Tensor, Tensor, Tensor] = self.sampling(rays_o, rays_d, t_min=near, render_step_size=step)
+        if rays_o.is_cuda and _nerfacc_kernels():
+            samples: tuple[Tensor, Tensor, Tensor] = self.sampling(
+                rays_o, rays_d, t_min=near, render_step_size=step, cone_angle=cone
+            )
             return samples
-        return march(rays_o, rays_d, self.occupied, self.aabbs[0], near, step)
+        return march(rays_o, rays_d, self.occupied, self.aabbs[0], near, step, cone)
 
 
 def dilated(cells: Bool[Tensor, "x y z"], by: int) -> Bool[Tensor, "x y z"]:
@@ -84,3 +95,9 @@ def _cell_density(density: Density, cells: Bool[Tensor, "x y z"], box: Float[Ten
     corners = torch.stack(torch.meshgrid(*(torch.arange(n + 1.0, device=box.device) for n in cells.shape), indexing="ij"), dim=-1)
     around = F.max_pool3d(at(corners)[None], kernel_size=2, stride=1)[0]
     return torch.maximum(around, at(corners[:-1, :-1, :-1] + 0.5))
+
+
+@cache
+def _nerfacc_kernels() -> bool:
+    """Whether nerfacc was installed with its extension, or has a compiler to build it at its first call."""
+    return find_spec("nerfacc.csrc") is not None or shutil.which("nvcc") is not None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from piva.nerf.cameras import Intrinsics
 from piva.nerf.composite import composite, visible
@@ -12,6 +13,7 @@ from piva.nerf.field import Field
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.rays import image_rays
 
+RAYS = 1 << 16  # rendered at once: 256x256 in one piece, 512x512 in four
 LEAST_LIGHT = 1e-3  # samples that less of the light reaches are dropped: a quarter of the time at 128x128
 
 
@@ -32,24 +34,29 @@ def render(
     step: float,
     generator: torch.Generator | None = None,
     near: float = 0.0,
+    cone: float = 0.0,
 ) -> Rendered:
     """Render rays of unit direction in samples of length `step`; differentiable in the field's parameters.
 
     Rays start at the distance `near`. `background` is one colour, or one a ray. With a generator each ray's samples are shifted
-    by a random part of a step, which keeps a fit from carving the lattice into the field.
+    by a random part of a step, which keeps a fit from carving the lattice into the field. From the distance step / cone on
+    samples are as long as cone times their distance.
+
+    More than RAYS rays are rendered RAYS at a time, and the graph of each part is built again when its turn comes in the
+    backward pass (deferred back-propagation, Zhang et al. 2022): the memory is that of one part, values are those of one piece,
+    and so are gradients, to the rounding of their sums.
     """
-    n = len(rays_o)
-    with torch.no_grad():
-        if generator is None:
-            start = torch.full_like(rays_o[:, 0], near)
-        else:
-            start = near + step * torch.rand(n, generator=generator, device=generator.device).to(rays_o)
-        ray_indices, t_starts, t_ends = occupancy.sample(rays_o, rays_d, start, step)
-        x = _positions(rays_o, rays_d, ray_indices, t_starts, t_ends)
-        kept = visible(field.density(x), ray_indices, t_ends - t_starts, n, LEAST_LIGHT)
-        ray_indices, t_starts, t_ends, x = (v.index_select(0, kept) for v in (ray_indices, t_starts, t_ends, x))
-    sigmas, colours = field(x)
-    rgb, opacity, depth = composite(sigmas, colours, ray_indices, t_starts, t_ends, n)
+    start = torch.full_like(rays_o[:, 0], near)
+    if generator is not None:
+        start = start + step * torch.rand(len(rays_o), generator=generator, device=generator.device).to(rays_o)
+    if len(rays_o) <= RAYS:
+        rgb, opacity, depth = _shade(field, rays_o, rays_d, *_samples(field, occupancy, rays_o, rays_d, start, step, cone))
+    else:
+        parts = []
+        for o, d, near_part in zip(*(v.split(RAYS) for v in (rays_o, rays_d, start)), strict=True):
+            samples = _samples(field, occupancy, o, d, near_part, step, cone)
+            parts.append(checkpoint(_shade, field, o, d, *samples, use_reentrant=False, preserve_rng_state=False))
+        rgb, opacity, depth = (torch.cat(v) for v in zip(*parts, strict=True))
     return Rendered(rgb + (1 - opacity[:, None]) * background, opacity, depth)
 
 
@@ -62,10 +69,30 @@ def render_image(
     step: float,
     generator: torch.Generator | None = None,
     near: float = 0.0,
+    cone: float = 0.0,
 ) -> Rendered:
     """Render a whole view: `rgb` (h, w, 3), `opacity` and `depth` (h, w). Arguments as in `render`."""
-    flat = render(field, occupancy, *image_rays(c2w, intrinsics), background, step, generator, near)
+    flat = render(field, occupancy, *image_rays(c2w, intrinsics), background, step, generator, near, cone)
     return Rendered(*(v.view(intrinsics.height, intrinsics.width, *v.shape[1:]) for v in flat))
+
+
+@torch.no_grad()
+def _samples(
+    field: Field, occupancy: Occupancy, rays_o: Tensor, rays_d: Tensor, start: Tensor, step: float, cone: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The packed samples that light reaches: (ray_indices, t_starts, t_ends)."""
+    ray_indices, t_starts, t_ends = occupancy.sample(rays_o, rays_d, start, step, cone)
+    x = _positions(rays_o, rays_d, ray_indices, t_starts, t_ends)
+    kept = visible(field.density(x), ray_indices, t_ends - t_starts, len(rays_o), LEAST_LIGHT)
+    return ray_indices.index_select(0, kept), t_starts.index_select(0, kept), t_ends.index_select(0, kept)
+
+
+def _shade(
+    field: Field, rays_o: Tensor, rays_d: Tensor, ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Premultiplied colour, opacity and depth of the rays."""
+    sigmas, colours = field(_positions(rays_o, rays_d, ray_indices, t_starts, t_ends))
+    return composite(sigmas, colours, ray_indices, t_starts, t_ends, len(rays_o))
 
 
 def _positions(rays_o: Tensor, rays_d: Tensor, ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor) -> Tensor:

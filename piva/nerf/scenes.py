@@ -57,7 +57,7 @@ def _save(path: Path, fitted: Fitted) -> None:
 def _load(path: Path, settings: Fit, device: torch.device) -> Fitted:
     with safe_open(path, framework="pt", device=str(device)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    field = Voxels(tensors["raw_density"], tensors["raw_colour"], settings.radius)
-    occupancy = Occupancy(settings.radius, settings.occupancy).to(device)
+    field = Voxels(tensors["raw_density"], tensors["raw_colour"], settings.radius, settings.levels)
+    occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(device)
     occupancy.occupy(tensors["occupied"])
     return Fitted(field, occupancy, tensors.get("background"))

@@ -1,7 +1,8 @@
 """A radiance field of two voxel grids, density and colour, without a network: the fastest field on a CPU.
 
-Grids are indexed [x, y, z] like the occupancy grid; their outermost nodes lie on the faces of the box [-radius, radius]^3, and
-values between nodes are trilinear. The density parameter is *raw*: it becomes a density by a softplus that is exactly 0 at FLOOR.
+Grids are indexed [x, y, z] like the occupancy grid; their outermost nodes lie on the faces of the cube that `into_cube` maps
+space to, with one level those of the box [-radius, radius]^3, and values between nodes are trilinear.
+The density parameter is *raw*: it becomes a density by a softplus that is exactly 0 at FLOOR.
 """
 
 from typing import Any
@@ -12,19 +13,23 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from piva.nerf.space import into_cube
+
 FLOOR = -4.0  # raw density of empty space: there softplus still passes on 2 % of a gradient, so empty space can fill again
 SHARPNESS = 20.0  # optical depth of half the box at softplus 1: at raw 5 one cell of a 64^3 grid holds back 95 % of the light
 
 
 class Voxels(nn.Module):
-    """The voxel field (a `Field`) over [-radius, radius]^3.
+    """The voxel field (a `Field`) over [-radius, radius]^3, or over all of space if there are several levels.
 
     `raw_density` and `raw_colour` are separate parameters because they want separate learning rates.
     """
 
-    def __init__(self, raw_density: Float[Tensor, "1 1 r r r"], raw_colour: Float[Tensor, "1 3 r r r"], radius: float) -> None:
+    def __init__(
+        self, raw_density: Float[Tensor, "1 1 r r r"], raw_colour: Float[Tensor, "1 3 r r r"], radius: float, levels: int = 1
+    ) -> None:
         super().__init__()
-        self.radius = radius
+        self.radius, self.levels = radius, levels
         self.raw_density = nn.Parameter(raw_density)
         self.raw_colour = nn.Parameter(raw_colour)
 
@@ -45,7 +50,7 @@ class Voxels(nn.Module):
         return SHARPNESS / self.radius * (F.softplus(floored) - F.softplus(floored.new_tensor(FLOOR)))
 
     def _interpolate(self, grid: Float[Tensor, "1 c r r r"], x: Float[Tensor, "m 3"]) -> Float[Tensor, "m c"]:
-        place = (x / self.radius).flip(-1)  # grid_sample names the last axis first
+        place = into_cube(x, self.radius, self.levels).flip(-1)  # grid_sample names the last axis first
         return F.grid_sample(grid, place[None, None, None], align_corners=True, padding_mode="border")[0, :, 0, 0].T
 
     @torch.no_grad()
@@ -53,7 +58,7 @@ class Voxels(nn.Module):
         """The same field on a grid of `resolution`^3 nodes."""
         size = (resolution, resolution, resolution)
         grids = [F.interpolate(g, size, mode="trilinear", align_corners=True) for g in (self.raw_density, self.raw_colour)]
-        return Voxels(grids[0], grids[1], self.radius)
+        return Voxels(grids[0], grids[1], self.radius, self.levels)
 
     @torch.no_grad()
     def smooth_change(self, start: "Voxels", density: float, colour: float) -> None:
@@ -73,11 +78,11 @@ class Voxels(nn.Module):
         self.raw_density[0, 0].masked_fill_(nodes, FLOOR)
 
 
-def uniform(resolution: int, radius: float, raw_density: float, device: torch.device) -> Voxels:
+def uniform(resolution: int, radius: float, raw_density: float, device: torch.device, levels: int = 1) -> Voxels:
     """A grey field of one raw density everywhere."""
     size = (resolution, resolution, resolution)
     density = torch.full((1, 1, *size), raw_density, device=device)
-    return Voxels(density, torch.zeros((1, 3, *size), device=device), radius)
+    return Voxels(density, torch.zeros((1, 3, *size), device=device), radius, levels)
 
 
 def _add_roughness(gradient: Float[Tensor, "1 c r r r"], grid: Float[Tensor, "1 c r r r"], weight: float) -> None:

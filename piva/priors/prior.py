@@ -1,6 +1,7 @@
 """A loaded text-to-image model: latents, text, noise predictions, and a count of what they cost."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,20 +20,31 @@ log = logging.getLogger(__name__)
 SMALL_VOCABULARY = 5000  # tokens; below, a word was learned whole or not at all
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
+Residuals = tuple[Sequence[Tensor], Tensor]  # for the features of the U-Net's way down, and of its middle
+
 
 @dataclass
 class Evaluations:
-    """U-Net work so far: sample passes forward and backward, and calls of the network."""
+    """Work so far: sample passes of the U-Net forward and backward, its calls, and sample passes of a ControlNet beside it."""
 
     forward: int = 0
     backward: int = 0
     calls: int = 0
+    control_forward: int = 0
+    control_backward: int = 0
+
+    def add_backward(self, samples: int) -> None:
+        self.backward += samples
+
+    def add_control_backward(self, samples: int) -> None:
+        self.control_backward += samples
 
 
 @dataclass(frozen=True)
 class Prior:
     """The parts of a Stable Diffusion model, frozen."""
 
+    path: str  # the folder or hub id they came from
     unet: UNet2DConditionModel
     vae: AutoencoderKL
     text_encoder: CLIPTextModel
@@ -98,17 +110,28 @@ class Prior:
             return []
         return [word for word in prompt.split() if len(self.tokenizer.tokenize(word)) > 1]
 
-    def predict(self, noisy: Float[Tensor, "b c y x"], t: int, context: Float[Tensor, "b n d"]) -> Float[Tensor, "b c y x"]:
+    def predict(
+        self, noisy: Float[Tensor, "b c y x"], t: int, context: Float[Tensor, "b n d"], residuals: Residuals | None = None
+    ) -> Float[Tensor, "b c y x"]:
         """Noise predictions in float32, whatever the network was trained to predict.
 
-        Adapters, if any are attached, act as models/ says. Backward passes are counted when they happen.
+        Adapters, if any are attached, act as models/ says; `residuals` are what a ControlNet adds to the U-Net's features.
+        Backward passes are counted when they happen.
         """
         count = self.evaluations
         count.calls += 1
         count.forward += len(noisy)
-        output = self.unet(noisy.to(self.dtype), t, context.to(self.dtype), return_dict=False)[0].float()
+        down, mid = residuals or (None, None)
+        output = self.unet(
+            noisy.to(self.dtype),
+            t,
+            context.to(self.dtype),
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=mid,
+            return_dict=False,
+        )[0].float()
         if output.requires_grad:
-            output.register_hook(lambda _: _count_backward(count, len(noisy)))
+            output.register_hook(lambda _: count.add_backward(len(noisy)))
         if self.prediction_type == "v_prediction":  # v = alpha eps - sigma x
             output = self.schedule.alpha(t) * output + self.schedule.sigma(t) * noisy
         eps: Tensor = output
@@ -135,8 +158,4 @@ def load(path: str, device: str, dtype: str) -> Prior:
     for part in (unet, vae, text_encoder):
         part.to(device).requires_grad_(False).eval()
     schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()))
-    return Prior(unet, vae, text_encoder, tokenizer, schedule, prediction_type, Evaluations())
-
-
-def _count_backward(count: Evaluations, samples: int) -> None:
-    count.backward += samples
+    return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type, Evaluations())

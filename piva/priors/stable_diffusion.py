@@ -31,6 +31,7 @@ class StableDiffusion:
 
     path: str  # `toys` is the small prior shipped with the package
     dtype: str = one_of("float32", "bfloat16", "float16")
+    controlnet: str | None = None  # the depth ControlNet that goes with it; None: its own folder `controlnet`, if there is one
 
     def check(self) -> None:
         """Raise `InputError` if `path` is no model, or one that lacks a part or whose weights are damaged."""
@@ -47,7 +48,7 @@ class StableDiffusion:
                     "save the model with StableDiffusionPipeline.save_pretrained",
                 )  # fmt: skip
             for weights in sorted((folder / part).glob("*.safetensors")):
-                _check_readable(weights)
+                check_readable(weights)
 
     def requires(self) -> list[Weights]:
         """What must be downloaded before a run: nothing for a local folder."""
@@ -73,8 +74,8 @@ class StableDiffusion:
         return load(str(self.folder or self.path), device, self.dtype)
 
 
-def _check_readable(weights: Path) -> None:
-    """Reads the header only, which says how long the file must be."""
+def check_readable(weights: Path) -> None:
+    """Raise `InputError` if `weights` is damaged. Reads the header only, which says how long the file must be."""
     try:
         with safe_open(weights, framework="numpy"):
             pass

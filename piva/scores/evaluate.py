@@ -6,9 +6,7 @@ pairs), one without (everything else).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,10 +15,9 @@ from torch import Tensor
 
 from piva.priors.schedule import Schedule
 from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Sum, Term
-from piva.types import Score
+from piva.types import LearnedModels, Score, View
 
 if TYPE_CHECKING:
-    from piva.models.lora import Adapters
     from piva.priors.prior import Prior
 
 # What each learned model is trained on: psi on the original with the source prompt, phi on the edit with the target prompt.
@@ -56,17 +53,18 @@ def evaluate(
     terms: Sum,
     t: int,
     noise: Float[Tensor, "b c y x"],
-    clean: Mapping[Latents, Float[Tensor, "b c y x"]],
+    view: View,
     contexts: Mapping[Prompt, Float[Tensor, "1 n d"]],
     prior: "Prior",
-    adapters: "Adapters | None",
+    models: LearnedModels | None,
     learned: Collection[Network],
 ) -> Evaluated:
     """Evaluate `terms` at timestep `t`, with one noise for the edit's and the original's latents.
 
-    `clean` are the latents without noise, detached. `learned` are the models trained in this step; each loss is the mean
-    squared error of a noise prediction.
+    `view` holds the latents without noise; they get no gradient. `learned` are the models trained in this step; each loss is
+    the mean squared error of a noise prediction.
     """
+    clean = {which: x.detach() for which, x in view.latents.items()}
     noisy = {which: prior.schedule.noised(x, noise, t) for which, x in clean.items()}
 
     def predict(predictions: Sequence[Prediction]) -> dict[Prediction, Tensor]:
@@ -74,9 +72,8 @@ def evaluate(
             return {}
         x = torch.cat([noisy[p.latents] for p in predictions])
         context = torch.cat([contexts[p.prompt].expand(len(noise), -1, -1) for p in predictions])
-        groups = [(network, len(noise) * len(list(rows))) for network, rows in groupby(p.network for p in predictions)]
-        with adapters.rows(groups) if adapters else nullcontext():
-            return dict(zip(predictions, prior.predict(x, t, context).split(len(noise)), strict=True))
+        eps = models.predict(prior, predictions, x, t, context, view.depth) if models else prior.predict(x, t, context)
+        return dict(zip(predictions, eps.split(len(noise)), strict=True))
 
     lessons = predict([LESSONS[network] for network in learned])
     with torch.no_grad():

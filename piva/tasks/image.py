@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.datasets.images import check_image, read_rgb
-from piva.scores.terms import EDIT, ORIGINAL, Latents
+from piva.scores.terms import EDIT, ORIGINAL
 from piva.settings import above, one_of
-from piva.types import Comparison, Edit, Randomness
+from piva.types import Comparison, Edit, Randomness, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,7 @@ class ImageTask:
     """The picture is edited at about `size`^2 pixels in its own proportions, and written back at its own size."""
 
     needs: ClassVar[str] = "image"
+    renders: ClassVar[bool] = False
 
     lr: float = above(0)
     optimiser: str = one_of("sgd", "adam")
@@ -49,8 +50,10 @@ class ImageState:
         self._optimiser = optimiser([self._theta], lr=settings.lr)
         self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
 
-    def view(self, randomness: Randomness, original: bool) -> "dict[Latents, Tensor]":
-        return {EDIT: self._theta} | ({ORIGINAL: self._original} if original else {})
+    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+        assert not depth  # config.check has compared `renders` with what the run asks for
+        assert size is None
+        return View(latents={EDIT: self._theta} | ({ORIGINAL: self._original} if original else {}))
 
     def step(self) -> None:
         self._optimiser.step()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.datasets.views import Views, check_views, read_views
 from piva.errors import InputError
-from piva.scores.terms import EDIT, ORIGINAL, Latents
+from piva.scores.terms import EDIT, ORIGINAL
 from piva.settings import above, at_least, between
+from piva.tasks.image import fitting
 from piva.tasks.viewpoints import Camera, Frames, Orbits, Viewpoints
-from piva.types import Comparison, Edit, Randomness
+from piva.types import Comparison, Edit, Randomness, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from piva.nerf.field import Field
     from piva.nerf.fit import Fitted
     from piva.nerf.occupancy import Occupancy
+    from piva.nerf.render import Rendered
     from piva.priors.prior import Prior
+    from piva.render.lens import Lens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class NerfTask:
     """
 
     needs: ClassVar[str] = "scene"
+    renders: ClassVar[bool] = True
 
     field: Any  # settings of the field and its fit
     lr_colour: float = above(0)
@@ -115,19 +119,44 @@ class NerfState:
         self._decay = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
         self._step = 0
 
-    def view(self, randomness: Randomness, original: bool) -> "dict[Latents, Tensor]":
+    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
         import torch
 
         s = self._settings
         if self._step % s.refresh_every == 0:
             self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
-        cameras = [self._viewpoints.draw(randomness.host) for _ in range(s.views)]
-        latents = {EDIT: self._prior.encode(torch.cat([self._render(self._field, self._occupancy, c) for c in cameras]))}
+            self._check_alive()
+        cameras = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
+        shots = {EDIT: self._shoot(self._field, self._occupancy, cameras, depth)}
         if original:
             with torch.no_grad():
-                renders = [self._render(self._original, self._original_occupancy, c) for c in cameras]
-                latents[ORIGINAL] = self._prior.encode(torch.cat(renders))
-        return latents
+                shots[ORIGINAL] = self._shoot(self._original, self._original_occupancy, cameras, depth)
+        return View(
+            latents={which: latents for which, (latents, _) in shots.items()},
+            depth={which: seen for which, (_, seen) in shots.items() if seen is not None},
+        )
+
+    def _resized(self, camera: Camera, size: int | None) -> Camera:
+        """The same view in about size^2 pixels."""
+        c2w, lens = camera
+        if size is None:
+            return camera
+        height, width = fitting((lens.height, lens.width), size, self._prior.multiple)
+        return c2w, lens.resized(width, height)
+
+    def _shoot(
+        self, field: "Field", occupancy: "Occupancy", cameras: list[Camera], depth: bool
+    ) -> "tuple[Tensor, Tensor | None]":
+        """Latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
+        import torch
+
+        from piva.nerf.depth import z_depth
+
+        shots = [self._render(field, occupancy, camera) for camera in cameras]
+        latents = self._prior.encode(torch.stack([shot.rgb.permute(2, 0, 1) for shot in shots]))
+        if not depth:
+            return latents, None
+        return latents, torch.stack([z_depth(shot, *self._place(camera)) for shot, camera in zip(shots, cameras, strict=True)])
 
     def step(self) -> None:
         self._field.smooth_change(self._original, self._settings.smooth_density, self._settings.smooth_colour)
@@ -162,6 +191,14 @@ class NerfState:
         self._occupancy.load_state_dict(saved["occupancy"])
         self._optimiser.load_state_dict(saved["optimiser"])
         self._decay.load_state_dict(saved["decay"])
+
+    def _check_alive(self) -> None:
+        """Raise `FloatingPointError` if the field is not finite any more, or empty."""
+        where = f"edit {self._edit.id}, step {self._step}"
+        if not bool(self._occupancy.occs.isfinite().all()):
+            raise FloatingPointError(f"{where}: the field's density is not finite")
+        if not bool(self._occupancy.occupied.any()):
+            raise FloatingPointError(f"{where}: the field is empty")
 
     def _tight_occupancy(self) -> "Occupancy":
         """Without the room to grow. A copy: looking at an edit must not change how it goes on."""
@@ -201,18 +238,21 @@ class NerfState:
         import torch
 
         with torch.no_grad():
-            return torch.cat([self._render(field, occupancy, camera) for camera in cameras])
+            return torch.stack([self._render(field, occupancy, camera).rgb.permute(2, 0, 1) for camera in cameras])
 
-    def _render(self, field: "Field", occupancy: "Occupancy", camera: Camera) -> "Tensor":
-        """One view (1, 3, h, w)."""
-        import torch
-
+    def _render(self, field: "Field", occupancy: "Occupancy", camera: Camera) -> "Rendered":
+        """One view."""
         from piva.nerf.render import render_image
 
-        c2w, lens = torch.from_numpy(camera[0]).to(self._background), camera[1]
-        step = self._settings.field.step
-        rgb = render_image(field, occupancy, c2w, lens, self._background, step, near=self._views.near).rgb
-        return rgb.permute(2, 0, 1)[None]
+        fit = self._settings.field
+        place = self._place(camera)
+        return render_image(field, occupancy, *place, self._background, fit.step, near=self._views.near, cone=fit.cone)
+
+    def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
+        """The camera where the field is."""
+        import torch
+
+        return torch.from_numpy(camera[0]).to(self._background), camera[1]
 
 
 def _pair(bounds: list[float]) -> tuple[float, float]:

@@ -10,7 +10,8 @@ from piva.nerf.fit import Fit, fit
 from piva.nerf.render import render_image
 
 SETTINGS = Fit(
-    radius=1.0, resolutions=[12, 24], steps=[25, 60], rays=512, step=0.04, lr_density=0.1, lr_colour=0.1, lr_end=0.1,
+    radius=1.0, resolutions=[12, 24], steps=[25, 60], rays=512, step=0.04, cone=0.0, levels=1,
+    lr_density=0.1, lr_colour=0.1, lr_end=0.1,
     occupancy=24, threshold=0.5, refresh_every=16, decay=0.95,
 )  # fmt: skip
 

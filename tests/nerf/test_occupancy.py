@@ -2,6 +2,7 @@ import pytest
 import torch
 from ball import some_rays
 
+from piva.nerf.march import march
 from piva.nerf.occupancy import Occupancy, dilated
 from piva.nerf.voxels import FLOOR, uniform
 
@@ -22,22 +23,22 @@ def test_a_single_cell_grows_to_a_cube_of_exactly_n_cells_and_stops_at_the_walls
 def test_refresh_occupies_what_is_dense_and_dilation_adds_room_around_it():
     occupancy = Occupancy(1.0, 20)
     occupancy.refresh(ball(0.5), 1.0)
-    tight = occupancy.occupied.clone()
+    tight = occupancy.occupied[0].clone()
     index = torch.stack(torch.meshgrid(*[torch.arange(20)] * 3, indexing="ij"), dim=-1)
     centre = (index + 0.5) / 10 - 1
     assert bool(tight[centre.norm(dim=-1) < 0.5].all())
     assert not bool(tight[centre.norm(dim=-1) > 0.5 + 0.05 * 3**0.5].any())  # no cell that the ball does not touch
     occupancy.refresh(ball(0.5), 1.0, dilate=2)
-    assert torch.equal(occupancy.occupied, dilated(tight, 2))
+    assert torch.equal(occupancy.occupied[0], dilated(tight, 2))
     occupancy.refresh(ball(0.5), 1.0)
-    assert torch.equal(occupancy.occupied, tight)
+    assert torch.equal(occupancy.occupied[0], tight)
 
 
 def test_axes_are_x_y_z():
     occupancy = Occupancy(1.0, 10)
     occupancy.refresh(lambda x: 5.0 * ((x[:, 0] > 0.5) & (x[:, 1] < 0)), 1.0)
-    assert bool(occupancy.occupied[8:, :5].all())
-    assert not bool(occupancy.occupied[:6].any())
+    assert bool(occupancy.occupied[0, 8:, :5].all())
+    assert not bool(occupancy.occupied[0, :6].any())
 
 
 def test_remembered_density_decays_and_nothing_grows_outside_the_given_cells():
@@ -47,7 +48,7 @@ def test_remembered_density_decays_and_nothing_grows_outside_the_given_cells():
     occupancy.refresh(ball(0.7), 1.0, within=within)
     before = occupancy.occupied.clone()
     assert bool(before.any())
-    assert not bool(before[4:].any())
+    assert not bool(before[0, 4:].any())
     for wanted in (True, True, True, False):  # 10 -> 5 -> 2.5 -> 1.25 -> 0.625
         occupancy.refresh(lambda x: torch.zeros_like(x[:, 0]), 1.0, decay=0.5, within=within)
         assert torch.equal(occupancy.occupied, before & wanted)
@@ -81,14 +82,60 @@ def test_upsampling_keeps_a_linear_field():
     torch.testing.assert_close(field.upsample(9).density(x), field.density(x))
 
 
+def test_each_level_knows_its_own_space_and_is_held_to_the_same_light():
+    """A density of 0.3 is enough for the third level, but not for those within; a shell at 3 to 3.6 is out of their reach."""
+    occupancy = Occupancy(1.0, 16, levels=4)
+
+    def density(x):
+        away = x.abs().amax(dim=1)
+        return 10.0 * ((away >= 3) & (away < 3.6)) + 0.3 * (away < 2.9)
+
+    occupancy.refresh(density, 1.0)
+    near, second, third, far = occupancy.occupied
+    assert not bool(near.any())
+    assert not bool(second.any())  # 0.3 is less than 1 / 2
+    assert bool(third.all())  # 0.3 is more than 1 / 4
+    centre = (torch.arange(16) + 0.5) - 8  # in cells of size 1
+    away = torch.stack(torch.meshgrid(centre, centre, centre, indexing="ij")).abs().amax(dim=0)
+    assert torch.equal(far, away < 4)
+
+
 @pytest.mark.gpu
-def test_march_matches_nerfacc_on_cuda():
+@pytest.mark.parametrize("levels", [1, 3])
+def test_march_matches_nerfacc_on_cuda(levels):
     g = torch.Generator().manual_seed(3)
-    occupancy = Occupancy(1.0, 32)
-    occupancy.occupy(torch.rand(32, 32, 32, generator=g) < 0.3)
+    occupancy = Occupancy(1.0, 32, levels)
+    occupancy.occupy(torch.rand(levels, 32, 32, 32, generator=g) < 0.3)
     rays_o, rays_d = some_rays(2000)
     near = torch.rand(2000, generator=g) * 0.02
-    ours = occupancy.sample(rays_o, rays_d, near, 0.02)
-    theirs = [v.cpu() for v in occupancy.cuda().sample(rays_o.cuda(), rays_d.cuda(), near.cuda(), 0.02)]
-    mine, nerfaccs = (set((r * 1000 + ((t - near[r]) / 0.02).round().long()).tolist()) for r, t, _ in (ours, theirs))
+    ours = march(rays_o, rays_d, occupancy.occupied, occupancy.aabbs[0], near, 0.02)
+    on_cuda = occupancy.cuda()
+    theirs = on_cuda.sampling(rays_o.cuda(), rays_d.cuda(), t_min=near.cuda(), render_step_size=0.02)
+    mine, nerfaccs = (
+        set((r * 10000 + ((t - near[r]) / 0.02).round().long()).tolist()) for r, t, _ in (ours, [v.cpu() for v in theirs])
+    )
     assert len(mine ^ nerfaccs) <= 1e-3 * len(mine)  # midpoints on a face may fall to either side
+
+
+@pytest.mark.gpu
+def test_growing_samples_match_nerfaccs_on_cuda_where_nothing_is_empty():
+    """Across empty cells nerfacc keeps a sample's length, and from there on its lattice is another one."""
+    occupancy = Occupancy(1.0, 32, 3)
+    occupancy.occupy(torch.ones(32, 32, 32, dtype=torch.bool))
+    _, rays_d = some_rays(500)
+    rays_o, near = torch.zeros(500, 3), torch.zeros(500)
+    ours = march(rays_o, rays_d, occupancy.occupied, occupancy.aabbs[0], near, 0.02, 0.03)
+    theirs = occupancy.cuda().sampling(rays_o.cuda(), rays_d.cuda(), t_min=near.cuda(), render_step_size=0.02, cone_angle=0.03)
+    counts = [torch.bincount(samples[0].cpu(), minlength=500) for samples in (ours, theirs)]
+    assert (counts[0] - counts[1]).abs().max() <= 1
+    torch.testing.assert_close(ours[1][: counts[0][0]], theirs[1].cpu()[: counts[0][0]], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_the_torch_march_runs_on_cuda_where_nerfacc_is_not_compiled():
+    occupied = torch.rand(2, 16, 16, 16, generator=torch.Generator().manual_seed(5)) < 0.3
+    box = torch.tensor([-1.0, -1, -1, 1, 1, 1])
+    args = (*some_rays(300), occupied, box, torch.zeros(300))
+    here = march(*args, 0.05, 0.02)
+    there = march(*(v.cuda() for v in args), 0.05, 0.02)
+    assert abs(len(here[0]) - len(there[0])) <= 1e-3 * len(here[0])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from piva.models.lora import Adapters, Lora
+from piva.models.adapters import Adapters
+from piva.models.lora import Lora
 from piva.priors.prior import Evaluations, Prior
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
@@ -15,7 +16,7 @@ from piva.scores.piva import Piva
 from piva.scores.sds import SDS
 from piva.scores.terms import Latents, Network, Prompt
 from piva.scores.vsd import VSD
-from piva.types import Score
+from piva.types import Score, View
 
 T = 400
 LORA = Lora(rank=2, alpha=2, lr=1e-3)
@@ -44,7 +45,7 @@ class Step:
 
     def evaluate(self) -> Evaluated:
         terms = self.score.direction(self.prior.schedule, T)
-        return evaluate(terms, T, self.noise, self.clean, self.contexts, self.prior, self.adapters, self.learned)
+        return evaluate(terms, T, self.noise, View(latents=self.clean), self.contexts, self.prior, self.adapters, self.learned)
 
 
 def attach(prior: Prior, learned: list[Network]) -> Adapters:
@@ -92,17 +93,15 @@ def predict_alone(step: Step, network: Network, noisy: Tensor, prompt: Prompt) -
     unet = step.prior.unet
     layers = [m for m in unet.modules() if hasattr(m, "lora_A")]
     patched = [layer.__dict__.pop("forward") for layer in layers]
-    if layers:
-        unet.enable_adapters()
-        unet.disable_adapters() if network is Network.FROZEN else unet.set_adapter(network.value)
+    for layer in layers:
+        layer.enable_adapters(network is not Network.FROZEN)
+        layer.set_adapter(network.value) if network is not Network.FROZEN else None
     with torch.no_grad():
         out = step.prior.predict(noisy, T, step.contexts[prompt].expand(len(noisy), -1, -1))
     for layer, forward in zip(layers, patched, strict=True):
         layer.forward = forward
-    if layers:
-        unet.enable_adapters()
-        for name, weight in unet.named_parameters():  # set_adapter freezes the others
-            weight.requires_grad_("lora_" in name)
+    for name, weight in unet.named_parameters():  # set_adapter freezes the others
+        weight.requires_grad_("lora_" in name)
     return out
 
 

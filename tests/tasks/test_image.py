@@ -40,7 +40,7 @@ def test_the_working_size_keeps_area_and_proportions(size: tuple[int, int], expe
 
 def test_theta_starts_as_the_originals_latents(photo: Path, prior: Prior, randomness: Randomness) -> None:
     state = open_edit(photo, prior, randomness)
-    latents = state.view(randomness, original=True)
+    latents = state.view(randomness, original=True).latents
     assert latents[EDIT].shape == (1, 4, 6, 12)  # 24 x 48 pixels, proportions kept
     torch.testing.assert_close(latents[EDIT].detach(), latents[ORIGINAL])
     assert latents[EDIT].requires_grad
@@ -53,7 +53,7 @@ def test_sgd_steps_down_the_gradient_on_a_cosine(photo: Path, prior: Prior, rand
     moved = []
     for _ in range(10):
         before = state.state_dict()["latents"].clone()
-        state.view(randomness, original=False)[EDIT].backward(torch.ones_like(start))
+        state.view(randomness, original=False).latents[EDIT].backward(torch.ones_like(start))
         state.step()
         moved.append((before - state.state_dict()["latents"]).mean().item())
     expected = [0.1 * 0.5 * (1 + np.cos(np.pi * i / 10)) for i in range(10)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ball import ball_views
+from ball import RADIUS, ball_views
 from PIL import Image
 
 from piva.config import build, compose
@@ -57,7 +57,7 @@ def opened(task: NerfTask, scene: Path, prior: Prior, randomness: Randomness, **
 
 
 def test_both_latents_come_from_the_same_camera(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
-    latents = opened(task, ball, prior, randomness).view(randomness, original=True)
+    latents = opened(task, ball, prior, randomness).view(randomness, original=True).latents
     assert latents[EDIT].shape == (1, 4, 8, 8)
     torch.testing.assert_close(
         latents[EDIT].detach(), latents[ORIGINAL], atol=0.02, rtol=0.02
@@ -65,11 +65,27 @@ def test_both_latents_come_from_the_same_camera(task: NerfTask, ball: Path, prio
     assert not latents[ORIGINAL].requires_grad
 
 
+def test_the_depth_of_a_view_is_that_of_both_fields_when_asked(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
+    state = opened(task, ball, prior, randomness)
+    assert not state.view(randomness, original=True).depth
+    alone = state.view(randomness, original=False, depth=True)
+    assert set(alone.depth) == {EDIT}
+    depth = state.view(randomness, original=True, depth=True).depth
+    assert depth[EDIT].shape == depth[ORIGINAL].shape == (1, 32, 32)
+    assert not depth[EDIT].requires_grad
+    torch.testing.assert_close(depth[EDIT], depth[ORIGINAL], atol=0.05, rtol=0)
+    low, high = (away - RADIUS for away in task.distance)
+    assert low - 0.1 < depth[EDIT][0, 16, 16] < high + 0.1  # the ball stands in the middle of every view
+    assert depth[EDIT][0, 0, 0] == 0
+
+
 def test_a_step_moves_the_edit_and_never_the_original(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
     state = opened(task, ball, prior, randomness)
     before = state.compare()
     for _ in range(4):
-        latents = state.view(randomness, original=False)
+        latents = state.view(randomness, original=False).latents
         latents[EDIT].backward(torch.ones_like(latents[EDIT]))
         state.step()
     after = state.compare()
@@ -80,7 +96,7 @@ def test_a_step_moves_the_edit_and_never_the_original(task: NerfTask, ball: Path
 def test_density_and_colour_have_their_own_rates(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
     state = opened(task, ball, prior, randomness)
     start = {name: value.clone() for name, value in state.state_dict().items()}
-    latents = state.view(randomness, original=False)
+    latents = state.view(randomness, original=False).latents
     latents[EDIT].backward(torch.ones_like(latents[EDIT]))
     state.step()
     moved = {name: (value - start[name]).abs().max().item() for name, value in state.state_dict().items() if "raw" in name}

@@ -91,7 +91,7 @@ def test_a_room_is_edited_through_its_own_frames(room: Path, prior: Prior, rando
     state = opened(room, prior, randomness)
     before = state.compare()
     assert before.before.shape == (3, 3, 16, 20)
-    latents = state.view(randomness, original=True)
+    latents = state.view(randomness, original=True).latents
     height, width = latents[EDIT].shape[-2:]
     assert 4 * 4 * height * width == pytest.approx(32 * 32, rel=0.1)  # the tiny prior's latents are 4 times smaller
     assert width > height
