@@ -56,12 +56,12 @@ def _run(settings: config.Settings, folder: Path, sweep: Path | None = None) -> 
 def job(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
-        return _objective(run(cfg), cfg)
+        return _answer(cfg, run(cfg))
     folder, sweep = Path(hydra.runtime.output_dir).resolve(), Path(hydra.sweep.dir).resolve()
-    return sweeps.guarded(lambda: _objective(_run(config.check(cfg), folder, sweep), cfg), folder)
+    return sweeps.guarded(lambda: _answer(cfg, _run(config.check(cfg), folder, sweep)), folder)
 
 
-def _objective(result: "Result | None", cfg: DictConfig) -> float | None:
+def _answer(cfg: DictConfig, result: "Result | None") -> float | None:
     """What a sweeper gets. Raises `EditsFailed`."""
     if result is None:
         return None

@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from piva.config import CONF, PARTS, RunSettings, build, compose
+from piva.config import CONF, RunSettings, build, compose
 from piva.errors import InputError
 from piva.settings import above, at_least, between, one_of
 
@@ -34,15 +34,6 @@ def test_every_option_composes_and_its_settings_build(group: str, option: str) -
     cfg = compose(f"{group}={option}", *required.get(option, []))
     if group in cfg:
         build(get_class(cfg[group]["_target_"]), cfg[group], group)
-
-
-@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "experiment").glob("*.yaml"))])
-def test_every_experiment_composes_and_its_settings_build(name: str) -> None:
-    cfg = compose(f"experiment={name}")
-    for group in PARTS:
-        build(get_class(cfg[group]["_target_"]), cfg[group], group)
-    keys = [field.name for field in dataclasses.fields(RunSettings)]
-    build(RunSettings, OmegaConf.masked_copy(cfg, keys))
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])

@@ -47,9 +47,8 @@ def summaries() -> list[dict[str, float]]:
     [
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], max(joblib.cpu_count() // 2, 1)),
         (["hydra/launcher=local"], 1),
-        (["hydra/launcher=local", "hydra.launcher.cpus_per_task=3"], 3),
     ],
-    ids=["joblib", "local", "local with three threads"],
+    ids=["joblib", "local"],
 )
 def test_a_sweep_in_processes_gives_the_numbers_of_one_run_and_shares_the_cores(
     prior_folder: Path, launcher: list[str], threads: int
