@@ -18,7 +18,16 @@ from piva.finished import Finished, Row
 from piva.results import one_set_of_networks
 
 APART = ("dataset", "prior", "metrics", "tracker")  # groups that make the section, or that change no number
-NO_SETTING = ("seed", "device", "measure_at", "checkpoint_every")  # of the run's own keys
+NO_SETTING = (
+    "seed",
+    "device",
+    "measure_at",
+    "checkpoint_every",
+    "samples_at",
+    "samples",
+    "samples_steps",
+    "samples_guidance",
+)  # of the run's own keys
 WHICH_EDITS = ("root", "path", "edits", "shard", "types", "source", "target", "prompts")  # keys of a dataset
 
 
@@ -145,7 +154,7 @@ def _settings(runs: list[Finished]) -> list[Setting]:
     settings = []
     for members in groups.values():
         each = flat[members[0]]
-        others = tuple((short[key], each[key]) for key in differing if key in each)
+        others = tuple((short[key], _hashable(each[key])) for key in differing if key in each)
         own = [runs[i] for i in members]
         settings.append(Setting(_name(each["score._target_"]), each.get("score.lam"), others, _measured(own), _snapshots(own)))
     return sorted(settings, key=_order)
@@ -203,6 +212,10 @@ def _short(keys: list[str]) -> dict[str, str]:
     """Keys without their group where that says enough."""
     ends = [re.sub(r".*\.", "", key) for key in keys]
     return {key: end if ends.count(end) == 1 and end != "_target_" else key for key, end in zip(keys, ends, strict=True)}
+
+
+def _hashable(value: Any) -> Any:
+    return str(value) if isinstance(value, list) else value
 
 
 def _name(target: str) -> str:

@@ -163,6 +163,14 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path: Path) -> None:
     assert "unfinished: no summary.json" in text
 
 
+def test_settings_that_are_lists_can_differ(tmp_path: Path) -> None:
+    for t_range in ([0, 1], [0.5, 1]):
+        write_run(tmp_path / f"runs/{t_range}", drawn(EDITS), settings={"t_range": t_range})
+    report(str(tmp_path / "runs"), f"out={tmp_path / 'report.html'}")
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.row("DDS, t_range [0, 1]")[0] == page.row("DDS, t_range [0.5, 1]")[0]
+
+
 def test_large_films_are_linked_and_small_ones_embedded(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs/a b", drawn(EDITS[:1]))
     film = run / "edits/mug/blue/turntable.mp4"
