@@ -138,7 +138,7 @@ def check(cfg: DictConfig) -> Settings:
     for edit in edits:
         parts["task"].check(edit)
     plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True)
-    words = [str(word) for word in hydra.overrides.task]
+    words = as_typed(hydra.overrides.task)
     return Settings(
         run=run,
         **parts,
@@ -148,6 +148,11 @@ def check(cfg: DictConfig) -> Settings:
         words=words,
         config=cast(dict[str, Any], plain),
     )
+
+
+def as_typed(overrides: Any) -> list[str]:
+    """Words of a command line as they were typed, interpolations and all."""
+    return cast(list[str], OmegaConf.to_container(overrides, resolve=False))
 
 
 def build(cls: type, node: DictConfig, prefix: str = "") -> Any:

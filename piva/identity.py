@@ -17,7 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from piva.config import PARTS, RunSettings, Settings, check
+from piva import config
+from piva.config import PARTS, RunSettings, Settings
 from piva.errors import InputError
 from piva.lock import hold
 from piva.results import Result, RunFolder
@@ -103,7 +104,8 @@ def words_of(folder: Path) -> list[str]:
         return [*record["words"], f"hydra.run.dir={_quoted(folder)}"]
     try:
         given = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
-        return [*given.hydra, *given.task, f"hydra.sweep.dir={_quoted(folder)}", "--multirun"]
+        words = [*config.as_typed(given.hydra), *config.as_typed(given.task)]
+        return [*words, f"hydra.sweep.dir={_quoted(folder)}", "--multirun"]
     except (OSError, OmegaConfBaseException):
         raise InputError("resume", f"no {RECORD} and no multirun.yaml in {folder}", "the folder of a run or of a sweep") from None
 
@@ -118,7 +120,7 @@ def expand(words: list[str]) -> list[str]:
 
 def check_run(cfg: DictConfig) -> Settings:
     """`config.check`, and whether the run may write to its folder. Raises `InputError`; imports no torch."""
-    settings = check(cfg)
+    settings = config.check(cfg)
     hydra = cfg.hydra if "hydra" in cfg else HydraConfig.get()
     folder = Path(hydra.run.dir)
     if folder.is_dir():

@@ -10,6 +10,7 @@ import torch
 from ball import RADIUS, ball_views
 from PIL import Image
 
+from piva.checkpoints import Checkpoints, load
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.nerf.cameras import hemisphere, ring
@@ -200,3 +201,32 @@ def test_a_missing_view_is_named(task: NerfTask, tmp_path: Path) -> None:
     (scene / "train/r_3.png").unlink()
     with pytest.raises(InputError, match="no image .*r_3, wanted"):
         task.check(Edit(id="x", source_prompt="a", target_prompt="b", scene=scene))
+
+
+def test_a_restored_edit_goes_on_as_if_nothing_had_happened(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness, tmp_path: Path
+) -> None:
+    """Through the file, with the occupancy refreshed at every second step and a checkpoint in between."""
+
+    def steps(state: NerfState, count: int) -> None:
+        for _ in range(count):
+            latents = state.view(randomness, original=False)
+            latents[EDIT].backward(latents[EDIT].detach())
+            state.step()
+
+    unbroken = opened(task, ball, prior, randomness)
+    steps(unbroken, 3)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, unbroken.checkpoint())
+    newest, drawn = checkpoints.newest(), randomness.host.get_state()
+    assert newest is not None
+    steps(unbroken, 4)
+    resumed = opened(task, ball, prior, randomness)
+    resumed.restore(load(newest[1]))
+    randomness.host.set_state(drawn)
+    steps(resumed, 4)
+    expected, found = unbroken.checkpoint(), resumed.checkpoint()
+    assert found["step"] == expected["step"] == 7
+    for part in ("field", "occupancy"):
+        assert all(torch.equal(found[part][name], value) for name, value in expected[part].items())
+    assert found["decay"] == expected["decay"]
