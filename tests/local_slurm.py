@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -77,10 +77,10 @@ def one_node(folder: Path) -> Iterator[dict[str, str]]:
             until(lambda: not _output(["squeue", "--noheader"], env), 30, "the jobs to end")
 
 
-def until(true: "object", seconds: float, what: str) -> None:
+def until(true: Callable[[], bool], seconds: float, what: str) -> None:
     """Wait until `true()`; fails after `seconds`."""
     end = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < end, f"waited {seconds} s in vain for {what}"
         time.sleep(0.2)
 
@@ -89,7 +89,10 @@ def until(true: "object", seconds: float, what: str) -> None:
 def _daemon(command: list[object], env: dict[str, str], folder: Path) -> Iterator[None]:
     name = str(command[0])
     with (folder / f"{name}.out").open("w") as output:
-        process = subprocess.Popen([str(word) for word in command], env=env, stdout=output, stderr=subprocess.STDOUT)
+        words = [str(word) for word in command]
+        process = subprocess.Popen(  # Ctrl-C is for the test alone: the daemons are needed to end the jobs
+            words, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             if name == "munged":
                 until((folder / "munge.socket").exists, 10, "munged")
