@@ -49,7 +49,9 @@ def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device)
         occupied = there["occupied"]
     except KeyError as missing:
         kind, found = type(settings).__name__, ", ".join(sorted(tensors))
-        raise InputError("tensors of a field", found, f"{missing} among them, as a {kind} leaves it", "give the run's own field=...") from None
+        raise InputError(
+            "tensors of a field", found, f"{missing} among them, as a {kind} leaves it", "give the run's own field=..."
+        ) from None
     occupancy = Occupancy(settings.radius, settings.occupancy).to(device)
     occupancy.occupy(occupied)
     return Fitted(field, occupancy, there.get("background"))

@@ -166,9 +166,7 @@ class HashFit:
     def layout(self) -> "Layout":
         from piva.nerf.kernels.layout import Layout
 
-        return Layout(
-            levels=self.levels, features=self.features, log2_rows=self.log2_rows, base=self.base, growth=self.growth
-        )
+        return Layout(levels=self.levels, features=self.features, log2_rows=self.log2_rows, base=self.base, growth=self.growth)
 
     @property
     def stages(self) -> list[int]:

@@ -84,7 +84,9 @@ def test_density_and_colour_have_their_own_rates(task: NerfTask, ball: Path, pri
     latents[EDIT].backward(torch.ones_like(latents[EDIT]))
     state.step()
     moved = {name: (value - start[name]).abs().max().item() for name, value in state.state_dict().items() if "raw" in name}
-    assert moved == pytest.approx({"raw_density": task.field.edit.lr_density, "raw_colour": task.field.edit.lr_colour}, rel=1e-3)  # Adam's first step
+    assert moved == pytest.approx(
+        {"raw_density": task.field.edit.lr_density, "raw_colour": task.field.edit.lr_colour}, rel=1e-3
+    )  # Adam's first step
 
 
 def test_an_edit_has_room_to_grow(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
