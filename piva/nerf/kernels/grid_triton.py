@@ -104,7 +104,10 @@ def _place(x, point, there, scale):
 def _node(cx, cy, cz, u, v, w, resolution, rows, CORNER: tl.constexpr, HASHED: tl.constexpr):
     """Row and weight of one of the eight nodes around points."""
     x, y, z = cx + (CORNER & 1), cy + ((CORNER >> 1) & 1), cz + (CORNER >> 2)
-    index = x ^ (y * PRIME_Y) ^ (z * PRIME_Z) if HASHED else x + y * resolution + z * (resolution * resolution)
+    if HASHED:  # noqa: SIM108 - decided when it is compiled
+        index = x ^ (y * PRIME_Y) ^ (z * PRIME_Z)
+    else:
+        index = x + y * resolution + z * (resolution * resolution)
     a = u if CORNER & 1 else 1 - u
     b = v if (CORNER >> 1) & 1 else 1 - v
     c = w if CORNER >> 2 else 1 - w
