@@ -52,11 +52,9 @@ class NerfTask:
     turntable_fov_deg: float = between(1, 170)
     turntable_distance: float = above(0)
 
-    def __post_init__(self) -> None:
+    def check(self, edit: Edit) -> None:
         if self.field.edit is None:
             raise InputError("field.edit", "nothing", "the learning rates of an edit", "see conf/field/voxels.yaml")
-
-    def check(self, edit: Edit) -> None:
         if edit.scene is None:
             raise InputError(f"task=nerf, edit {edit.id}", "a picture", "a scene folder with its cameras", "use task=image")
         check_views(edit.scene, edit.capture)

@@ -39,13 +39,13 @@ def test_the_hash_is_that_of_32_bit_words() -> None:
 def test_a_point_on_a_node_has_that_nodes_features() -> None:
     """Node i of a level lies at x * scale + 0.5 = i: the half is tiny-cuda-nn's, and others have left it out."""
     layout = Layout(levels=1, features=2, log2_rows=10, base=5, growth=2.0)  # scale 4, 5 nodes a side, no hash
-    params = torch.arange(layout.size, dtype=torch.float64)
+    params = torch.arange(layout.size).double()
     node = torch.tensor([[1, 2, 3], [4, 1, 2]])
     rows = node[:, 0] + 5 * node[:, 1] + 25 * node[:, 2]
     at = encode(params, (node.double() - 0.5) / 4, layout)
-    torch.testing.assert_close(at, torch.stack([2.0 * rows, 2 * rows + 1], dim=1))
+    torch.testing.assert_close(at, torch.stack([2 * rows, 2 * rows + 1], dim=1).double())
     between = encode(params, (node.double() - 0.5 + torch.tensor([0.25, 0, 0])) / 4, layout)
-    torch.testing.assert_close(between - at, torch.full((2, 2), 0.25 * 2))
+    torch.testing.assert_close(between - at, torch.full((2, 2), 0.25 * 2).double())
 
 
 def test_a_node_beyond_the_last_is_taken_modulo_the_level() -> None:

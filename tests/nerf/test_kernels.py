@@ -36,7 +36,7 @@ def values_and_gradients(encode, params, points, layout):
 
 
 def test_the_twins_gradient_is_that_of_its_values():
-    layout = Layout(levels=3, features=2, log2_rows=6, base=2, growth=1.7)
+    layout = Layout(levels=2, features=2, log2_rows=4, base=2, growth=1.7)
     g = torch.Generator().manual_seed(0)
     params = torch.rand(layout.size, generator=g, dtype=torch.float64, requires_grad=True)
     points = torch.rand((5, 3), generator=g, dtype=torch.float64)
@@ -77,9 +77,9 @@ def test_triton_agrees_with_the_twin_in_its_interpreter():
     """Triton chooses between interpreting and compiling when it is imported: a process of its own."""
     code = (
         "import torch, test_kernels as t; from piva.nerf.kernels import grid_torch, grid_triton\n"
-        "for layout in t.LAYOUTS:\n"
-        "    a, b = (t.values_and_gradients(k.encode, *t.some(layout), layout) for k in (grid_torch, grid_triton))\n"
-        "    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)\n"
+        "layout = t.Layout(levels=2, features=2, log2_rows=9, base=6, growth=2.0)\n"  # one level dense, one hashed
+        "a, b = (t.values_and_gradients(k.encode, *t.some(layout), layout) for k in (grid_torch, grid_triton))\n"
+        "torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)\n"
         "assert grid_triton.encode(*t.some(layout)[:1], torch.zeros(0, 3), layout).shape == (0, layout.width)\n"
     )
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
