@@ -34,7 +34,7 @@ BOTH = [Network.SOURCE, Network.TARGET]
 PIVA = Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="uniform")
 
 
-def write_controlnet(prior: Path, scale: float) -> None:
+def write_controlnet(prior: Path, scale: float, to: Path | None = None) -> None:
     """A copy of the U-Net's encoder, as every ControlNet begins; its last layers are zero then, and here as large as `scale`."""
     control = ControlNetModel.from_unet(
         load(str(prior), "cpu", "float32").unet, conditioning_channels=3, conditioning_embedding_out_channels=(4, 8, 8)
@@ -44,7 +44,7 @@ def write_controlnet(prior: Path, scale: float) -> None:
         for name, weight in control.named_parameters():
             if "controlnet_" in name:
                 weight.copy_(scale * torch.randn(weight.shape, generator=noise))
-    control.save_pretrained(prior / "controlnet")
+    control.save_pretrained(to or prior / "controlnet")
 
 
 @pytest.fixture(scope="module")
