@@ -162,6 +162,8 @@ def test_a_watcher_sees_the_view_of_each_step(prior_folder: Path) -> None:
     randomness = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
     contexts = {p: prior.text("a") for p in Prompt}
     method = Method(score, prior, None, Timesteps(20, 980, 980, 0), Sizes([(1, 16)]))
-    optimise(state, method, contexts, 2, randomness, lambda *_: None, lambda step, view: seen.append((step, len(view.latents))))
+    optimise(
+        state, method, contexts, 2, randomness, lambda *_: None, watch=lambda step, view: seen.append((step, len(view.latents)))
+    )
     assert seen == [(0, 1), (1, 1)]
     assert state.sizes == [16, None]

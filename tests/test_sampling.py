@@ -87,7 +87,7 @@ def test_the_learned_models_paint_by_depth_and_the_frozen_one_does_not(prior: Pr
 
 
 def test_chosen_steps_are_painted_with_one_noise_and_saved(prior: Prior, tmp_path: Path) -> None:
-    samples = Samples(painters(prior), [2, 3], 2, seeded)
+    samples = Samples(painters(prior), [2, 3], 2, seeded, {})
     for step in range(5):
         samples(step, VIEW)
     samples.save(tmp_path)

@@ -81,10 +81,10 @@ def find(path: Path) -> list[Finished]:
 def field_settings(node: Any, where: Path) -> Any:
     """The checked settings of a field that `where` holds. Raises `InputError` that names it."""
     try:
-        target = str(node["_target_"])
-        if not target.startswith("piva.nerf."):
-            raise ValueError(f"a field of {target}")
-        return build(get_class(target), node, "field")
+        for part in (node, *(value for value in node.values() if isinstance(value, DictConfig))):
+            if not str(part["_target_"]).startswith("piva.nerf."):
+                raise ValueError(f"a field of {part['_target_']}")
+        return build(get_class(node["_target_"]), node, "field")
     except Exception as error:  # whatever else such a file may hold
         raise InputError(where, one_line(error), "the settings of a field", "use the version of piva that wrote it") from None
 

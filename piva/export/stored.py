@@ -50,9 +50,8 @@ class Stored:
     def view(self, c2w: Float[Tensor, "4 4"], lens: Intrinsics) -> Rendered:
         """What a camera sees: `rgb` (h, w, 3) before the background, `opacity` and `depth` (h, w)."""
         background = self.background
-        return render_image(
-            self.fitted.field, self.fitted.occupancy, c2w.to(background), lens, background, self.settings.step, near=self.near
-        )
+        field, occupancy, fit = self.fitted.field, self.fitted.occupancy, self.settings
+        return render_image(field, occupancy, c2w.to(background), lens, background, fit.step, near=self.near, cone=fit.cone)
 
 
 def read_edit(finished: Finished, device: str) -> tuple[Stored, Stored | None]:
@@ -74,11 +73,17 @@ def read_edit(finished: Finished, device: str) -> tuple[Stored, Stored | None]:
 
 def save_field(stored: Stored, prompts: tuple[str, str], path: Path) -> None:
     """The field's tensors as they are, and in the file's metadata all that `load_field` needs."""
-    settings = {"_target_": f"{type(stored.settings).__module__}.{type(stored.settings).__qualname__}"}
-    settings |= dataclasses.asdict(stored.settings)
-    about = {"piva": __version__, "settings": json.dumps(settings), "near": repr(stored.near)}
+    about = {"piva": __version__, "settings": json.dumps(_node(stored.settings)), "near": repr(stored.near)}
     about |= {"source_prompt": prompts[0], "target_prompt": prompts[1]}
     save_file({name: x.contiguous().cpu() for name, x in stored.tensors.items()}, path, about)
+
+
+def _node(settings: Any) -> dict[str, Any]:
+    """Settings as YAML has them: with the names of their classes."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    of = type(settings)
+    plain = {name: _node(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
+    return {"_target_": f"{of.__module__}.{of.__qualname__}", **plain}
 
 
 def load_field(path: Path, device: str) -> Stored:

@@ -148,7 +148,7 @@ def test_a_field_that_is_lost_stops_the_edit(
 ) -> None:
     state = opened(task, ball, prior, randomness)
     for _ in range(2):  # the grid is refreshed, and looked at, every second step
-        latents = state.view(randomness, original=False)
+        latents = state.view(randomness, original=False).latents
         latents[EDIT].backward(torch.ones_like(latents[EDIT]))
         state.step()
     state._field.raw_density.data.fill_(value)
@@ -210,7 +210,7 @@ def test_a_restored_edit_goes_on_as_if_nothing_had_happened(
 
     def steps(state: NerfState, count: int) -> None:
         for _ in range(count):
-            latents = state.view(randomness, original=False)
+            latents = state.view(randomness, original=False).latents
             latents[EDIT].backward(latents[EDIT].detach())
             state.step()
 
