@@ -48,9 +48,12 @@ class _Encode(torch.autograd.Function):
 
 
 def _run(kernel: Any, given: Tensor, x: Tensor, layout: Layout, out: Tensor) -> None:
+    threads = torch.get_num_threads()
     with LOCK:
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         kernel(given.numpy(), x.numpy(), *_levels(layout), (0,) * layout.features, out.numpy())
+    # Where numba and torch share one OpenMP, numba's start sets the number of threads of both to that of all cores.
+    torch.set_num_threads(threads)
 
 
 def _levels(layout: Layout) -> tuple[NDArray[Any], ...]:
