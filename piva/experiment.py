@@ -29,7 +29,7 @@ from piva.pictures import save_comparison
 from piva.priors.prior import Prior
 from piva.results import EditResult, Result, RunFolder, main_metrics
 from piva.sampling import Painters, Samples
-from piva.scores.evaluate import learned_networks
+from piva.scores.needs import learned_networks
 from piva.scores.terms import Prompt
 from piva.summary import summarise
 from piva.tracking import Mirror

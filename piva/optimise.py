@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from piva.priors.prior import Prior
-from piva.scores.evaluate import evaluate, learned_networks, uses_original
+from piva.scores.evaluate import evaluate
+from piva.scores.needs import learned_networks, uses_original
 from piva.scores.terms import EDIT, Prompt
 from piva.types import Changing, LearnedModels, Randomness, Score, TaskState, View
 

@@ -13,7 +13,8 @@ from piva.models.lora import Lora
 from piva.optimise import Method, Sizes, Timesteps, optimise
 from piva.priors.prior import Prior, load
 from piva.scores.dds import DDS
-from piva.scores.evaluate import evaluate, learned_networks, uses_original
+from piva.scores.evaluate import evaluate
+from piva.scores.needs import learned_networks, uses_original
 from piva.scores.piva import Piva
 from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt
 from piva.types import Comparison, Randomness, Score, View

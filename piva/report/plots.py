@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from piva.finished import Row
-from piva.intervals import Interval, interval, over_seeds
+from piva.intervals import interval, over_seeds, paired
 from piva.metrics.table import TABLES, Column
 from piva.report.sections import EditKey, Section, Setting
 from piva.report.tables import cell, rival_of
@@ -98,6 +98,7 @@ def _at(edits: dict[EditKey, list[Row]], key: str) -> dict[EditKey, float]:
 def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> None:
     scores = list(dict.fromkeys(setting.score for setting in section.settings))
     others = list(dict.fromkeys(setting.others for setting in section.settings))
+    rivals = {setting.label: rival_of(setting, section.settings, baseline) for setting in section.settings}
     for curve in _curves(section.settings):
         first = curve[0]
         colour, mark = COLOURS[scores.index(first.score) % len(COLOURS)], MARKS[others.index(first.others) % len(MARKS)]
@@ -106,13 +107,14 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
         if not points:
             continue
         label = ", ".join([first.score, *(f"{name} {value}" for name, value in first.others)])
-        rival = rival_of(first, section.settings, baseline) if first.lam is not None else None
+        rival = rivals[first.label] if first.lam is not None else None
         if rival and cell(rival, x).edits.n and cell(rival, y).edits.n:  # lambda 0 is DDS
             start = (cell(rival, x).edits.mean, cell(rival, y).edits.mean)
             axes.plot([start[0], points[0][1].mean], [start[1], points[0][2].mean], ":", color=colour, linewidth=1.2)
         axes.plot([p[1].mean for p in points], [p[2].mean for p in points], "-", color=colour, marker=mark, label=label)
         for setting, across, up in points:
-            _cross(axes, across, up, colour)
+            halves = [_half(setting, list(rivals.values()), rivals[setting.label], key) for key in (x, y)]
+            _cross(axes, (across.mean, up.mean), halves, colour)
             if setting.lam is not None:
                 place = (across.mean, up.mean)
                 axes.annotate(f"λ {setting.lam:g}", place, textcoords="offset points", xytext=(5, 5), fontsize=8)
@@ -120,9 +122,17 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 
 
-def _cross(axes: Axes, across: Interval, up: Interval, colour: str) -> None:
-    half = ([_finite(across.half)], [_finite(up.half)])
-    axes.errorbar([across.mean], [up.mean], xerr=half[0], yerr=half[1], color=colour, alpha=0.3, linewidth=1)
+def _half(setting: Setting, rivals: Sequence[Setting | None], rival: Setting | None, key: str) -> float:
+    """Half of the 95 % interval of the difference to the rival, edit by edit: how far apart two edits are says nothing about
+    which setting is better. A rival itself has none; a setting without one has that of its mean over the edits.
+    """
+    if rival:
+        return _finite(paired(setting.values(key), rival.values(key)).difference.half)
+    return 0.0 if setting in rivals else _finite(cell(setting, key).edits.half)
+
+
+def _cross(axes: Axes, place: tuple[float, float], halves: Sequence[float], colour: str) -> None:
+    axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], color=colour, alpha=0.3, linewidth=1)
 
 
 def _curves(settings: Sequence[Setting]) -> Iterator[list[Setting]]:

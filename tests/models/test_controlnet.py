@@ -22,7 +22,8 @@ from piva.priors.depth import depth_hint
 from piva.priors.prior import Evaluations, Prior, load
 from piva.priors.stable_diffusion import StableDiffusion
 from piva.scores.dds import DDS
-from piva.scores.evaluate import Evaluated, evaluate, learned_networks
+from piva.scores.evaluate import Evaluated, evaluate
+from piva.scores.needs import learned_networks
 from piva.scores.piva import Piva
 from piva.scores.terms import EDIT, NULL, ORIGINAL, SOURCE, TARGET, Network, Prediction, Prompt
 from piva.scores.vsd import VSD

@@ -11,7 +11,8 @@ from piva.models.lora import Lora
 from piva.priors.prior import Evaluations, Prior
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
-from piva.scores.evaluate import Evaluated, evaluate, learned_networks, uses_original
+from piva.scores.evaluate import Evaluated, evaluate
+from piva.scores.needs import learned_networks, uses_original
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
 from piva.scores.terms import Latents, Network, Prompt
