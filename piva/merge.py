@@ -92,8 +92,9 @@ def _check(shards: Sequence[Shard]) -> None:
 def _write(folder: RunFolder, shards: Sequence[Shard], ids: Sequence[str]) -> None:
     first = shards[0]
     results = [result for name in ids if (result := EditResult.read(folder.path / "edits" / name))]
-    peak = max(json.loads((shard.folder / "timing.json").read_text())["peak_gb"] for shard in shards)
-    folder.write_tables(results, peak)
+    timings = [json.loads((shard.folder / "timing.json").read_text()) for shard in shards]
+    cost = {name: max(timing[name] for timing in timings) for name in ("peak_gb", "threads")}
+    folder.write_tables(results, cost)
     about = {key: first.summary[key] for key in ABOUT} | {"provenance": _joined([s.summary["provenance"] for s in shards])}
     folder.write_json("summary.json", summarise(results, {}, about))
     lines: dict[str, list[str]] = defaultdict(list)
