@@ -99,7 +99,7 @@ def _write(folder: RunFolder, shards: Sequence[Shard], ids: Sequence[str]) -> No
     folder.write_json("summary.json", summarise(results, {}, about))
     lines: dict[str, list[str]] = defaultdict(list)
     for shard in shards:
-        for line in (shard.folder / "metrics.jsonl").open():
+        for line in (shard.folder / "metrics.jsonl").read_text().splitlines(keepends=True):
             lines[json.loads(line)["edit"]].append(line)
     folder.write_text("metrics.jsonl", "".join(line for name in ids for line in lines[name]))
     config = OmegaConf.load(first.folder / "config.yaml")

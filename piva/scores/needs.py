@@ -1,7 +1,9 @@
 """What a score needs, read off its sums: which learned models, and whether the original. Imports no torch."""
 
+from functools import cache
+
 from piva.priors.schedule import Schedule
-from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Sum
+from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Term
 from piva.types import Changing, Score
 
 # What each learned model is trained on: psi on the original with the source prompt, phi on the edit with the target prompt.
@@ -13,19 +15,18 @@ LESSONS = {
 
 def learned_networks(score: Score, schedule: Schedule) -> list[Network]:
     """The fine-tuned models a score needs at any time, in a fixed order."""
-    used = {p.network for terms in directions(score, schedule) for p in terms.predictions}
+    used = {term.network for term in _terms(score, schedule) if isinstance(term, Prediction)}
     return [network for network in LESSONS if network in used]
 
 
 def uses_original(score: Score, schedule: Schedule) -> bool:
     """Whether any term or any learned model looks at the original's latents, so that they must be rendered."""
-    sums = directions(score, schedule)
-    lessons = [LESSONS[network] for network in learned_networks(score, schedule)]
-    looked_at = {p.latents for terms in sums for p in terms.predictions} | {p.latents for p in lessons}
-    return Latents.ORIGINAL in looked_at or any(Known("original") in terms.weights for terms in sums)
+    terms = _terms(score, schedule) | {LESSONS[network] for network in learned_networks(score, schedule)}
+    return any(term == Known("original") or (isinstance(term, Prediction) and term.latents == Latents.ORIGINAL) for term in terms)
 
 
-def directions(score: Score, schedule: Schedule) -> list[Sum]:
-    """The sums of all timesteps; of a score that changes, those at both ends of a run."""
+@cache  # asked for again in every edit; a thousand sums take a while
+def _terms(score: Score, schedule: Schedule) -> frozenset[Term]:
+    """The terms of all timesteps' sums; of a score that changes, of those at both ends of a run."""
     phases = [score.at(0.0), score.at(1.0)] if isinstance(score, Changing) else [score]
-    return [phase.direction(schedule, t) for phase in phases for t in range(1, len(schedule))]
+    return frozenset(term for phase in phases for t in range(1, len(schedule)) for term in phase.direction(schedule, t).weights)
