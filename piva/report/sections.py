@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from piva.config import RunSettings
+from piva.config import PARTS, RunSettings
 from piva.finished import Finished, Row
 from piva.results import one_set_of_networks
 
@@ -113,7 +113,7 @@ def _world(run: Finished) -> dict[str, Any]:
         "task": config["task"]["_target_"],
         "dataset": config["dataset"]["_target_"],
         "root": config["dataset"].get("root"),
-        "prior": config["prior"],
+        "prior": {key: value for key, value in config["prior"].items() if value is not None},  # as if it were not there
         "networks": run.summary["metric_networks"],
     }
 
@@ -141,7 +141,7 @@ def _section(runs: list[Finished]) -> Section:
 
 
 def _settings(runs: list[Finished]) -> list[Setting]:
-    flat = [_what_matters(run.config) for run in runs]
+    flat = [_what_matters(run) for run in runs]
     seen: dict[str, set[str]] = defaultdict(set)
     for each in flat:
         for key, value in each.items():
@@ -160,16 +160,19 @@ def _settings(runs: list[Finished]) -> list[Setting]:
     return sorted(settings, key=_order)
 
 
-def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
-    """The flat settings that change a run's numbers. Of what stands at the top that is what the run itself reads: the rest,
-    as `lambda`, is there for the groups to take their values from.
+def _what_matters(run: Finished) -> dict[str, Any]:
+    """The flat settings that change a run's numbers: of what stands at the top what the run itself reads, and its parts.
+
+    The rest, as `lambda` or `field`, is there for the parts to take their values from. A run that trained nothing read no `model`.
     """
     top = {field.name for field in fields(RunSettings)} - set(NO_SETTING)
+    trained = run.summary.get("unet", {}).get("backward_per_step", 0) > 0
+    parts = {part for part in PARTS if part not in APART and (part != "model" or trained)}
     kept: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict) and name == "dataset":
+    for name, value in run.config.items():
+        if name == "dataset":
             kept |= {f"dataset.{key}": v for key, v in value.items() if key not in (*WHICH_EDITS, "_target_")}
-        elif isinstance(value, dict) and name not in APART:
+        elif name in parts:
             kept |= _flat(value, name)
         elif name in top:
             kept[name] = value
