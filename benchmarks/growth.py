@@ -48,7 +48,7 @@ def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, fl
     mesh, white, seconds, before = truth(edit), torch.ones(3, 1, 1), 0.0, state.compare()
     for _ in range(steps):
         begin = time.process_time()
-        shown = state.view(randomness, original=False)[EDIT]
+        shown = state.view(randomness, original=False).latents[EDIT]
         seconds += time.process_time() - begin
         c2w, fov = sample_camera(cameras.host, *(tuple(r) for r in (task.elevation_deg, task.fov_deg, task.distance)))
         lens = pinhole(fov, size)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-CHUNK = 1 << 20  # lattice points looked up at once: bounds the memory and keeps the work inside the cache
+RAYS = 1 << 11  # marched at once, each as far as the longest of them: neighbours, which are of about the same length
 
 
 def march(
@@ -43,29 +43,29 @@ def march(
     hits = torch.nonzero(count > 0)[:, 0]
     if len(hits) == 0:
         return hits, near[:0], near[:0]
-    longest = int(count.max())
     # One empty layer around each grid: a midpoint that rounding puts just outside then finds an empty cell.
-    padded = torch.nn.functional.pad(occupied, (1, 1, 1, 1, 1, 1))
+    padded = torch.nn.functional.pad(occupied, (1, 1, 1, 1, 1, 1)).flatten()
 
     rays, ks = [], []
-    for part in torch.split(hits, max(1, CHUNK // longest)):
-        column = torch.arange(longest, device=part.device)
-        k = first[part, None] + column  # (rays, longest)
-        t = lattice.midpoint(part, k)
+    parts = torch.split(hits, RAYS)
+    longest = torch.stack([count[part].max() for part in parts]).tolist()
+    for part, length in zip(parts, longest, strict=True):
+        column = torch.arange(int(length), device=part.device)
+        t = lattice.midpoint(part, first[part, None] + column)  # (rays, length)
         point = [torch.addcmul(origin[part, i, None], direction[part, i, None], t) for i in range(3)]
-        index: Tensor | int = 0
+        index = torch.zeros((), dtype=torch.int32, device=part.device)
         if levels > 1:
             furthest = torch.maximum(torch.maximum(point[0].abs(), point[1].abs()), point[2].abs())
-            level = torch.frexp(furthest).exponent.clamp_(0, levels - 1)
-            point = [torch.ldexp(x, -level) for x in point]
-            index = level.long()
+            index = torch.frexp(furthest).exponent.clamp_(0, levels - 1)
+            point = [torch.ldexp(x, -index) for x in point]
         for x, cells in zip(point, shape, strict=True):
-            index = index * (cells + 2) + x.mul_(cells / 2).add_(cells / 2 + 1).long()
+            index = x.mul_(cells / 2).add_(cells / 2 + 1).int().add_(index, alpha=cells + 2)
         # Beyond its own count a ray may be anywhere, so look only where it is inside.
-        assert isinstance(index, Tensor)
-        row, col = torch.nonzero(padded.take(index.mul_(column < count[part, None])), as_tuple=True)
-        rays.append(part[row])
-        ks.append(k[row, col])
+        index.mul_(column < count[part, None])
+        found = torch.nonzero(padded.index_select(0, index.flatten()))[:, 0]
+        row = found.div(len(column), rounding_mode="floor")
+        rays.append(part.index_select(0, row))
+        ks.append(first.index_select(0, rays[-1]) + (found - row * len(column)))
     ray_indices, k = torch.cat(rays), torch.cat(ks)
     return ray_indices, lattice.edge(ray_indices, k), lattice.edge(ray_indices, k + 1)
 
@@ -80,7 +80,7 @@ class _Lattice:
         self._turn = near + self._bend * step
 
     def edge(self, ray: Int[Tensor, "m"], k: Float[Tensor, "m"]) -> Float[Tensor, "m"]:
-        return self._at(self._near[ray], k, self._bend[ray], 0.0)
+        return self._at(self._near.index_select(0, ray), k, self._bend.index_select(0, ray), 0.0)
 
     def midpoint(self, ray: Int[Tensor, "r"], k: Float[Tensor, "r c"]) -> Float[Tensor, "r c"]:
         return self._at(self._near[ray, None], k, self._bend[ray, None], 0.5)
@@ -105,8 +105,8 @@ def _range(
     origin: Float[Tensor, "n 3"], direction: Float[Tensor, "n 3"], occupied: Bool[Tensor, "l x y z"], lattice: _Lattice
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
     """First k, and number of k, of the lattice midpoints inside the bounding box of the occupied cells (slab method)."""
-    zero = torch.zeros_like(origin[:, 0])
     if not bool(occupied.any()):
+        zero = torch.zeros_like(origin[:, 0])
         return zero, zero
     low, high = _bounds(occupied)
     # 0 * inf at a face that a parallel ray lies in must not become NaN: keep the inverse finite.
@@ -122,8 +122,8 @@ def _range(
 def _bounds(occupied: Bool[Tensor, "l x y z"]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
     """Corners of the box around the occupied cells of all levels, where the base box is [-1, 1]^3."""
     low, high = [], []
-    for axis in range(1, 4):
-        slabs = occupied.any(dim=[other for other in range(1, 4) if other != axis])  # (l, cells)
+    columns = occupied.any(dim=3)
+    for slabs in (columns.any(dim=2), columns.any(dim=1), occupied.flatten(1, 2).any(dim=1)):  # (l, cells) of x, y, z
         level, slab = torch.nonzero(slabs, as_tuple=True)
         size = 2.0 / slabs.shape[1]
         low.append(torch.ldexp(slab * size - 1, level).min())

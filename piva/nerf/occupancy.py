@@ -64,6 +64,10 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         cells = torch.stack([dilated(grid > threshold / 2**level, dilate) for level, grid in enumerate(dense)])
         self.occupy(cells if within is None else cells & within)
 
+    def open_box(self) -> None:
+        """Take every cell of the innermost level for occupied too, until the next `refresh`."""
+        self.binaries[0] = True
+
     def sample(
         self, rays_o: Float[Tensor, "n 3"], rays_d: Float[Tensor, "n 3"], near: Float[Tensor, "n"], step: float, cone: float = 0.0
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m"], Float[Tensor, "m"]]:

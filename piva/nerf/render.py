@@ -46,6 +46,7 @@ def render(
     backward pass (deferred back-propagation, Zhang et al. 2022): the memory is that of one part, values are those of one piece,
     and so are gradients, to the rounding of their sums.
     """
+    rays_o = rays_o.contiguous()  # one origin expanded to all rays is 16 times slower to pick from
     start = torch.full_like(rays_o[:, 0], near)
     if generator is not None:
         start = start + step * torch.rand(len(rays_o), generator=generator, device=generator.device).to(rays_o)

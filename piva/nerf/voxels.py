@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from piva.nerf.activation import FLOOR, to_density
 from piva.nerf.space import into_cube
 
+WORTH_THREADS = 1 << 15  # points from which on a copy of the gradient for each thread costs less than a thread gains
+
 
 class Voxels(nn.Module):
     """The voxel field (a `Field`) over [-radius, radius]^3, or over all of space if there are several levels.
@@ -41,7 +43,8 @@ class Voxels(nn.Module):
 
     def _interpolate(self, grid: Float[Tensor, "1 c r r r"], x: Float[Tensor, "m 3"]) -> Float[Tensor, "m c"]:
         place = into_cube(x, self.radius, self.levels).flip(-1)  # grid_sample names the last axis first
-        return F.grid_sample(grid, place[None, None, None], align_corners=True, padding_mode="border")[0, :, 0, 0].T
+        parts = torch.get_num_threads() if place.device.type == "cpu" and len(place) >= WORTH_THREADS else 1
+        return _sampled(grid, place, parts)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"density": [self.raw_density], "colour": [self.raw_colour]}
@@ -81,6 +84,13 @@ def uniform(resolution: int, radius: float, raw_density: float, device: torch.de
     size = (resolution, resolution, resolution)
     density = torch.full((1, 1, *size), raw_density, device=device)
     return Voxels(density, torch.zeros((1, 3, *size), device=device), radius, levels)
+
+
+def _sampled(grid: Float[Tensor, "1 c r r r"], place: Float[Tensor, "m 3"], parts: int) -> Float[Tensor, "m c"]:
+    """Trilinear values at `place`, in [-1, 1]^3 and in order z, y, x. On a CPU grid_sample gives each part a thread."""
+    points = F.pad(place, (0, 0, 0, -len(place) % parts)).view(parts, 1, 1, -1, 3)
+    values = F.grid_sample(grid.expand(parts, -1, -1, -1, -1), points, align_corners=True, padding_mode="border")
+    return values.movedim(1, -1).reshape(-1, grid.shape[1])[: len(place)]
 
 
 def _add_roughness(gradient: Float[Tensor, "1 c r r r"], grid: Float[Tensor, "1 c r r r"], weight: float) -> None:

@@ -45,6 +45,7 @@ class NerfTask:
     fov_deg: list[float]
     distance: list[float]
     grow: int = at_least(0)
+    explore: int = at_least(0)
     refresh_every: int = at_least(1)
     turntable: int = at_least(1)
     turntable_size: int = at_least(16)
@@ -139,6 +140,8 @@ class NerfState:
         if self._step % s.refresh_every == 0:
             self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
             self._check_alive()
+            if self._step < s.explore:  # else no ray would sample, and no gradient reach, what is further away than `grow`
+                self._occupancy.open_box()
         cameras = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
         shots = {EDIT: self._shoot(self._field, self._occupancy, cameras, depth)}
         if original:

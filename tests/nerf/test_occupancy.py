@@ -35,6 +35,17 @@ def test_refresh_occupies_what_is_dense_and_dilation_adds_room_around_it():
     assert torch.equal(occupancy.occupied[0], tight)
 
 
+def test_the_box_can_be_opened_until_the_next_refresh():
+    occupancy = Occupancy(1.0, 20, levels=2)
+    occupancy.refresh(ball(0.5), 1.0)
+    tight = occupancy.occupied.clone()
+    occupancy.open_box()
+    assert bool(occupancy.occupied[0].all())
+    assert torch.equal(occupancy.occupied[1], tight[1])
+    occupancy.refresh(ball(0.5), 1.0)
+    assert torch.equal(occupancy.occupied, tight)
+
+
 def test_axes_are_x_y_z():
     occupancy = Occupancy(1.0, 10)
     occupancy.refresh(lambda x: 5.0 * ((x[:, 0] > 0.5) & (x[:, 1] < 0)), 1.0)

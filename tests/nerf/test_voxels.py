@@ -1,6 +1,6 @@
 import torch
 
-from piva.nerf.voxels import Voxels
+from piva.nerf.voxels import Voxels, _sampled
 
 
 def field(seed):
@@ -27,3 +27,19 @@ def test_an_unchanged_field_is_not_smoothed():
         p.grad = torch.zeros_like(p)
     now.smooth_change(field(0), density=1.0, colour=1.0)
     assert all(p.grad.abs().max() == 0 for p in now.parameters())
+
+
+def test_parts_for_threads_have_the_values_and_gradients_of_the_whole():
+    """Also a number of points that the parts do not divide."""
+    g = torch.Generator().manual_seed(2)
+    place = 2.2 * torch.rand(1001, 3, generator=g).double() - 1.1  # some beyond the faces
+    pull = torch.rand(1001, 3, generator=g).double()
+    results = []
+    for parts in (1, 2, 3):
+        grid = field(0).raw_colour.detach().requires_grad_(True)
+        values = _sampled(grid, place, parts)
+        (gradient,) = torch.autograd.grad((values * pull).sum(), grid)
+        results.append((values.detach(), gradient))
+    for values, gradient in results[1:]:
+        assert torch.equal(values, results[0][0])
+        torch.testing.assert_close(gradient, results[0][1])

@@ -42,7 +42,7 @@ def ball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def task() -> NerfTask:
     small = [f"field.{words}" for words in FIELD]
-    cfg = compose("task=nerf", "task.turntable=3", "task.turntable_size=16", "task.refresh_every=2", *small)
+    cfg = compose("task=nerf", "task.turntable=3", "task.turntable_size=16", "task.refresh_every=2", "task.explore=0", *small)
     made: NerfTask = build(NerfTask, cfg.task, "task")
     return made
 
