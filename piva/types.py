@@ -59,6 +59,8 @@ class Score(Protocol):
 
     weight: str  # the w(t) of `Schedule.weight`
 
+    def __hash__(self) -> int: ...
+
     def direction(self, schedule: "Schedule", t: int) -> "Sum":
         """The direction to descend at timestep t, before w(t), as a weighted sum of noise predictions."""
 

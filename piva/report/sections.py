@@ -163,7 +163,7 @@ def _settings(runs: list[Finished]) -> list[Setting]:
 def _what_matters(run: Finished) -> dict[str, Any]:
     """The flat settings that change a run's numbers: of what stands at the top what the run itself reads, and its parts.
 
-    The rest, as `lambda` or `field`, is there for the parts to take their values from. A run that trained nothing read no `model`.
+    The rest, as `lambda` or `field`, is there for the parts to take their values from. What trained nothing read no `model`.
     """
     top = {field.name for field in fields(RunSettings)} - set(NO_SETTING)
     trained = run.summary.get("unet", {}).get("backward_per_step", 0) > 0
