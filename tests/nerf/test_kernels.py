@@ -82,7 +82,21 @@ def test_triton_agrees_with_the_twin_in_its_interpreter():
         "torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)\n"
         "assert grid_triton.encode(*t.some(layout)[:1], torch.zeros(0, 3), layout).shape == (0, layout.width)\n"
     )
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    in_a_process_of_its_own(code, TRITON_INTERPRET="1")
+
+
+def test_numba_leaves_the_number_of_torchs_threads_alone():
+    """They share one OpenMP, whose number of threads numba sets when it starts: once in a process."""
+    code = (
+        "import torch, test_kernels as t\n"
+        "torch.set_num_threads(1); t.grid_numba.encode(*t.some(t.LAYOUTS[0]), t.LAYOUTS[0])\n"
+        "assert torch.get_num_threads() == 1\n"
+    )
+    in_a_process_of_its_own(code, NUMBA_NUM_THREADS="2")
+
+
+def in_a_process_of_its_own(code, **environment):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 

@@ -13,12 +13,15 @@ from PIL import Image
 from piva.checkpoints import Checkpoints, load
 from piva.config import build, compose
 from piva.errors import InputError
-from piva.nerf.cameras import hemisphere, ring
+from piva.nerf.cameras import hemisphere, pinhole, ring
+from piva.nerf.render import render_image
+from piva.nerf.scenes import restored
 from piva.priors.prior import Prior
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.nerf import NerfState, NerfTask
 from piva.types import Edit, Randomness
 
+HASH = ["grid_levels=4", "log2_rows=12", "base=8", "growth=1.5", "hidden=16", "steps=60", "rays=256", "step=0.05", "occupancy=16"]
 FIELD = ["radius=1", "resolutions=[12,24]", "steps=[25,60]", "rays=512", "step=0.04", "occupancy=24", "threshold=0.5"]
 
 
@@ -118,6 +121,24 @@ def test_a_step_moves_the_edit_and_never_the_original(task: NerfTask, ball: Path
     after = state.compare()
     torch.testing.assert_close(after.before, before.before)
     assert (after.after - before.after).abs().max() > 0.01
+
+
+def test_an_edited_hash_grid_is_restored_as_it_was(ball: Path, prior: Prior, randomness: Randomness) -> None:
+    small = [f"field.{words}" for words in ("radius=1", "threshold=0.5", *HASH)]
+    task = build(NerfTask, compose("task=nerf", "field=hash", "task.turntable=1", "task.turntable_size=16", *small).task, "task")
+    state = opened(task, ball, prior, randomness)
+    for _ in range(3):
+        latents = state.view(randomness, original=False).latents[EDIT]
+        latents.backward(torch.ones_like(latents))
+        state.step()
+    compared = state.compare()
+    assert (compared.after - compared.before).abs().max() > 0.01
+    field, occupancy, _ = restored(state.state_dict(), task.field, torch.device("cpu"))
+    wanted, got = (
+        render_image(*f, torch.from_numpy(ring(1, 15, 3.0)[0]), pinhole(40, 16), torch.ones(3), task.field.step).rgb.detach()
+        for f in (state._fields[1], (field, occupancy))
+    )
+    assert torch.equal(got, wanted)
 
 
 def test_density_and_colour_have_their_own_rates(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
