@@ -35,9 +35,9 @@ def two_edits(folder: Path) -> list[str]:
     return [*data, "steps=12", "checkpoint_every=2", "measure_at=[3,7]", "resolution=32"]
 
 
-@pytest.fixture
-def words(prior_folder: Path, tmp_path: Path) -> list[str]:
-    return [f"prior.path={prior_folder}", *two_edits(tmp_path / "data")]
+@pytest.fixture(scope="module")
+def words(prior_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return [f"prior.path={prior_folder}", *two_edits(tmp_path_factory.mktemp("data"))]
 
 
 def piva(*words: str) -> subprocess.CompletedProcess[str]:
@@ -75,10 +75,11 @@ class Stop(Exception):
     """Raised where a process might be killed."""
 
 
-@pytest.fixture
-def stopped(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def runs(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run stopped in the tenth step of its second edit, with checkpoints of steps 6 and 8; beside it one that was not."""
-    run(compose(*words, f"hydra.run.dir={tmp_path / 'unbroken'}"))
+    folder = tmp_path_factory.mktemp("runs")
+    run(compose(*words, f"hydra.run.dir={folder / 'unbroken'}"))
     step, steps = ImageState.step, iter(range(12 + 9))
 
     def stopping(self: ImageState) -> None:
@@ -86,11 +87,18 @@ def stopped(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             raise Stop
         step(self)
 
-    with monkeypatch.context() as patched, pytest.raises(Stop):
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Stop):
         patched.setattr(ImageState, "step", stopping)
-        run(compose(*words, f"hydra.run.dir={tmp_path / 'stopped'}"))
-    assert [int(path.name[:8]) for path in kept(tmp_path / "stopped")] == [6, 8]
-    return tmp_path / "stopped"
+        run(compose(*words, f"hydra.run.dir={folder / 'stopped'}"))
+    assert [int(path.name[:8]) for path in kept(folder / "stopped")] == [6, 8]
+    return folder
+
+
+@pytest.fixture
+def stopped(runs: Path, tmp_path: Path) -> Path:
+    """A copy of both that a test may change: the stopped run's folder, with `unbroken` beside it."""
+    shutil.copytree(runs, tmp_path / "runs")
+    return tmp_path / "runs/stopped"
 
 
 def kept(folder: Path) -> list[Path]:
