@@ -15,7 +15,7 @@ from PIL import Image
 
 from piva import compose, run
 
-RANKS = (2, 3)  # of adapters that DDS does not have: two runs with other names and equal numbers
+SAMPLES = (2, 3)  # pictures, where none are asked for: two runs with other names and equal numbers
 
 
 def words(prior_folder: Path, steps: int) -> list[str]:
@@ -28,9 +28,9 @@ def words(prior_folder: Path, steps: int) -> list[str]:
 
 
 def sweep(prior_folder: Path, steps: int, *launcher: str) -> list[str]:
-    ranks = f"model.rank={','.join(map(str, RANKS))}"
-    folders = ["hydra.sweep.dir=sweep", "hydra.sweep.subdir=${model.rank}"]
-    return [sys.executable, "-m", "piva.run", "-m", *words(prior_folder, steps), ranks, *folders, *launcher]
+    samples = f"samples={','.join(map(str, SAMPLES))}"
+    folders = ["hydra.sweep.dir=sweep", "hydra.sweep.subdir=${samples}"]
+    return [sys.executable, "-m", "piva.run", "-m", *words(prior_folder, steps), samples, *folders, *launcher]
 
 
 def without_threads() -> dict[str, str]:
@@ -38,7 +38,7 @@ def without_threads() -> dict[str, str]:
 
 
 def summaries() -> list[dict[str, float]]:
-    return [json.loads(Path(f"sweep/{rank}/summary.json").read_text())["mean"] for rank in RANKS]
+    return [json.loads(Path(f"sweep/{count}/summary.json").read_text())["mean"] for count in SAMPLES]
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_a_sweep_in_processes_gives_the_numbers_of_one_run_and_shares_the_cores(
     assert done.returncode == 0, done.stderr
     alone = run(compose(*words(prior_folder, 3), "hydra.run.dir=alone")).summary["mean"]
     assert summaries() == [pytest.approx(alone, rel=1e-4)] * 2
-    assert [json.loads(Path(f"sweep/{rank}/timing.json").read_text())["threads"] for rank in RANKS] == [threads] * 2
+    assert [json.loads(Path(f"sweep/{count}/timing.json").read_text())["threads"] for count in SAMPLES] == [threads] * 2
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: P
             command, env=without_threads() | slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as sweeping,
     ):
-        checkpoints = Path(f"sweep/{RANKS[0]}/checkpoints")
+        checkpoints = Path(f"sweep/{SAMPLES[0]}/checkpoints")
         local_slurm.until(lambda: any(checkpoints.rglob("*.safetensors")), 120, "a checkpoint")
         ids = [state["JobId"] for state in jobs(slurm) if state["ArrayTaskId"] == "0"]
         subprocess.run(["scancel", "--signal=USR2", *ids], env=slurm, check=True)
@@ -88,9 +88,9 @@ def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: P
         assert [state["Restarts"] for state in sorted(jobs(slurm), key=lambda state: state["ArrayTaskId"])] == ["1", "0"]
     broken, whole = summaries()
     assert broken == whole
-    assert "goes on after step" in Path(f"sweep/{RANKS[0]}/piva.log").read_text()
-    assert [len(Path(f"sweep/{rank}/metrics.jsonl").read_text().splitlines()) for rank in RANKS] == [300, 300]
-    assert [json.loads(Path(f"sweep/{rank}/timing.json").read_text())["threads"] for rank in RANKS] == [1, 1]
+    assert "goes on after step" in Path(f"sweep/{SAMPLES[0]}/piva.log").read_text()
+    assert [len(Path(f"sweep/{count}/metrics.jsonl").read_text().splitlines()) for count in SAMPLES] == [300, 300]
+    assert [json.loads(Path(f"sweep/{count}/timing.json").read_text())["threads"] for count in SAMPLES] == [1, 1]
 
 
 def jobs(slurm: Mapping[str, str]) -> list[dict[str, str]]:
