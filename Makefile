@@ -17,8 +17,9 @@ setup: .venv/ready  ## make .venv and install piva with its development tools
 demo: setup  ## edit an object in 3D by the paper's method, a few minutes on a laptop
 	$(BIN)/python -m piva.run task=nerf dataset=noe score=piva lambda=0.4
 
-test: setup  ## the tests, no GPU and no network needed
-	$(BIN)/python -m pytest
+# One file a worker and one thread each: threads that fight over a core are slower than none.
+test: setup  ## the tests on all cores, no GPU and no network needed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
