@@ -17,12 +17,3 @@ def into_cube(x: Float[Tensor, "m 3"], radius: float, levels: int) -> Float[Tens
         return place
     away = place.abs().amax(dim=-1, keepdim=True).clamp(min=1)
     return place * (2 - 1 / away) / (2 * away)
-
-
-def from_cube(y: Float[Tensor, "m 3"], radius: float, levels: int) -> Float[Tensor, "m 3"]:
-    """The inverse of `into_cube`; points on the cube's faces, with more than one level infinitely far away, come out huge."""
-    if levels == 1:
-        return y * radius
-    size = y.abs().amax(dim=-1, keepdim=True).clamp(min=0.5)
-    away = 1 / (2 - 2 * size).clamp(min=1e-6)
-    return y / size * away * radius

@@ -1,7 +1,6 @@
-import pytest
 import torch
 
-from piva.nerf.space import from_cube, into_cube
+from piva.nerf.space import into_cube
 
 
 def points(seed=0):
@@ -32,12 +31,6 @@ def test_it_is_mip_nerf_360s_contraction_in_the_norm_of_the_largest_coordinate()
         torch.testing.assert_close(into_cube(x, 1.0, 2), torch.tensor([[0.0, -(2 - 1 / away) / 2, 0.0]], dtype=torch.float64))
     corner = torch.tensor([[4.0, 4.0, -2.0]], dtype=torch.float64)
     torch.testing.assert_close(into_cube(corner, 1.0, 2), corner / 4 * (2 - 1 / 4) / 2)
-
-
-@pytest.mark.parametrize("levels", [1, 4])
-def test_the_way_back(levels):
-    x = points()
-    torch.testing.assert_close(from_cube(into_cube(x, 1.3, levels), 1.3, levels), x, rtol=1e-6, atol=1e-9)
 
 
 def test_gradients_flow_everywhere_but_where_the_norm_has_a_corner():
