@@ -10,6 +10,6 @@ setup(
         "piva.datasets": ["*.json"],
         "piva.noe": ["*.json", "*.txt"],
         "piva.report": ["*.j2", "*.css", "*.js"],
-        "piva.toys": ["prior/**/*", "judges/**/*"],
+        "piva.toys": ["prior/**/*", "metric_networks/**/*"],
     },
 )

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from piva.intervals import interval, over_seeds
-from piva.results import one_set_of_networks
+from piva.report.intervals import interval, over_seeds
+from piva.runs.folder import one_set_of_networks
 
 COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
     "PSNR to the truth": ("truth/psnr", "nothing/psnr", None),

@@ -17,7 +17,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from piva.config import build, compose
-from piva.datasets.views import Views, read_views
+from piva.datasets.scene import Views, read_views
 from piva.metrics.pixels import psnr
 from piva.nerf.fit import Fitted, fit
 from piva.nerf.render import render_image

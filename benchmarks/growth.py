@@ -9,18 +9,19 @@ import time
 
 import torch
 
+from piva.cameras.poses import pinhole, sample_camera
 from piva.config import build, compose
+from piva.datasets.edit import Edit
 from piva.datasets.noe import Noe
 from piva.metrics.pixels import psnr
-from piva.nerf.cameras import pinhole, sample_camera
-from piva.render.mesh import MeshRenderer
+from piva.noe.mesh import MeshRenderer
 from piva.scores.terms import EDIT
+from piva.tasks.base import Randomness
 from piva.tasks.nerf import NerfTask
 from piva.toys.edits import SPLITS
 from piva.toys.noe import DISTANCE, FOV_DEG
 from piva.toys.placement import placement
 from piva.toys.world import renderer
-from piva.types import Edit, Randomness
 
 
 class Pictures:

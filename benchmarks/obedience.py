@@ -22,7 +22,7 @@ from piva.metrics.judges import Toys
 from piva.priors.prior import Prior
 from piva.priors.stable_diffusion import StableDiffusion
 from piva.toys import clip, reader
-from piva.toys.trial import Trial, try_clip, try_reader
+from piva.toys.training.trial import Trial, try_clip, try_reader
 from piva.toys.world import Toy, random_toy
 
 JUDGES = Toys(path="toys").folder

@@ -1,6 +1,6 @@
 """Seconds for 100 views of a textured model of 20,000 triangles: `python -m benchmarks.render [size=512] [workers=2]`.
 
-Drawn as `piva.datasets.build_noe` draws objects, files and all.
+Drawn as `piva.noe` draws objects, files and all.
 """
 
 import io

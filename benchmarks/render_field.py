@@ -11,11 +11,11 @@ import time
 
 import torch
 
+from piva.cameras.poses import orbit, pinhole
+from piva.cameras.rays import image_rays
 from piva.config import build, compose
 from piva.datasets.noe import Noe
-from piva.datasets.views import read_views
-from piva.nerf.cameras import orbit, pinhole
-from piva.nerf.rays import image_rays
+from piva.datasets.scene import read_views
 from piva.nerf.render import render_image
 from piva.nerf.scenes import fitted_scene
 

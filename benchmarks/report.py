@@ -14,9 +14,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from PIL import Image
 
-from piva.finished import Finished, read
 from piva.report.__main__ import report
-from piva.results import RunFolder
+from piva.runs.folder import RunFolder
+from piva.runs.run import Finished, read
 
 SIZE = 512  # pixels a side, as profile=gpu leaves them
 

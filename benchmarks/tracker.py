@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from piva.experiment import FLUSH_EVERY
-from piva.tracking import About, WandB
+from piva.runs.tracking import About, WandB
 
 
 def main(steps: int = 2000) -> None:

@@ -17,11 +17,11 @@ from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
-from piva import downloads
+from piva import weights
+from piva.datasets.edit import Edit
 from piva.errors import InputError
-from piva.objective import Objective
-from piva.settings import a_device, above, at_least, between, broken
-from piva.types import Edit
+from piva.ranges import a_device, above, at_least, between, broken
+from piva.runs.objective import Objective
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel carries conf/ inside the package
@@ -133,7 +133,7 @@ def check(cfg: DictConfig) -> Settings:
     elif run.coarse:
         raise InputError("coarse", str(run.coarse), "[] for a picture, whose latents have one size", "use task=nerf")
     parts["metrics"].check()
-    downloads.check(parts.values(), hydra.overrides.task)
+    weights.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
     for edit in edits:
         parts["task"].check(edit)

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from piva import config
-from piva.command import answer
+from piva.cli import answer
 from piva.errors import InputError
 from piva.evaluation.settings import Evaluation, check
 
@@ -20,9 +20,9 @@ from piva.evaluation.settings import Evaluation, check
 def evaluate(evaluation: Evaluation, path: Path) -> str:
     """Measure, leave config.yaml, metrics.csv and summary.json in `path`, and return the table to print."""
     from piva.evaluation.score import score
-    from piva.machine import check_device, provenance
     from piva.metrics.table import table
-    from piva.results import RunFolder, json_safe, means
+    from piva.runs.folder import RunFolder, json_safe, means
+    from piva.runs.provenance import check_device, provenance
 
     check_device(evaluation.device)
     judges = evaluation.metrics.load(evaluation.device)

@@ -17,24 +17,26 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from piva.checkpoints import Checkpoints, load
 from piva.config import Settings
+from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError
-from piva.journal import Journal, edits_bar
-from piva.machine import check_device, provenance
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
+from piva.models.base import LearnedModels
+from piva.models.sampling import Painters, Samples
 from piva.optimise import Method, Sizes, Timesteps, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
-from piva.results import EditResult, Result, RunFolder, main_metrics
-from piva.sampling import Painters, Samples
+from piva.runs.checkpoint import Checkpoints, load
+from piva.runs.edit_state import Clock, Underway
+from piva.runs.folder import EditResult, Result, RunFolder, main_metrics
+from piva.runs.progress import Journal, edits_bar
+from piva.runs.provenance import check_device, provenance
+from piva.runs.summary import summarise
+from piva.runs.tracking import Mirror
 from piva.scores.needs import learned_networks
 from piva.scores.terms import Prompt
-from piva.summary import summarise
-from piva.tracking import Mirror
-from piva.types import Edit, LearnedModels, Randomness
-from piva.underway import Clock, Underway
+from piva.tasks.base import Randomness
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from hydra.utils import get_class
 
-from piva.command import answer
+from piva.cli import answer
 from piva.config import build, compose
-from piva.downloads import Weights, required
 from piva.errors import InputError
+from piva.weights import Weights, required
 
 ROLES = ("prior", "model", "metrics")  # the parts that can name weights
 

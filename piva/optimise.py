@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from piva.models.base import LearnedModels
 from piva.priors.prior import Prior
 from piva.scores.evaluate import evaluate
 from piva.scores.needs import learned_networks, uses_original
-from piva.scores.terms import EDIT, Prompt
-from piva.types import Changing, LearnedModels, Randomness, Score, TaskState, View
+from piva.scores.terms import EDIT, Changing, Prompt, Score
+from piva.tasks.base import Randomness, TaskState, View
 
 Log = Callable[[int, Mapping[str, Tensor | float]], None]
 Watch = Callable[[int, View], None]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from piva.types import Comparison
+from piva.tasks.base import Comparison
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> None:

@@ -14,13 +14,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from piva import config, identity, sweeps
-from piva.command import answer
+from piva import config
+from piva.cli import answer
 from piva.errors import EditsFailed
-from piva.objective import Objective
+from piva.runs import fingerprint
+from piva.runs import sweep as sweeps
+from piva.runs.objective import Objective
 
 if TYPE_CHECKING:
-    from piva.results import Result
+    from piva.runs.folder import Result
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ def run(cfg: DictConfig) -> "Result":
     Edits that failed are named in the summary. Raises `InputError` for anything the user can mend.
     """
     if cfg.resume is not None:  # from Python; the command line has put the run's own words in its place
-        cfg = config.compose(*identity.words_of(Path(cfg.resume)))
+        cfg = config.compose(*fingerprint.words_of(Path(cfg.resume)))
     folder = Path(cfg.hydra.run.dir if "hydra" in cfg else HydraConfig.get().runtime.output_dir)
     result = _run(config.check(cfg), folder)
     assert result
@@ -40,13 +42,13 @@ def run(cfg: DictConfig) -> "Result":
 
 def _run(settings: config.Settings, folder: Path, sweep: Path | None = None) -> "Result | None":
     """The result in `folder`, or in that of another job of `sweep` with the same settings; None while that one is at work."""
-    if result := identity.finished(settings, folder):
+    if result := fingerprint.finished(settings, folder):
         log.info("finished already: results in %s", folder)
         return result
-    with identity.claimed(settings, folder):
+    with fingerprint.claimed(settings, folder):
         sweeps.begin(folder)
-        if sweep and (other := sweeps.elsewhere(identity.identity(settings), folder, sweep)):
-            return identity.finished(settings, other)
+        if sweep and (other := sweeps.elsewhere(fingerprint.identity(settings), folder, sweep)):
+            return fingerprint.finished(settings, other)
         from piva.experiment import run_experiment
 
         return run_experiment(settings, folder)
@@ -76,7 +78,7 @@ def main() -> None:
     """Run the command line. Exit code 2 with one line for bad input, 1 if edits or jobs failed, 130 for Ctrl-C."""
 
     def start() -> None:
-        sys.argv[1:] = identity.expand(sys.argv[1:])
+        sys.argv[1:] = fingerprint.expand(sys.argv[1:])
         job()
 
     answer(start)

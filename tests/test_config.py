@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from piva.config import CONF, RunSettings, build, compose
 from piva.errors import InputError
-from piva.settings import above, at_least, between, one_of
+from piva.ranges import above, at_least, between, one_of
 
 GROUPS = ("task", "score", "model", "field", "dataset", "prior", "metrics", "tracker", "profile")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]

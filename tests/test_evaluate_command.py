@@ -19,8 +19,8 @@ from piva.evaluation.settings import check
 from piva.metrics.judges import Toys
 from piva.metrics.measure import measure
 from piva.pictures import save_comparison
+from piva.tasks.base import Comparison
 from piva.tasks.image import read_truth
-from piva.types import Comparison
 
 SIZE = 64
 
@@ -124,7 +124,7 @@ def test_missing_weights_stop_it_before_torch(root: Path, monkeypatch: pytest.Mo
 import sys
 sys.argv = ['piva', 'dataset=pie', 'dataset.root={root}', 'edits={root}', 'metrics=paper']
 try:
-    from piva.command import answer
+    from piva.cli import answer
     from piva.evaluate import job
     answer(job, 'evaluate')
 except SystemExit as stop:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from piva.downloads import TorchFile
 from piva.errors import InputError
+from piva.weights import TorchFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = b"weights" * 1000

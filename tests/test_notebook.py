@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from test_nerf import FIELD, write_ball
+from helpers.ball import FIELD, write_ball
 
 from piva import compose, run
 
@@ -29,7 +29,7 @@ def test_turntables_show_both_side_by_side(prior_folder: Path, tmp_path: Path) -
     import imageio.v3 as iio
 
     from piva.pictures import save_comparison
-    from piva.types import Comparison
+    from piva.tasks.base import Comparison
 
     before, after = torch.zeros(4, 3, 32, 32), torch.ones(4, 3, 32, 32)
     save_comparison(Comparison(before=before, after=after), tmp_path)

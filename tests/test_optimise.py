@@ -16,8 +16,8 @@ from piva.scores.dds import DDS
 from piva.scores.evaluate import evaluate
 from piva.scores.needs import learned_networks, uses_original
 from piva.scores.piva import Piva
-from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt
-from piva.types import Comparison, Randomness, Score, View
+from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt, Score
+from piva.tasks.base import Comparison, Randomness, View
 
 
 class Recorder:

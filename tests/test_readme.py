@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from piva.command import folders_and_words
+from piva.cli import folders_and_words
 from piva.config import compose
 
 ROOT = Path(__file__).parents[1]
@@ -16,7 +16,7 @@ CONFIGS = {
     "piva.run": "config",
     "piva.evaluate": "evaluate",
     "piva.fetch": "fetch",
-    "piva.datasets.build_noe": "build_noe",
+    "piva.noe": "build_noe",
     "piva.export": "export",
     "piva.view": "view",
     "piva.report": "report",

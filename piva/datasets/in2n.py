@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from piva.cache import cache_folder
+from piva.datasets.edit import Capture, Edit
 from piva.datasets.records import read_records
 from piva.errors import InputError
-from piva.settings import at_least, one_of
+from piva.files import cache_folder
+from piva.ranges import at_least, one_of
 from piva.toys import in2n, store
-from piva.types import Capture, Edit
 
 PAPER = Path(__file__).with_name("in2n.json")  # scenes face and bear: Instruct-NeRF2NeRF's (Haque et al. 2023), prompts ours
 

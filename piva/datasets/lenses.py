@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from piva.datasets.files import as_number
+from piva.cameras.lens import Lens, folds
 from piva.errors import InputError
-from piva.render.lens import Lens, folds
+from piva.files import as_number
 
 PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL", "PERSPECTIVE")
 FISHEYE = "OPENCV_FISHEYE"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from piva.cache import cache_folder
+from piva.datasets.edit import Edit
 from piva.datasets.records import read_records
 from piva.errors import InputError
+from piva.files import cache_folder
 from piva.toys import noe, store
-from piva.types import Edit
 
 
 @dataclass(frozen=True, kw_only=True)

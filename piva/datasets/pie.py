@@ -14,18 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from piva.cache import cache_folder
 from piva.datasets import pie_json, pie_parquet
-from piva.datasets.files import as_kind, get
-from piva.datasets.images import image_size
-from piva.datasets.kept import kept
+from piva.datasets.edit import Edit
 from piva.datasets.pie_listing import Listing
 from piva.datasets.prompts import check_prompts
 from piva.datasets.rle import decode
 from piva.datasets.select import select
 from piva.errors import InputError
+from piva.files import as_kind, cache_folder, get, kept
+from piva.images import image_size
 from piva.toys import pie, store
-from piva.types import Edit
 
 TYPES = (
     "random",

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from piva.datasets.files import as_kind, get, inside, read_json
 from piva.datasets.pie_listing import Listing, as_type, check_id
+from piva.files import as_kind, get, inside, read_json
 
 
 def read(root: Path) -> Listing:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from piva.datasets.files import inside
 from piva.errors import InputError
+from piva.files import inside
 
 
 @dataclass(frozen=True)

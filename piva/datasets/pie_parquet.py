@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piva.datasets.files import get
-from piva.datasets.kept import kept
 from piva.datasets.pie_listing import Listing, as_type, check_id
 from piva.errors import InputError
+from piva.files import get, kept
 
 if TYPE_CHECKING:
     import pyarrow

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from piva.datasets.files import as_kind, get, inside, read_json
+from piva.datasets.edit import Capture, Edit
 from piva.datasets.prompts import check_prompts
+from piva.datasets.scene import front_view
 from piva.datasets.select import select
-from piva.datasets.views import front_view
 from piva.errors import InputError
-from piva.types import Capture, Edit
+from piva.files import as_kind, get, inside, read_json
 
 
 def read_records(

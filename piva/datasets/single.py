@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from piva.datasets.files import get, read_json, read_text
-from piva.datasets.images import check_image
+from piva.datasets.edit import Edit
 from piva.datasets.prompts import check_prompts
-from piva.datasets.views import front_view
+from piva.datasets.scene import front_view
 from piva.errors import InputError
-from piva.types import Edit
+from piva.files import get, read_json, read_text
+from piva.images import check_image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.datasets.files import as_kind, get, inside, read_json
-from piva.datasets.images import image_size
+from piva.cameras.lens import Lens
+from piva.cameras.orientation import moved, upright
+from piva.datasets.edit import Capture
 from piva.datasets.lenses import read_lenses
-from piva.datasets.world import moved, upright
 from piva.errors import InputError
-from piva.render.lens import Lens
-from piva.types import Capture
+from piva.files import as_kind, get, inside, read_json
+from piva.images import image_size
 
 EVERY = 10  # without a split in its files, every tenth frame of a NeRF-synthetic scene is held out, in the order of the names
 FRACTION = 0.9  # of a nerfstudio scene's frames are for training, as its parser has it

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piva.datasets.files import inside
-from piva.datasets.images import check_image, shown_size
+from piva.datasets.edit import Edit
 from piva.errors import InputError
-from piva.types import Edit
+from piva.files import inside
+from piva.images import check_image, shown_size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from piva.datasets.images import read_rgb
 from piva.evaluation.pairs import Pair
+from piva.images import read_rgb
 from piva.metrics.measure import measure_all
 from piva.metrics.perceptual import Judges
+from piva.tasks.base import Comparison
 from piva.tasks.image import read_truth
-from piva.types import Comparison
 
 TOGETHER = 16  # edits of one picture measured at once
 

@@ -10,14 +10,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from piva import downloads
+from piva import weights
 from piva.config import build
-from piva.datasets.files import read_text
+from piva.datasets.edit import Edit
 from piva.datasets.prompts import check_prompts
 from piva.errors import InputError, one_line
 from piva.evaluation.pairs import Pair, edited, views
-from piva.settings import a_device, one_of
-from piva.types import Edit
+from piva.files import read_text
+from piva.ranges import a_device, one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def check(cfg: DictConfig) -> Evaluation:
     settings: EvaluateSettings = build(EvaluateSettings, OmegaConf.masked_copy(cfg, keys))
     metrics = build(get_class(cfg.metrics["_target_"]), cfg.metrics, "metrics")
     metrics.check()
-    downloads.check([metrics], hydra.overrides.task)
+    weights.check([metrics], hydra.overrides.task)
     dataset = cfg.dataset if "_target_" in cfg.dataset else None
     if settings.edits is not None:
         pairs, missing = _of_folder(settings, Path(settings.edits).expanduser(), dataset)

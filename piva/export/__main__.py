@@ -14,10 +14,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from safetensors import SafetensorError
 
-from piva.command import answer
+from piva.cli import answer
 from piva.config import build, compose
 from piva.errors import InputError
-from piva.export.finished import Finished, find, given
+from piva.export.edits import Finished, find, given
 from piva.export.path import Film, film
 from piva.export.settings import ExportSettings
 
@@ -33,7 +33,7 @@ def export(*words: str) -> list[Path]:
     if settings.which == "original" and (without := [edit for edit in found if not edit.original]):
         raise InputError("which=original", f"{without[0].state} without it", "an edit that kept its original", "run it again")
     paths = [film(edit, settings) if SEEN & set(settings.what) else Film([], 1) for edit in found]
-    from piva.machine import check_device
+    from piva.runs.provenance import check_device
 
     check_device(settings.device)
     folders = []
@@ -49,7 +49,7 @@ def _write(finished: Finished, along: Film, settings: ExportSettings, place: Pat
     from piva.export.glb import glb
     from piva.export.pictures import transforms, write_pictures
     from piva.export.stored import read_edit, save_field
-    from piva.results import RunFolder
+    from piva.runs.folder import RunFolder
 
     edit, original = read_edit(finished, settings.device)
     stored = original if settings.which == "original" and original else edit

@@ -15,7 +15,7 @@ from piva.export.settings import MeshSettings
 from piva.export.stored import Stored
 from piva.export.surface import Surface, colours, surface
 from piva.export.texture import layout
-from piva.render.materials import to_linear
+from piva.noe.materials import to_linear
 
 Array = NDArray[np.float32]
 Look = Callable[[Array, Array], Array]  # places (n, 3) and normals there -> colours (n, 3), sRGB in [0, 1]

@@ -7,14 +7,14 @@ import numpy as np
 from hydra.utils import get_class
 from numpy.typing import NDArray
 
+from piva.cameras.lens import Lens, pinhole_lens
+from piva.cameras.poses import focal_from_fov, ring, walk
 from piva.config import build
-from piva.datasets.files import as_kind, as_number, get, read_json
 from piva.datasets.transforms import read_pose, read_transforms
 from piva.errors import InputError
-from piva.export.finished import Finished
+from piva.export.edits import Finished
 from piva.export.settings import ExportSettings
-from piva.nerf.cameras import focal_from_fov, ring, walk
-from piva.render.lens import Lens, pinhole_lens
+from piva.files import as_kind, as_number, get, read_json
 
 SIZE, FPS = 512, 24  # where neither the settings nor a file say another
 LARGEST = 8192  # pixels on a side

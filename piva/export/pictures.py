@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from piva.datasets.transforms_file import DEPTH_UNIT
+from piva.cameras.lens import Lens
+from piva.cameras.nerfstudio import DEPTH_UNIT
+from piva.cameras.rays import image_rays
 from piva.errors import InputError
 from piva.export.path import Camera, Film
 from piva.export.stored import Stored
-from piva.nerf.rays import image_rays
-from piva.render.lens import Lens
 from piva.toys.pictures import save
 
 SOLID = 0.5  # the opacity from which a pixel has a depth

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from piva.errors import InputError
-from piva.settings import a_device, above, at_least, between, one_of
+from piva.ranges import a_device, above, at_least, between, one_of
 
 PARTS = ("mesh", "film", "images", "depth", "alpha", "field")
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from piva import __version__
+from piva.cameras.poses import Intrinsics
 from piva.errors import InputError, one_line
-from piva.export.finished import Finished, field_settings
-from piva.nerf.cameras import Intrinsics
+from piva.export.edits import Finished, field_settings
 from piva.nerf.fit import Fitted
 from piva.nerf.render import Rendered, render_image
 from piva.nerf.scenes import restored

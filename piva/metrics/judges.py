@@ -32,13 +32,17 @@ class Toys:
     def check(self) -> None:
         """Raise `InputError` where a file is missing or damaged."""
         if not self.folder.is_dir():
-            raise InputError("metrics.path", f"no folder {self.path!r}", "toys or a folder that piva.toys.train_judges wrote")
+            raise InputError(
+                "metrics.path", f"no folder {self.path!r}", "toys or a folder that piva.toys.training.metric_networks wrote"
+            )
         weights.check(self.folder, "clip")
         weights.check_tokenizer(self.folder)
 
     @property
     def folder(self) -> Path:
-        return Path(str(resources.files("piva.toys") / "judges")) if self.path == "toys" else Path(self.path).expanduser()
+        return (
+            Path(str(resources.files("piva.toys") / "metric_networks")) if self.path == "toys" else Path(self.path).expanduser()
+        )
 
     def load(self, device: str) -> "Judges | None":
         from piva.metrics.perceptual import Judges, PieJudges

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from piva.datasets.edit import Edit
 from piva.metrics.perceptual import Judges, alignment, directional
 from piva.metrics.pie import obedience, preservation, read_mask
 from piva.metrics.pixels import chroma, psnr, ssim
-from piva.types import Comparison, Edit
+from piva.tasks.base import Comparison
 
 Values = Float[Tensor, "n"]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from piva.downloads import HubFolder, TorchFile, Weights
 from piva.errors import InputError, one_line
-from piva.settings import at_least, one_of
+from piva.ranges import at_least, one_of
+from piva.weights import HubFolder, TorchFile, Weights
 
 if TYPE_CHECKING:
     from piva.metrics.perceptual import Judges

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from piva.datasets.images import read_rgb
+from piva.images import read_rgb
 from piva.metrics.perceptual import ImageText, PieJudges, alignment
 from piva.metrics.pixels import psnr, ssim
 

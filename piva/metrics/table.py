@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from piva.results import means
+from piva.runs.folder import means
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from piva.downloads import HubFolder, Weights
 from piva.errors import InputError
 from piva.models.pairing import check_pair
+from piva.ranges import above, at_least, one_of
 from piva.scores.terms import Latents, Network
-from piva.settings import above, at_least, one_of
+from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
     import torch

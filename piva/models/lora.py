@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from piva.ranges import above, at_least
 from piva.scores.terms import Network
-from piva.settings import above, at_least
 
 if TYPE_CHECKING:
     import torch

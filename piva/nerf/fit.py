@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from piva.cameras.poses import Intrinsics
+from piva.cameras.rays import mixed_rays
 from piva.errors import InputError
-from piva.nerf.cameras import Intrinsics
 from piva.nerf.field import Field
 from piva.nerf.hull import visual_hull, widened
 from piva.nerf.occupancy import Occupancy
-from piva.nerf.rays import mixed_rays
 from piva.nerf.render import render
 from piva.nerf.settings import Fit
 

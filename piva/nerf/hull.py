@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from piva.nerf.cameras import Intrinsics
+from piva.cameras.poses import Intrinsics
 
 
 def visual_hull(

@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from piva.nerf.cameras import Intrinsics
+from piva.cameras.poses import Intrinsics
+from piva.cameras.rays import image_rays
 from piva.nerf.composite import composite, visible
 from piva.nerf.field import Field
 from piva.nerf.occupancy import Occupancy
-from piva.nerf.rays import image_rays
 
 RAYS = 1 << 16  # rendered at once: 256x256 in one piece, 512x512 in four
 LEAST_LIGHT = 1e-3  # samples that less of the light reaches are dropped: a quarter of the time at 128x128

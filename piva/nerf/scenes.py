@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from piva.cache import cache_folder
-from piva.datasets.views import Views
+from piva.datasets.scene import Views
 from piva.errors import InputError
+from piva.files import cache_folder
 from piva.nerf.fit import Fitted, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.settings import Fit

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from piva.errors import InputError
-from piva.settings import above, at_least, between, one_of
+from piva.ranges import above, at_least, between, one_of
 
 if TYPE_CHECKING:
     import torch

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from piva.datasets.files import as_kind, get, read_json
 from piva.errors import InputError
+from piva.files import as_kind, get, read_json
 
 TYPES = ("texturing", "addition", "translation")
 WORDS = 20  # the most in a prompt

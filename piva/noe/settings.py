@@ -1,9 +1,9 @@
-"""What `python -m piva.datasets.build_noe` can be told; conf/build_noe.yaml explains each key."""
+"""What `python -m piva.noe` can be told; conf/build_noe.yaml explains each key."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from piva.settings import above, at_least, between
+from piva.ranges import above, at_least, between
 
 
 @dataclass(frozen=True, kw_only=True)

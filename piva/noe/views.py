@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piva import __version__
-from piva.datasets.transforms_file import square_scene
+from piva.cameras.nerfstudio import square_scene
+from piva.cameras.poses import focal_from_fov, hemisphere, ring
 from piva.errors import InputError
-from piva.nerf.cameras import focal_from_fov, hemisphere, ring
+from piva.noe.gltf import read_glb
+from piva.noe.model import ModelRenderer, bounds, placed, read_model
 from piva.noe.settings import BuildNoe
 from piva.noe.sources import about
-from piva.render.gltf import read_glb
-from piva.render.model import ModelRenderer, bounds, placed, read_model
 from piva.toys import pictures, store
 from piva.toys.parallel import draw_all
 
@@ -77,7 +77,7 @@ def _write(folder: Path, uid: str, content: bytes, where: str, annotation: dict[
         "up": "+z",
         "front": "-y",
         "front_deg": settings.front_deg,
-        "renderer": f"piva {__version__}, piva.render.model",
+        "renderer": f"piva {__version__}, piva.noe.model",
     }
     store.save_json(folder / "meta.json", meta)
     store.save_json(folder / "transforms.json", square_scene(cameras(settings), settings.views, settings.size, settings.fov_deg))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from piva.downloads import HubFolder, Weights
 from piva.errors import InputError
-from piva.settings import one_of
+from piva.ranges import one_of
+from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
     from piva.priors.prior import Prior

@@ -6,11 +6,11 @@ OUTPUTS are run folders or folders of them. conf/report.yaml explains the keys. 
 import sys
 from pathlib import Path
 
-from piva.command import answer, folders_and_words
+from piva.cli import answer, folders_and_words
 from piva.config import build, compose
 from piva.errors import InputError
-from piva.finished import Finished, find, read
 from piva.report.settings import ReportSettings
+from piva.runs.run import Finished, find, read
 
 
 def report(*words: str) -> list[Path]:

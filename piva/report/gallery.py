@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from piva.intervals import Interval
 from piva.metrics.table import Column
+from piva.report.intervals import Interval
 from piva.report.pictures import films, link, thumbnails
 from piva.report.sections import EditKey, Measured, Section
 from piva.report.tables import measured

@@ -8,15 +8,15 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from piva import __version__
-from piva.intervals import Paired
 from piva.report.gallery import Card, cards
+from piva.report.intervals import Paired
 from piva.report.pictures import data_uri
 from piva.report.plots import drift_svg, tradeoff_svg
 from piva.report.sections import Section
 from piva.report.settings import ReportSettings
 from piva.report.tables import Cell, Table, mean_tables, paired_tables, type_tables
 from piva.report.texts import distinct, shown, to_csv, to_latex
-from piva.results import RunFolder
+from piva.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

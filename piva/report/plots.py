@@ -11,11 +11,11 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from piva.finished import Row
-from piva.intervals import interval, over_seeds, paired
 from piva.metrics.table import TABLES, Column
+from piva.report.intervals import interval, over_seeds, paired
 from piva.report.sections import EditKey, Section, Setting
 from piva.report.tables import cell, rival_of
+from piva.runs.run import Row
 
 INK = "#010203"  # stands for the page's own text colour, which a dark page has light
 COLOURS = ("#3b76c4", "#d9622b", "#3a9a5b", "#8a5cc2", "#c2458a", "#8c6d31", "#2aa3a3")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piva.config import PARTS, RunSettings
-from piva.finished import Finished, Row
-from piva.results import one_set_of_networks
+from piva.runs.folder import one_set_of_networks
+from piva.runs.run import Finished, Row
 
 APART = ("dataset", "prior", "metrics", "tracker")  # groups that make the section, or that change no number
 NO_SETTING = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from piva.errors import InputError
-from piva.settings import at_least, between
+from piva.ranges import at_least, between
 
 
 @dataclass(frozen=True, kw_only=True)

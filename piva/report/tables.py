@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from piva.intervals import Interval, Paired, interval, over_seeds, paired
 from piva.metrics.table import TABLES, Column
+from piva.report.intervals import Interval, Paired, interval, over_seeds, paired
 from piva.report.sections import EditKey, Section, Setting
 
 

@@ -4,8 +4,8 @@ import csv
 import io
 import math
 
-from piva.intervals import Interval, Paired
 from piva.metrics.table import Column
+from piva.report.intervals import Interval, Paired
 from piva.report.tables import Cell, Table
 
 LATEX = str.maketrans(

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from piva.priors.schedule import Schedule
+from piva.ranges import at_least, one_of
 from piva.scores.terms import EDIT, SOURCE, TARGET, Sum, frozen
-from piva.settings import at_least, one_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from piva.priors.schedule import Schedule
+from piva.ranges import at_least, one_of
 from piva.scores.terms import CHANGE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
-from piva.settings import at_least, one_of
 
 
 @dataclass(frozen=True, kw_only=True)

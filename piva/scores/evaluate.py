@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from piva.models.base import LearnedModels
 from piva.scores.needs import LESSONS
 from piva.scores.terms import Known, Network, Prediction, Prompt, Sum, Term
-from piva.types import LearnedModels, View
+from piva.tasks.base import View
 
 if TYPE_CHECKING:
     from piva.priors.prior import Prior

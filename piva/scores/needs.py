@@ -3,8 +3,7 @@
 from functools import cache
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import Known, Latents, Network, Prediction, Prompt, Term
-from piva.types import Changing, Score
+from piva.scores.terms import Changing, Known, Latents, Network, Prediction, Prompt, Score, Term
 
 # What each learned model is trained on: psi on the original with the source prompt, phi on the edit with the target prompt.
 LESSONS = {

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from piva.priors.schedule import Schedule
+from piva.ranges import at_least, one_of
 from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen, source_model, target_model
-from piva.settings import at_least, one_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ and scale; like terms collect by themselves, so what cancels on paper is never c
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol, runtime_checkable
 
+from piva.priors.schedule import Schedule
 from piva.scores.guidance import guide
 
 
@@ -102,3 +104,23 @@ def source_model(latents: Latents, prompt: Prompt) -> Sum:
 def target_model(latents: Latents, prompt: Prompt) -> Sum:
     """eps_phi, without guidance (the paper uses scale 1)."""
     return Sum({Prediction(Network.TARGET, latents, prompt): 1.0})
+
+
+@runtime_checkable
+class Score(Protocol):
+    """Settings of a score; its whole mathematics is `direction`."""
+
+    weight: str  # the w(t) of `Schedule.weight`
+
+    def __hash__(self) -> int: ...
+
+    def direction(self, schedule: Schedule, t: int) -> Sum:
+        """The direction to descend at timestep t, before w(t), as a weighted sum of noise predictions."""
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """A score whose weights change in the course of a run."""
+
+    def at(self, part: float) -> Score:
+        """The score when `part` of the steps, in [0, 1], is done. What it needs anywhere it needs at 0 or at 1."""

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from piva.datasets.images import check_image, read_rgb
+from piva.datasets.edit import Edit
+from piva.images import check_image, read_rgb
+from piva.ranges import above, between, one_of
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.settings import above, between, one_of
-from piva.types import Comparison, Edit, Randomness, View
+from piva.tasks.base import Comparison, Randomness, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ class ImageState:
     def __init__(self, settings: ImageTask, edit: Edit, prior: "Prior", size: int, steps: int) -> None:
         import torch
 
-        from piva.tasks.rates import scheduled
+        from piva.schedules.learning_rate import scheduled
 
         assert edit.image is not None
         picture = torch.from_numpy(read_rgb(edit.image)).permute(2, 0, 1)[None].to(prior.device)

@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from piva.datasets.views import Views, check_views, read_views
+from piva.datasets.edit import Edit
+from piva.datasets.scene import Views, check_views, read_views
 from piva.errors import InputError
 from piva.nerf.memory import check_fits, estimate
+from piva.ranges import above, at_least, between, one_of
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.settings import above, at_least, between, one_of
+from piva.tasks.base import Comparison, Randomness, View
 from piva.tasks.image import fitting
 from piva.tasks.viewpoints import Camera, Frames, Orbits, Viewpoints
-from piva.types import Comparison, Edit, Randomness, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from piva.cameras.lens import Lens
     from piva.nerf.field import Field
     from piva.nerf.fit import Fitted
     from piva.nerf.occupancy import Occupancy
     from piva.nerf.render import Rendered
     from piva.priors.prior import Prior
-    from piva.render.lens import Lens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ class NerfState:
         import torch
 
         from piva.nerf.fit import adam
-        from piva.tasks.rates import scheduled
+        from piva.schedules.learning_rate import scheduled
 
         self._settings, self._edit, self._prior, self._views, self._viewpoints = settings, edit, prior, views, viewpoints
         self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
@@ -166,7 +167,7 @@ class NerfState:
         """Latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
         import torch
 
-        from piva.nerf.depth import z_depth
+        from piva.cameras.depth import z_depth
 
         shots = [self._render(field, occupancy, camera) for camera in cameras]
         latents = self._prior.encode(torch.stack([shot.rgb.permute(2, 0, 1) for shot in shots]))
@@ -237,7 +238,7 @@ class NerfState:
         """Both fields at the scene's test cameras, the true pictures there, and where those differ from the source's."""
         import torch
 
-        from piva.datasets.images import read_rgb
+        from piva.images import read_rgb
         from piva.tasks.image import resize
 
         folder = self._edit.truth

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.datasets.views import Views
-from piva.nerf.cameras import pinhole, ring, sample_camera, walk
-from piva.render.lens import Lens
+from piva.cameras.lens import Lens
+from piva.cameras.poses import pinhole, ring, sample_camera, walk
+from piva.datasets.scene import Views
 from piva.tasks.image import fitting
 
 if TYPE_CHECKING:

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from piva.datasets.world import moved
-from piva.nerf.cameras import orbit
-from piva.render.lens import Lens
+from piva.cameras.lens import Lens
+from piva.cameras.orientation import moved
+from piva.cameras.poses import orbit
 from piva.toys import pictures, store
 from piva.toys.noe import records
 from piva.toys.parallel import WORKERS, draw_all
 
 if TYPE_CHECKING:
-    from piva.render.mesh import Picture
+    from piva.noe.mesh import Picture
     from piva.toys.edits import Case
     from piva.toys.room import Room
 
@@ -37,7 +37,7 @@ AIM = (0.0, 0.0, 0.95)  # what the cameras look at, about
 JPEG: dict[str, Any] = {"quality": 93, "subsampling": 0}
 SMALLER = (2, 4)  # of the folders images_2, images_4
 CHUNK = 20  # training frames a job
-SOURCES = ("toys/edits.py", "toys/room.py", "toys/noe.py", "toys/in2n.py", "datasets/world.py")
+SOURCES = ("toys/edits.py", "toys/room.py", "toys/noe.py", "toys/in2n.py", "cameras/orientation.py")
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.datasets.transforms_file import square_scene
-from piva.nerf.cameras import focal_from_fov, hemisphere, ring
+from piva.cameras.nerfstudio import square_scene
+from piva.cameras.poses import focal_from_fov, hemisphere, ring
 from piva.toys import pictures, store
 from piva.toys.parallel import WORKERS, draw_all
 
 if TYPE_CHECKING:
-    from piva.render.mesh import MeshRenderer, Picture
+    from piva.noe.mesh import MeshRenderer, Picture
     from piva.toys.edits import Case
 
 VERSION = 2  # of the format
@@ -58,9 +58,7 @@ def ensure(folder: Path, split: str, size: int = 128, toys: Sequence[str] = (), 
     Raises:
         InputError: the folder cannot be written.
     """
-    content = store.fingerprint(
-        (*store.LOOKS, "toys/edits.py", "toys/noe.py", "datasets/transforms_file.py"), split, size, list(toys)
-    )
+    content = store.fingerprint((*store.LOOKS, "toys/edits.py", "toys/noe.py", "cameras/nerfstudio.py"), split, size, list(toys))
     return store.ensure(folder, content, lambda empty: _write(empty, split, size, toys, workers))
 
 
@@ -114,7 +112,7 @@ def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:
         "scale": scale,
         "up": "+z",
         "front": "-y",
-        "renderer": "piva.render.mesh",
+        "renderer": "piva.noe.mesh",
     }
     store.save_json(scene / "meta.json", meta)
     store.save_json(scene / "transforms.json", square_scene(cameras(), TRAIN, size, FOV_DEG))

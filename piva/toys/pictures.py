@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
-    from piva.render.mesh import Picture, Surface
+    from piva.noe.mesh import Picture, Surface
     from piva.toys.objects import Part
 
 DEPTH_UNIT = 1e-3

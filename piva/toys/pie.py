@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from piva.cameras.poses import focal_from_fov, orbit
 from piva.datasets.rle import encode
-from piva.nerf.cameras import focal_from_fov, orbit
 from piva.toys import pictures, store
 from piva.toys.parallel import WORKERS, draw_all
 

@@ -10,7 +10,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from piva.render.mesh import Array, MeshRenderer, Shader, Surface
+from piva.noe.mesh import Array, MeshRenderer, Shader, Surface
 from piva.toys.objects import Triple
 from piva.toys.shadow import shadowed
 from piva.toys.world import Toy, bounds, renderer

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.render.mesh import Array, Shader
+from piva.noe.mesh import Array, Shader
 
 REACH = 0.5  # things higher than this above the floor leave no shadow
 

@@ -21,7 +21,7 @@ SPLITS = {"toys": "test", "toys-dev": "development"}  # dataset.root -> which to
 LOOKS = (
     *("toys/world.py", "toys/objects.py", "toys/paint.py", "toys/shapes.py", "toys/shadow.py"),
     *("toys/placement.py", "toys/pictures.py"),
-    *("render/mesh.py", "render/lens.py", "nerf/cameras.py"),
+    *("noe/mesh.py", "cameras/lens.py", "cameras/poses.py"),
 )
 REMEDY = "set PIVA_CACHE to one on a disk with room"
 ABANDONED_S = 24 * 3600  # a temporary folder of that age belongs to a run that was killed

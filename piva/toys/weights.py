@@ -14,7 +14,7 @@ from piva.errors import InputError, one_line
 if TYPE_CHECKING:
     from torch import Tensor
 
-REMEDY = "install piva again, or train them anew: python -m piva.toys.train_judges"
+REMEDY = "install piva again, or train them anew: python -m piva.toys.training.metric_networks"
 
 
 def write(folder: Path, name: str, architecture: Mapping[str, Any], state: "Mapping[str, Tensor]") -> None:
@@ -40,7 +40,9 @@ def check(folder: Path, name: str) -> dict[str, Any]:
         about = json.loads(card.read_text())
         wanted = about["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(card, "no architecture and checksum", "a card written by piva.toys.train_judges", REMEDY) from error
+        raise InputError(
+            card, "no architecture and checksum", "a card written by piva.toys.training.metric_networks", REMEDY
+        ) from error
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if found != wanted:
         raise InputError(weights, f"checksum {found[:8]}", f"{str(wanted)[:8]}, as {card.name} says", REMEDY)

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import trimesh
 
-from piva.render.mesh import MeshRenderer, Shader, Surface
+from piva.noe.mesh import MeshRenderer, Shader, Surface
 from piva.toys.objects import ACCESSORIES, GROUNDS, KINDS, MAIN, TOPS, Paint, Part, Triple, ground
 from piva.toys.paint import COLOURLESS, GLOSS, MAIN_COLOURS, SURFACES, shader
 from piva.toys.shadow import shadowed

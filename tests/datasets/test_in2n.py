@@ -1,5 +1,5 @@
 import pytest
-from scenes import edit_json, nerfstudio, write
+from helpers.scenes import edit_json, nerfstudio, write
 
 from piva.datasets.in2n import PAPER, In2n
 from piva.errors import InputError

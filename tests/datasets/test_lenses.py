@@ -1,8 +1,8 @@
 import pytest
 
+from piva.cameras.lens import Lens
 from piva.datasets.lenses import read_lenses
 from piva.errors import InputError
-from piva.render.lens import Lens
 
 WHOLE = {"w": 64, "h": 48, "fl_x": 50.0, "fl_y": 49.0, "cx": 33.0, "cy": 23.0}
 BENT = {"k1": -0.1, "k2": 0.03, "k3": -0.01, "k4": 0.002, "p1": 0.002, "p2": -0.001}

@@ -1,5 +1,5 @@
 import pytest
-from scenes import edit_json, nerfstudio, synthetic, write
+from helpers.scenes import edit_json, nerfstudio, synthetic, write
 
 from piva.datasets.noe import Noe
 from piva.errors import InputError

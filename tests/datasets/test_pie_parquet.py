@@ -6,9 +6,9 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from piva.datasets.images import read_rgb
 from piva.datasets.pie import Pie
 from piva.errors import InputError
+from piva.images import read_rgb
 
 
 def jpeg(grey, size=(512, 512)):

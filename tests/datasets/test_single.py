@@ -1,7 +1,7 @@
 import pytest
+from helpers.scenes import nerfstudio, picture
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from scenes import nerfstudio, picture
 
 from piva.config import CONF
 from piva.datasets.single import Single, read_prompts

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from scenes import SIZE, edit_json, nerfstudio, picture, synthetic, write
+from helpers.scenes import SIZE, edit_json, nerfstudio, picture, synthetic, write
 
 from piva.datasets.transforms import read_transforms
 from piva.errors import InputError

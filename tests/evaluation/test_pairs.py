@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.evaluation.pairs import edited, views
-from piva.types import Edit
 
 BELOW = "1_change_object_80/1_artificial/1_animal"
 

@@ -9,15 +9,15 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from balls import ball, write_run
+from helpers.balls import ball, write_run
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from piva.datasets.views import read_views
+from piva.datasets.scene import read_views
 from piva.errors import InputError
 from piva.export.__main__ import export
-from piva.export.finished import find
+from piva.export.edits import find
 from piva.export.stored import load_field, read_edit
 
 SMALL = ["ring.views=4", "size=64", "ring.distance=3", "mesh.resolution=32"]

@@ -5,17 +5,17 @@ import pytest
 import torch
 import trimesh
 import vtk
-from balls import write_run
+from helpers.balls import write_run
 from vtk.util.numpy_support import vtk_to_numpy
 
+from piva.cameras.poses import orbit, pinhole
 from piva.errors import InputError
-from piva.export.finished import find
+from piva.export.edits import find
 from piva.export.glb import Y_UP, glb
 from piva.export.settings import MeshSettings
 from piva.export.stored import read_edit
 from piva.export.surface import surface
-from piva.nerf.cameras import orbit, pinhole
-from piva.render.model import ModelRenderer, read_model
+from piva.noe.model import ModelRenderer, read_model
 
 SIZE, FOV = 128, 40.0
 LENS = pinhole(FOV, SIZE)

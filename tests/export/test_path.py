@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.path import read_camera_path
-from piva.nerf.cameras import orbit
 
 
 def write(folder, change=lambda data: None):

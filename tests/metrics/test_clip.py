@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import tiny_networks as tiny
 from open_clip import CLIP, image_transform
 from PIL import Image
 

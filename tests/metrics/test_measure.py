@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from piva.datasets.edit import Edit
 from piva.metrics.measure import measure, measure_all
 from piva.metrics.perceptual import Judges, PieJudges
-from piva.types import Comparison, Edit
+from piva.tasks.base import Comparison
 
 EDIT = Edit(id="x", source_prompt="red", target_prompt="blue")
 RED, BLUE, GREY = (torch.tensor(c).view(1, 3, 1, 1).expand(2, 3, 16, 16) for c in ((1.0, 0, 0), (0, 0, 1.0), (0.6, 0.6, 0.6)))

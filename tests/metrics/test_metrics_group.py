@@ -14,7 +14,7 @@ from piva.metrics.judges import Pixels, Toys
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(str(resources.files("piva.toys") / "judges"), tmp_path / "judges"))
+    return Path(shutil.copytree(str(resources.files("piva.toys") / "metric_networks"), tmp_path / "judges"))
 
 
 def test_the_shipped_networks_pass_the_check_without_torch() -> None:
@@ -41,7 +41,9 @@ def test_a_missing_folder_is_named() -> None:
 @pytest.mark.parametrize("name", ["clip.safetensors", "clip.json", "tokenizer/tokenizer.json"])
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
-    with pytest.raises(InputError, match=rf"{name}.*No such file.*piva.toys.train_judges|{name}.*no such file.*train_judges"):
+    with pytest.raises(
+        InputError, match=rf"{name}.*No such file.*piva.toys.training.metric_networks|{name}.*no such file.*train_judges"
+    ):
         Toys(path=str(copy)).check()
 
 

@@ -6,19 +6,20 @@ from pathlib import Path
 import open_clip
 import pytest
 import timm
-import tiny
 import torch
 import torchmetrics.functional.image.lpips as vendored
 import torchvision
+from helpers import tiny_networks as tiny
 from open_clip import CLIP
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.metrics import networks
 from piva.metrics.measure import measure
 from piva.metrics.paper import BACKBONES, Paper
-from piva.types import Comparison, Edit
+from piva.tasks.base import Comparison
 
 TORCHVISION = {"alex": "AlexNet_Weights", "squeeze": "SqueezeNet1_1_Weights", "vgg": "VGG16_Weights"}
 DINO = "test_vit"  # timm's smallest

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import tiny_networks as tiny
 from torch import nn
 
 from piva.metrics.structure import VitKeys, structure_distance

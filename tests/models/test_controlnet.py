@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import ControlNetModel
+from helpers.tiny_prior import write_controlnet
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor
@@ -25,27 +26,14 @@ from piva.scores.dds import DDS
 from piva.scores.evaluate import Evaluated, evaluate
 from piva.scores.needs import learned_networks
 from piva.scores.piva import Piva
-from piva.scores.terms import EDIT, NULL, ORIGINAL, SOURCE, TARGET, Network, Prediction, Prompt
+from piva.scores.terms import EDIT, NULL, ORIGINAL, SOURCE, TARGET, Network, Prediction, Prompt, Score
 from piva.scores.vsd import VSD
-from piva.types import Score, View
+from piva.tasks.base import View
 
 T = 400
 CONTROL = ControlNet(path=None, scale=1.0, source_sees="edit", tune=False, rank=2, alpha=2, lr=1e-2)
 BOTH = [Network.SOURCE, Network.TARGET]
 PIVA = Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="uniform")
-
-
-def write_controlnet(prior: Path, scale: float, to: Path | None = None) -> None:
-    """A copy of the U-Net's encoder, as every ControlNet begins; its last layers are zero then, and here as large as `scale`."""
-    control = ControlNetModel.from_unet(
-        load(str(prior), "cpu", "float32").unet, conditioning_channels=3, conditioning_embedding_out_channels=(4, 8, 8)
-    )
-    noise = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, weight in control.named_parameters():
-            if "controlnet_" in name:
-                weight.copy_(scale * torch.randn(weight.shape, generator=noise))
-    control.save_pretrained(to or prior / "controlnet")
 
 
 @pytest.fixture(scope="module")

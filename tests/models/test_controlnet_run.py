@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from helpers.ball import FIELD, write_ball
+from helpers.tiny_prior import write_controlnet
 from PIL import Image
-from test_controlnet import write_controlnet
-from test_nerf import FIELD, write_ball
 
 
 def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Path) -> None:

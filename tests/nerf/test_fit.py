@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from ball import ball_scene
+from helpers.ball import ball_scene
 
 from piva.errors import InputError
 from piva.nerf.fit import fit

@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 import torch
-from ball import ball_scene
+from helpers.ball import ball_scene
 
+from piva.cameras.poses import orbit, pinhole
+from piva.cameras.rays import pixel_rays
 from piva.errors import InputError
 from piva.nerf.activation import FLOOR
-from piva.nerf.cameras import orbit, pinhole
 from piva.nerf.fit import Lenses, border_colour, draw_rays, fit
 from piva.nerf.occupancy import Occupancy
-from piva.nerf.rays import pixel_rays
 from piva.nerf.render import render_image
 from piva.nerf.settings import VoxelFit
 from piva.nerf.voxels import uniform

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from ball import ball_scene
+from helpers.ball import ball_scene
 
 from piva.errors import InputError
 from piva.nerf.fit import fit

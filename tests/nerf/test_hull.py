@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ball import RADIUS, ball_scene
+from helpers.ball import RADIUS, ball_scene
 from PIL import Image
 
-from piva.nerf.cameras import Intrinsics
+from piva.cameras.poses import Intrinsics
 from piva.nerf.hull import visual_hull, widened
 
 

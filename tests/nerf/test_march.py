@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from ball import some_rays
+from helpers.ball import some_rays
 
 from piva.nerf.march import march
 

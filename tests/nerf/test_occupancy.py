@@ -1,6 +1,6 @@
 import pytest
 import torch
-from ball import some_rays
+from helpers.ball import some_rays
 
 from piva.nerf.activation import FLOOR
 from piva.nerf.march import march

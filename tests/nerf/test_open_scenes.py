@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from ball import RADIUS
+from helpers.ball import RADIUS
 
+from piva.cameras.poses import orbit, pinhole
 from piva.errors import InputError
 from piva.metrics.pixels import psnr
-from piva.nerf.cameras import orbit, pinhole
 from piva.nerf.fit import fit
 from piva.nerf.render import render_image
 from piva.nerf.settings import VoxelFit

@@ -2,10 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from piva.cameras.poses import orbit, pinhole
+from piva.cameras.rays import image_rays, pixel_rays
 from piva.nerf.activation import FLOOR, SHARPNESS
-from piva.nerf.cameras import orbit, pinhole
 from piva.nerf.occupancy import Occupancy
-from piva.nerf.rays import image_rays, pixel_rays
 from piva.nerf.render import render, render_image
 from piva.nerf.voxels import Voxels, uniform
 

@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from helpers.chat_server import edits_for, good, hang, serving
 from PIL import Image
-from server import edits_for, good, hang, serving
 
 from piva.errors import InputError
 from piva.noe.asking import Refused, ask_edits, parse_reply

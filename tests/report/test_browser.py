@@ -7,7 +7,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from finished_runs import drawn, write_run
+from helpers.finished_runs import drawn, write_run
 
 from piva.report.__main__ import report
 

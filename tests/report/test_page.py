@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from finished_runs import drawn, write_run
+from helpers.finished_runs import drawn, write_run
 from PIL import Image
 from scipy import stats
 

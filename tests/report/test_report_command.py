@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from finished_runs import drawn, write_run
+from helpers.finished_runs import drawn, write_run
 from PIL import Image
 
 from piva.errors import InputError

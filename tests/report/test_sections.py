@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from finished_runs import drawn, write_run
+from helpers.finished_runs import drawn, write_run
 
-from piva.finished import find, read
 from piva.report.sections import Section, sections
 from piva.report.tables import cell, mean_tables, paired_tables, rival_of
+from piva.runs.run import find, read
 
 EDITS = ["mug/blue", "car/hat", "cake/flag", "cone/tree"]
 

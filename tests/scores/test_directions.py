@@ -14,9 +14,8 @@ from piva.scores.dreamcatalyst import DreamCatalyst
 from piva.scores.pds import PDS
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
-from piva.scores.terms import Known, Sum, Term
+from piva.scores.terms import Known, Score, Sum, Term
 from piva.scores.vsd import VSD
-from piva.types import Score
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 ABAR = torch.cumprod(1 - BETAS, dim=0)

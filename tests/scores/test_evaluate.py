@@ -15,9 +15,9 @@ from piva.scores.evaluate import Evaluated, evaluate
 from piva.scores.needs import learned_networks, uses_original
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
-from piva.scores.terms import Latents, Network, Prompt
+from piva.scores.terms import Latents, Network, Prompt, Score
 from piva.scores.vsd import VSD
-from piva.types import Score, View
+from piva.tasks.base import View
 
 T = 400
 LORA = Lora(rank=2, alpha=2, lr=1e-3)

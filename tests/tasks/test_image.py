@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from piva.datasets.edit import Edit
 from piva.priors.prior import Prior
 from piva.scores.terms import EDIT, ORIGINAL
+from piva.tasks.base import Randomness
 from piva.tasks.image import ImageState, ImageTask, fitting
-from piva.types import Edit, Randomness
 
 TASK = ImageTask(lr=0.1, optimiser="sgd", lr_schedule="cosine", lr_end=0.01, lr_warmup=0.0)
 

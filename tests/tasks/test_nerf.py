@@ -1,40 +1,26 @@
 """The NeRF task on a ball in closed form, written to disk as a NeRF-synthetic scene."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from ball import RADIUS, ball_views
+from helpers.ball import RADIUS
 from PIL import Image
 
-from piva.checkpoints import Checkpoints, load
+from piva.cameras.poses import pinhole, ring
 from piva.config import build, compose
+from piva.datasets.edit import Edit
 from piva.errors import InputError
-from piva.nerf.cameras import hemisphere, pinhole, ring
 from piva.nerf.render import render_image
 from piva.nerf.scenes import restored
 from piva.priors.prior import Prior
+from piva.runs.checkpoint import Checkpoints, load
 from piva.scores.terms import EDIT, ORIGINAL
+from piva.tasks.base import Randomness
 from piva.tasks.nerf import NerfState, NerfTask
-from piva.types import Edit, Randomness
 
 HASH = ["grid_levels=4", "log2_rows=12", "base=8", "growth=1.5", "hidden=16", "steps=60", "rays=256", "step=0.05", "occupancy=16"]
-FIELD = ["radius=1", "resolutions=[12,24]", "steps=[25,60]", "rays=512", "step=0.04", "occupancy=24", "threshold=0.5"]
-
-
-def write_ball(folder: Path) -> Path:
-    for split, cameras in (("train", hemisphere(24, 3.0)), ("test", ring(2, 15, 3.0))):
-        (folder / split).mkdir(parents=True)
-        frames = []
-        for i, (image, c2w) in enumerate(zip(ball_views(24, cameras), cameras, strict=True)):
-            Image.fromarray((image.numpy() * 255).round().astype(np.uint8)).save(folder / split / f"r_{i}.png")
-            frames.append({"file_path": f"./{split}/r_{i}", "transform_matrix": c2w.tolist()})
-        transforms = {"camera_angle_x": float(np.radians(40)), "frames": frames}
-        (folder / f"transforms_{split}.json").write_text(json.dumps(transforms))
-    return folder
 
 
 @pytest.fixture(scope="module")

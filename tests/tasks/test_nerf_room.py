@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from piva.cameras.poses import orbit
 from piva.config import build, compose
+from piva.datasets.edit import Capture, Edit
 from piva.metrics.pixels import psnr
-from piva.nerf.cameras import orbit
 from piva.priors.prior import Prior
 from piva.scores.terms import EDIT, ORIGINAL
+from piva.tasks.base import Randomness
 from piva.tasks.nerf import NerfState, NerfTask
-from piva.types import Capture, Edit, Randomness
 
 WALLS = np.array([3.0, 2.6, 2.0])  # half the sides of the room, which is centred at AWAY and stands upright
 AWAY, SCALE = np.array([5.0, -7.0, 2.0]), 1.7  # cameras are up to SCALE from its middle

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler
 
-from piva.tasks.rates import rate, scheduled
+from piva.schedules.learning_rate import rate, scheduled
 
 STEPS = 20
 

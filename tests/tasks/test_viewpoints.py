@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from piva.datasets.views import Views
-from piva.nerf.cameras import orbit, ring, walk
-from piva.render.lens import Lens
+from piva.cameras.lens import Lens
+from piva.cameras.poses import orbit, ring, walk
+from piva.datasets.scene import Views
 from piva.tasks.viewpoints import Frames
 
 LENS = Lens(width=128, height=96, fx=100, fy=99, cx=66, cy=47, k1=-0.1, p1=0.002)

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from piva.toys import clip, reader
+from piva.toys.attributes import UNSEEN, WORDS, altered, labels, shows, without_colour
 from piva.toys.clip import ToysClip
 from piva.toys.reader import Reader
-from piva.toys.train_judges import contrastive
-from piva.toys.trial import Trial, fresh, try_clip, try_reader
-from piva.toys.words import UNSEEN, WORDS, altered, labels, shows, without_colour
+from piva.toys.training.metric_networks import contrastive
+from piva.toys.training.trial import Trial, fresh, try_clip, try_reader
 from piva.toys.world import Toy
 
-FOLDER = Path(str(resources.files("piva.toys") / "judges"))
+FOLDER = Path(str(resources.files("piva.toys") / "metric_networks"))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from piva.render.mesh import Picture
+from piva.noe.mesh import Picture
 from piva.toys.pictures import depth_units, differs, part_ids, rgb_bytes, rgba_bytes, save
 
 

@@ -6,8 +6,8 @@ import trimesh
 from PIL import Image
 
 from piva.datasets.in2n import In2n
-from piva.datasets.views import check_views, read_views
-from piva.render.mesh import MeshRenderer, Surface
+from piva.datasets.scene import check_views, read_views
+from piva.noe.mesh import MeshRenderer, Surface
 from piva.toys.edits import DEVELOPMENT
 from piva.toys.in2n import cameras, ensure, lens
 

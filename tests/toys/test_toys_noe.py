@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from piva.datasets.images import read_rgba
+from piva.cameras.poses import focal_from_fov
 from piva.datasets.noe import Noe
-from piva.datasets.views import check_views, read_views
-from piva.nerf.cameras import focal_from_fov
+from piva.datasets.scene import check_views, read_views
+from piva.images import read_rgba
 from piva.toys.edits import TEST
 from piva.toys.noe import FOV_DEG, cameras, ensure
 from piva.toys.world import renderer

@@ -1,0 +1,128 @@
+"""W&B beyond a single run: `python -m piva.dashboard [out=FILE]` and `python -m piva.dashboard sync OUTPUTS...`.
+
+The first makes the workspace "DDS vs Piva" in the tracker's project: saved there when online, else written as JSON. The second
+makes W&B runs from run folders, offline too. conf/dashboard.yaml explains the keys.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class
+
+from piva.cli import answer, folders_and_words
+from piva.config import build, compose
+from piva.errors import InputError, one_line
+from piva.runs.folder import RunFolder
+from piva.runs.run import Finished, find, read
+from piva.runs.tracking import About, WandB
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardSettings:
+    """The keys at the top of conf/dashboard.yaml."""
+
+    entity: str | None
+    name: str
+    out: str
+
+
+def dashboard(*words: str) -> str:
+    """Save the workspace at W&B, or write its JSON; returns where it is. Raises `InputError`."""
+    settings, tracker = _settings(words)
+    try:
+        from piva.dashboard.workspace import make, save
+    except ModuleNotFoundError as error:
+        raise InputError("piva.dashboard", f"no package {error.name}", "wandb-workspaces", "pip install 'piva[wandb]'") from None
+    from piva.runs.wandb_mirror import why_offline
+
+    reason = why_offline(tracker.mode, tracker.start_timeout)
+    if reason is None:
+        try:
+            return save(settings.entity, tracker.project, settings.name)
+        except Exception as error:  # what a server may answer
+            reason = one_line(error)
+    log.warning("the workspace is not saved at W&B: %s", reason)
+    out = Path(settings.out).expanduser().absolute()
+    RunFolder(out.parent).write_text(out.name, make(settings.entity or "", tracker.project, settings.name))
+    return str(out)
+
+
+def sync(*words: str) -> list[Path]:
+    """A W&B run for each run folder at or below those named; returns the folders. Raises `InputError`."""
+    roots, overrides = folders_and_words(words)
+    _, tracker = _settings(overrides)
+    if not roots:
+        raise InputError("OUTPUTS", "no folder", "run folders, or folders of them", "python -m piva.dashboard sync outputs")
+    pushed = []
+    for folder in find(roots):
+        run = read(folder)
+        about = About(
+            config=run.config,
+            choices={group: str(option) for group, option in run.summary.get("choices", {}).items()},
+            edits=[row["id"] for row in run.rows],
+            steps=int(run.config.get("steps", 0)),
+        )
+        if mirror := tracker.mirror(about, folder):
+            steps = _steps(run)
+            for row in run.rows:
+                mirror.steps(steps.get(row["id"], []))
+                mirror.edit(row, run.edit(row["id"]))
+            mirror.finish(run.summary)
+            pushed.append(folder)
+    return pushed
+
+
+def _settings(words: Any) -> tuple[DashboardSettings, WandB]:
+    cfg = compose(*words, name="dashboard")
+    target = get_class(cfg.tracker["_target_"])
+    if target is not WandB:
+        raise InputError("tracker", target.__name__, "wandb", "tracker=wandb")
+    tracker: WandB = build(WandB, cfg.tracker, "tracker")
+    settings: DashboardSettings = build(DashboardSettings, _without(cfg, "tracker"))
+    return settings, tracker
+
+
+def _without(cfg: Any, key: str) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name not in (key, "hydra")])
+
+
+def _steps(run: Finished) -> dict[str, list[dict[str, Any]]]:
+    """The rows of metrics.jsonl by edit; a last line that a killed run left torn is no row."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    path = run.folder / "metrics.jsonl"
+    for row in _lines(path) if path.is_file() else ():
+        rows.setdefault(row["edit"], []).append(row)
+    return rows
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open() as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    logging.basicConfig(format="piva: %(message)s")
+    if any(word.startswith("-") for word in words):
+        sys.stdout.write(f"{(__doc__ or '').strip()}\n")
+    elif words[:1] == ["sync"]:
+        answer(lambda: [sys.stdout.write(f"synced {folder}\n") for folder in sync(*words[1:])], "dashboard")
+    else:
+        answer(lambda: sys.stdout.write(f"workspace in {dashboard(*words)}\n"), "dashboard")
+
+
+if __name__ == "__main__":
+    main()

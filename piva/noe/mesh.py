@@ -1,0 +1,118 @@
+"""Ray casting of triangle meshes with Embree: RGBA, metric depth and part ids of one view.
+
+Vocabulary: `c2w` is a 4x4 camera-to-world matrix with OpenGL axes (x right, y up, looking along -z) in a world whose z points
+up; `depth` is the distance along the viewing axis (not along the ray) in world units, 0 where nothing was hit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+from embreex import rtcore_scene
+from embreex.mesh_construction import TriangleMesh
+from numpy.typing import NDArray
+
+from piva.cameras.lens import Lens, camera_rays, pinhole_lens
+
+Array = NDArray[np.float32]
+Shader = Callable[[Array], Array]  # world positions (n, 3) -> base colours (n, 3) in [0, 1]
+
+# One light for the whole world, so that an object's colours do not depend on the camera and a NeRF can hold them.
+LIGHT = np.array([-0.40, -0.62, 0.68], dtype=np.float32)
+AMBIENT, DIFFUSE = 0.66, 0.44
+
+
+@dataclass(frozen=True)
+class Surface:
+    """One named part of an object: its mesh in world space and the colour at each point of it."""
+
+    name: str
+    mesh: trimesh.Trimesh
+    colour: Shader
+    smooth: bool  # interpolate vertex normals (balls, cylinders) or keep faces flat (boxes)
+    gloss: float = 0.0  # strength of a broad highlight under the light, 0 = matt
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One rendered view of h x w pixels."""
+
+    rgba: Array  # (h, w, 4) in [0, 1], straight alpha, rgb 0 where alpha is 0
+    depth: Array  # (h, w) z-depth in world units, 0 = no hit
+    part: NDArray[np.int16]  # (h, w) index into the surfaces, -1 = no hit
+
+
+class MeshRenderer:
+    """Casts rays at a fixed list of surfaces; build once, render many views."""
+
+    def __init__(self, surfaces: Sequence[Surface]) -> None:
+        self.surfaces = tuple(surfaces)
+        self._part = np.concatenate([np.full(len(s.mesh.faces), i, np.int16) for i, s in enumerate(self.surfaces)])
+        self._corner_normals = np.concatenate([_corner_normals(s) for s in self.surfaces])  # (faces, 3, 3)
+        self._scene = rtcore_scene.EmbreeScene()
+        TriangleMesh(self._scene, np.concatenate([s.mesh.triangles for s in self.surfaces]).astype(np.float32))
+
+    def render(self, c2w: Array, width: int, height: int, focal: float, supersample: int = 2) -> Picture:
+        """Render one pinhole view; `focal` in pixels of the output, principal point at the centre."""
+        return self.render_lens(c2w, pinhole_lens(width, height, focal), supersample)
+
+    def render_lens(self, c2w: Array, lens: Lens, supersample: int = 2) -> Picture:
+        """Render what a lens sees, distorted as the lens distorts.
+
+        Each pixel averages `supersample`^2 rays; depth and part id come from the ray nearest to the camera.
+        """
+        w, h = lens.width * supersample, lens.height * supersample
+        rotation, position = np.asarray(c2w, np.float64)[:3, :3], np.asarray(c2w, np.float32)[:3, 3]
+        directions = (camera_rays(lens, supersample).reshape(-1, 3) @ rotation.T).astype(np.float32)
+        origins = np.tile(position, (h * w, 1))
+        hit = self._scene.run(origins, directions, output=1)
+        found = np.flatnonzero(hit["primID"] >= 0)
+        face = hit["primID"][found]
+        distance = hit["tfar"][found]  # directions have unit z in the camera: this is z-depth
+        points = origins[found] + distance[:, None] * directions[found]
+        u, v = hit["u"][found, None], hit["v"][found, None]
+        corners = self._corner_normals[face]
+        normals = corners[:, 0] * (1 - u - v) + corners[:, 1] * u + corners[:, 2] * v
+
+        rgba = np.zeros((h * w, 4), np.float32)
+        depth = np.full(h * w, np.inf, np.float32)
+        part = np.full(h * w, -1, np.int16)
+        rgba[found, :3] = self._shade(self._part[face], points, normals)
+        rgba[found, 3] = 1.0
+        depth[found] = distance
+        part[found] = self._part[face]
+        return _downsample(rgba.reshape(h, w, 4), depth.reshape(h, w), part.reshape(h, w), supersample)
+
+    def _shade(self, part: NDArray[np.int16], points: Array, normals: Array) -> Array:
+        """Ambient + Lambert under the one light: base colours times irradiance, plus the highlight of glossy surfaces."""
+        normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-8)
+        facing = np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)[:, None]
+        sky = 0.06 * normals[:, 2:]  # the sky is a little brighter than the ground
+        out = np.empty_like(points)
+        for index, surface in enumerate(self.surfaces):
+            mine = np.flatnonzero(part == index)
+            if len(mine):
+                lit = surface.colour(points[mine]) * (AMBIENT + sky[mine] + DIFFUSE * facing[mine])
+                out[mine] = lit + surface.gloss * facing[mine] ** 12 if surface.gloss else lit
+        return np.clip(out, 0.0, 1.0)
+
+
+def _corner_normals(surface: Surface) -> Array:
+    mesh = surface.mesh
+    if surface.smooth:
+        return np.asarray(mesh.vertex_normals[mesh.faces], np.float32)
+    return np.repeat(mesh.face_normals[:, None], 3, axis=1).astype(np.float32)
+
+
+def _downsample(rgba: Array, depth: Array, part: NDArray[np.int16], factor: int) -> Picture:
+    """Mean colour and coverage of the factor^2 samples of each pixel; depth and part of the nearest."""
+    samples = [(slice(i, None, factor), slice(j, None, factor)) for i in range(factor) for j in range(factor)]
+    total = np.add.reduce([rgba[sample] for sample in samples])
+    covered = total[..., 3:]
+    nearest, ids = depth[samples[0]], part[samples[0]]
+    for sample in samples[1:]:
+        closer = depth[sample] < nearest
+        nearest, ids = np.where(closer, depth[sample], nearest), np.where(closer, part[sample], ids)
+    mean = np.concatenate([total[..., :3] / np.maximum(covered, 1), covered / len(samples)], axis=-1)
+    return Picture(mean, np.where(np.isfinite(nearest), nearest, 0).astype(np.float32), ids)

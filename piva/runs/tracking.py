@@ -1,0 +1,71 @@
+"""Where a run is followed. Files are always written (results.py); a tracker mirrors them and can never stop a run."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from piva.ranges import above, one_of
+
+if TYPE_CHECKING:
+    from piva.config import Settings
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Mirror(Protocol):
+    """A run's copy elsewhere."""
+
+    def steps(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of metrics.jsonl."""
+
+    def edit(self, row: Mapping[str, Any], folder: Path) -> None:
+        """A row of metrics.csv and the finished edit's folder."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """The contents of summary.json; the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a mirror has to know of a run: its resolved configuration, chosen options, edits in order, steps of each."""
+
+    config: dict[str, Any]
+    choices: Mapping[str, str]
+    edits: list[str]
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Nothing but the run folder."""
+
+    def open(self, settings: "Settings", folder: Path) -> Mirror | None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandB:
+    """Weights & Biases; conf/tracker/wandb.yaml explains the keys. Offline it needs neither account nor network."""
+
+    project: str
+    group: str | None = None
+    mode: str = one_of("auto", "offline", "online")
+    start_timeout: float = above(0)
+    finish_timeout: float = above(0)
+
+    def open(self, settings: "Settings", folder: Path) -> Mirror | None:
+        edits = [edit.id for edit in settings.edits]
+        return self.mirror(About(config=settings.config, choices=settings.choices, edits=edits, steps=settings.run.steps), folder)
+
+    def mirror(self, about: About, folder: Path) -> Mirror | None:
+        """A mirror of the run in `folder`; None, and a warning, if W&B does not start."""
+        try:
+            from piva.runs.wandb_mirror import WandBMirror
+
+            return WandBMirror(self, about, folder)
+        except Exception as error:
+            log.warning("W&B does not start (%s); results are in %s", error, folder)
+            return None

@@ -1,0 +1,180 @@
+"""Train the judges of the toys' pictures from nothing: `python -m piva.toys.training.metric_networks` (settings: conf/train_judges.yaml).
+
+Reads or renders the prior's corpus, trains a CLIP and an attribute reader, and tries both on fresh pictures. Each keeps a
+checkpoint and an interrupted run goes on from it.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from open_clip import CLIP
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from piva.config import CONF
+from piva.toys import clip, reader, weights
+from piva.toys.attributes import UNSEEN, WORDS, altered, labels, without_colour
+from piva.toys.reader import Reader
+from piva.toys.training import architectures, corpus
+from piva.toys.training.augment import augment, recoloured
+from piva.toys.training.loop import Recipe, train
+from piva.toys.training.trial import Trial, fresh, try_clip, try_reader
+from piva.toys.world import Toy
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The corpus in memory; `solid` is where a picture is not background."""
+
+    pictures: Tensor  # uint8 (n, 3, h, w)
+    solid: Tensor  # bool (n, 1, h, w)
+    captions: list[str]  # now and then shortened
+    toys: list[Toy]
+
+    def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        return augment(self.pictures[rows], self.solid[rows], generator).contiguous(memory_format=torch.channels_last)
+
+
+@hydra.main(config_path=str(CONF), config_name="train_judges", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Train both and write them with a model card to `cfg.out`."""
+    torch.manual_seed(cfg.seed)  # initial weights only; every draw below has a generator of its own
+    work, out = Path(cfg.work), Path(cfg.out)
+    raw = corpus.draw(cfg.images, cfg.size, cfg.seed, work, cfg.workers)
+    solid = torch.from_numpy(raw.depth > 0)[:, None]
+    data = Data(torch.from_numpy(raw.images).permute(0, 3, 1, 2), solid, raw.captions, raw.toys)
+    start = time.process_time()
+    tokenizer = architectures.tokenizer(work / "tokenizer")
+    judge = train_clip(cfg.clip, data, tokenizer, cfg.held_out, work / "judge_clip.pt", cfg.seed)
+    shape = {"width": cfg.clip.vision.width, "size": cfg.size, "hidden": cfg.reader.hidden, "words": WORDS}
+    attributes = train_reader(cfg.reader, Reader(**shape), judge, data, cfg.held_out, work / "judge_reader.pt", cfg.seed + 1)
+    minutes = (time.process_time() - start) / 60
+
+    weights.write(out, "clip", _architecture(cfg.clip, tokenizer), judge.state_dict())
+    weights.write(out, "reader", shape, attributes.state_dict())
+    tokenizer.save_pretrained(out / "tokenizer")
+    trial = fresh(cfg.fresh, cfg.size, cfg.seed)
+    figures = try_clip(clip.load(out), trial) | try_reader(reader.load(out), trial)
+    (out / "README.md").write_text(_card(cfg, figures, minutes))
+    log.info("wrote %s", out)
+
+
+def train_clip(
+    cfg: DictConfig, data: Data, tokenizer: PreTrainedTokenizerBase, held_out: int, checkpoint: Path, seed: int
+) -> CLIP:
+    """Symmetric contrastive loss. Besides the batch's other captions, each picture has its own caption with one word changed
+    as a negative (Yuksekgonul et al. 2023): else the towers need not bind colours to things.
+    """
+    model = clip.build(_architecture(cfg, tokenizer)).to(memory_format=torch.channels_last)
+
+    def loss_of(model: CLIP, _: int, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(held_out, len(data.toys), (cfg.batch,), generator=generator)
+        toys = [data.toys[i] for i in rows.tolist()]
+        full = torch.rand(cfg.batch, generator=generator) < 0.5
+        own = [toys[k].caption if full[k] else data.captions[i] for k, i in enumerate(rows.tolist())]
+        captions = own + [altered(toy, generator).caption for toy in toys]
+        texts = model.encode_text(clip.tokenize(tokenizer, captions), normalize=True)
+        pictures = clip.encode(model, data.augmented(rows, generator))
+        return contrastive(model.logit_scale.exp().clamp(max=100) * pictures @ texts.T, captions)
+
+    trial = _validation(data, held_out)
+
+    def check(average: CLIP) -> dict[str, float]:
+        _copy_statistics(average, model)
+        return try_clip(clip.ToysClip(average, tokenizer), trial)
+
+    return train("clip", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
+
+
+def train_reader(cfg: DictConfig, model: Reader, judge: CLIP, data: Data, held_out: int, checkpoint: Path, seed: int) -> Reader:
+    """Cross entropy of every word that the picture shows. The image tower of the trained CLIP is where it begins."""
+    begun = {key: value for key, value in judge.visual.state_dict().items() if not key.startswith("attnpool")}
+    model.tower.load_state_dict(begun, strict=False)
+    model = model.to(memory_format=torch.channels_last)
+    truth = labels(data.toys, WORDS)
+    shapes = without_colour(truth)
+
+    def loss_of(model: Reader, _: int, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(held_out, len(truth), (cfg.batch,), generator=generator)
+        pictures, changed = recoloured(data.augmented(rows, generator), cfg.recoloured, generator)
+        wanted = torch.where(changed[:, None], shapes[rows], truth[rows])
+        pairs = zip(model(pictures).values(), wanted.T, strict=True)
+        return sum((F.cross_entropy(logit, column, ignore_index=UNSEEN) for logit, column in pairs), start=torch.zeros(()))
+
+    trial = _validation(data, held_out)
+
+    def check(average: Reader) -> dict[str, float]:
+        _copy_statistics(average, model)
+        return try_reader(average, trial)
+
+    return train("reader", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
+
+
+def contrastive(logits: Tensor, captions: Sequence[str]) -> Tensor:
+    """Mean of the cross entropies picture -> caption, over all m >= n captions, and caption -> picture, over the first n.
+
+    Args:
+        logits: (n, m); the caption of picture i is caption i.
+        captions: m; equal ones are not each other's negatives.
+    """
+    n, index = len(logits), {text: k for k, text in enumerate(captions)}
+    which = torch.tensor([index[text] for text in captions])
+    equal = which[:n, None] == which[None]  # (n, m)
+    logits = logits.masked_fill(equal & ~torch.eye(n, len(captions), dtype=torch.bool), -torch.inf)
+    own = torch.arange(n)
+    return 0.5 * (F.cross_entropy(logits, own) + F.cross_entropy(logits[:, :n].T, own))
+
+
+def _card(cfg: DictConfig, figures: Mapping[str, float], minutes: float) -> str:
+    """The model card: data, settings and accuracies."""
+    rows = "".join(f"| {name} | {100 * value:.1f} |\n" for name, value in figures.items())
+    return f"""# The toys' judges
+
+A small CLIP (open_clip's `CLIP`, `clip.safetensors`, `clip.json`, `tokenizer/`) and an attribute reader (`reader.safetensors`,
+`reader.json`) for pictures of toys at {cfg.size}x{cfg.size}. They know the toys' world and nothing else: their numbers are not
+those of the literature's CLIP and LPIPS, and results name them `toys-clip-...` and `toys-lpips-...` after the weights' checksum.
+
+- Data: {cfg.images - cfg.held_out} captioned renders of random toys (piva/toys/training/corpus.py, seed {cfg.seed}), none held out.
+- CLIP: {cfg.clip.recipe.steps} steps of {cfg.clip.batch} pictures. Reader, from the CLIP's image
+  tower: {cfg.reader.recipe.steps} steps of {cfg.reader.batch}; so their errors are not independent.
+- Time: {minutes:.0f} CPU minutes, as far as the last start of the command trained; one thread.
+- Made by `python -m piva.toys.training.metric_networks`, settings in conf/train_judges.yaml; weights in half precision.
+
+Right answers in percent on {cfg.fresh} fresh pictures of all sorts of toys. `top1`: the right caption is the best of 100 distinct
+ones. `pair_x`: it beats the same caption with another x. The rest: the reader's words, over the pictures that show them.
+`_held_out`: over toys in the combinations of a kind with a colour or a surface that training leaves out.
+
+| | % |
+| --- | --- |
+{rows}"""
+
+
+def _architecture(cfg: DictConfig, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    text = plain["text"] | {"vocab_size": len(tokenizer)}
+    return {"embed_dim": plain["embed_dim"], "vision": plain["vision"], "text": text}
+
+
+def _validation(data: Data, held_out: int) -> Trial:
+    return Trial(data.pictures[:held_out].float() / 255, data.toys[:held_out])
+
+
+@torch.no_grad()
+def _copy_statistics(average: nn.Module, model: nn.Module) -> None:
+    """Batch norm's running statistics are averages already."""
+    for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        ours.copy_(theirs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Train the small text-to-image prior: `python -m piva.toys.training.prior` (settings: conf/train_toys.yaml).
+
+Renders the corpus, trains the autoencoder, caches the latents, then trains U-Net and text encoder together and at last a
+depth ControlNet. Each stage keeps a checkpoint and an interrupted run goes on from it.
+"""
+
+import logging
+from pathlib import Path
+
+import hydra
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
+from omegaconf import DictConfig
+from torch import nn
+from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
+
+from piva.config import CONF
+from piva.priors.depth import depth_hint
+from piva.toys.training import architectures, corpus
+from piva.toys.training.autoencoder import encode_all, train_autoencoder
+from piva.toys.training.diffusion import Pairs, train_controlnet, train_unet
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(config_path=str(CONF), config_name="train_toys", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Train all parts and write them to `cfg.out` in diffusers' Stable Diffusion layout, fp16, with `controlnet/` beside."""
+    torch.manual_seed(cfg.seed)  # initial weights only; every draw below has a generator of its own
+    work = Path(cfg.work)
+    data = corpus.draw(cfg.images, cfg.size, cfg.seed, work, cfg.workers)
+    images = torch.from_numpy(data.images).permute(0, 3, 1, 2).to(cfg.device)
+    tokenizer = architectures.tokenizer(work / "tokenizer")
+    vae, model = (network.to(cfg.device) for network in _begin(cfg, tokenizer))
+
+    vae = train_autoencoder(cfg.vae, vae, images, cfg.held_out, work, cfg.seed)
+    latents = encode_all(vae, images, work / "latents.safetensors")
+    if not cfg.start:
+        vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+    tokens = tokenizer(data.captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    null = tokenizer([""], padding="max_length", return_tensors="pt").input_ids
+    latents = latents.to(cfg.device) * vae.config.scaling_factor
+    pairs = Pairs(latents, tokens.to(cfg.device), null.to(cfg.device), cfg.held_out)
+    model = train_unet(cfg.unet, model, pairs, work, cfg.seed + 1)
+    hints = depth_hint(torch.from_numpy(data.depth).float()).to(cfg.device)
+    control = _begin_control(cfg, model["unet"]).to(cfg.device)
+    control = train_controlnet(cfg.controlnet, control, model["unet"], model["text"], pairs, hints, work, cfg.seed + 2)
+
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=model["text"],
+        tokenizer=tokenizer,
+        unet=model["unet"],
+        scheduler=architectures.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(cfg.out)
+    control.half().save_pretrained(Path(cfg.out) / "controlnet")
+    log.info("wrote %s", cfg.out)
+
+
+def _begin(cfg: DictConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[AutoencoderKL, nn.ModuleDict]:
+    """The networks before training: random, or with the weights of the prior in `cfg.start`."""
+    text = architectures.text_encoder(tokenizer)
+    if not cfg.start:
+        vae = architectures.autoencoder(cfg.size)
+        return vae, nn.ModuleDict({"unet": architectures.unet(cfg.size // 4), "text": text})
+    vae = AutoencoderKL.from_pretrained(cfg.start, subfolder="vae", torch_dtype=torch.float32)
+    unet = UNet2DConditionModel.from_pretrained(cfg.start, subfolder="unet", torch_dtype=torch.float32)
+    elder = CLIPTextModel.from_pretrained(cfg.start, subfolder="text_encoder", dtype=torch.float32)
+    architectures.adopt_words(text, tokenizer, elder, AutoTokenizer.from_pretrained(cfg.start, subfolder="tokenizer"))
+    return vae, nn.ModuleDict({"unet": unet, "text": text})
+
+
+def _begin_control(cfg: DictConfig, unet: UNet2DConditionModel) -> ControlNetModel:
+    """The ControlNet before training: without effect, or that of the prior in `cfg.start` if it has one."""
+    if not cfg.start or not (Path(cfg.start) / "controlnet").is_dir():
+        return architectures.controlnet(unet)
+    return ControlNetModel.from_pretrained(cfg.start, subfolder="controlnet", torch_dtype=torch.float32)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""How well the judges judge: pictures with known toys, and the share of them that a judge gets right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from piva.toys.attributes import UNSEEN, WORDS, altered, labels, shows
+from piva.toys.clip import ToysClip
+from piva.toys.reader import Reader
+from piva.toys.training import corpus
+from piva.toys.world import Toy, random_toy
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Pictures (n, 3, h, w) in [0, 1] and what they show."""
+
+    pictures: Tensor
+    toys: Sequence[Toy]
+
+
+def fresh(count: int, size: int, seed: int) -> Trial:
+    """Pictures that are in no corpus, of toys of all sorts, those held out from training too."""
+    rng = np.random.default_rng((seed, 2**32 - 1))  # the corpus' chunks are seeded by (seed, first index)
+    toys = [random_toy(rng) for _ in range(count)]
+    pictures = np.stack([corpus.picture(toy, rng, size)[0] for toy in toys])
+    return Trial(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, toys)
+
+
+@torch.no_grad()
+def try_clip(judge: ToysClip, trial: Trial, group: int = 100) -> dict[str, float]:
+    """How often the right one of `group` distinct captions fits a picture best: `top1`, and for held-out toys alone.
+
+    And how often it beats the same caption with one attribute changed: `pair_<attribute>`.
+    """
+    captions = [toy.caption for toy in trial.toys]
+    pictures, texts = judge.images(trial.pictures), judge.texts(captions)
+    hits, rows = [], []
+    distinct = list({caption: i for i, caption in enumerate(captions)}.values())
+    for start in range(0, max(len(distinct) - group, 0) + 1, group):
+        chosen = distinct[start : start + group]
+        hits += ((pictures[chosen] @ texts[chosen].T).argmax(dim=1) == torch.arange(len(chosen))).tolist()
+        rows += chosen
+    unseen = [hit for hit, row in zip(hits, rows, strict=True) if trial.toys[row].held_out]
+    figures = {"top1": float(np.mean(hits))}
+    figures |= {"top1_held_out": float(np.mean(unseen))} if unseen else {}
+    generator = torch.Generator().manual_seed(0)
+    for name in WORDS:
+        chosen = [i for i, toy in enumerate(trial.toys) if shows(toy, name)]
+        wrong = judge.texts([altered(trial.toys[i], generator, name).caption for i in chosen])
+        better = (pictures[chosen] * (texts[chosen] - wrong)).sum(dim=1) > 0
+        figures[f"pair_{name}"] = float(better.float().mean())
+    return figures
+
+
+@torch.no_grad()
+def try_reader(judge: Reader, trial: Trial) -> dict[str, float]:
+    """The share of right words, each over the pictures that show it; and for held-out toys alone."""
+    truth = labels(trial.toys, judge.words)
+    chosen = torch.stack([logits.argmax(dim=1) for logits in judge(trial.pictures).values()], dim=1)
+    unseen = torch.tensor([toy.held_out for toy in trial.toys])
+    figures = {}
+    for suffix, rows in {"": torch.ones_like(unseen), "_held_out": unseen}.items():
+        for k, name in enumerate(judge.words):
+            shown = (truth[:, k] != UNSEEN) & rows
+            if shown.any():
+                figures[name + suffix] = float((chosen == truth)[shown, k].float().mean())
+    return figures

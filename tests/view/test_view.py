@@ -1,0 +1,119 @@
+"""The viewer as a user starts it, and what it shows against the field's own renders."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.balls import write_run
+
+from piva.cameras.lens import pinhole_lens
+from piva.cameras.poses import focal_from_fov, orbit
+from piva.errors import InputError
+from piva.export.edits import find
+from piva.export.stored import read_edit
+from piva.view.__main__ import check_port
+from piva.view.viewer import BOTH, CURTAIN, EDIT, ORIGINAL, picture
+
+C2W = orbit(-70, 20, 3.0)
+FOV = np.radians(45)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def pair(run):
+    return read_edit(find(run)[0], "cpu")
+
+
+def seen(stored, width, height):
+    lens = pinhole_lens(width, height, focal_from_fov(45, height))
+    return np.rint(stored.view(torch.from_numpy(C2W), lens).rgb.numpy() * 255)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_side_by_side_are_two_whole_views(pair):
+    image = picture(pair, BOTH, 0.5, C2W, FOV, 2.0, 96)
+    assert image.shape == (48, 96, 3)
+    edit, original = pair
+    np.testing.assert_array_equal(image[:, :48], seen(original, 48, 48))
+    np.testing.assert_array_equal(image[:, 48:], seen(edit, 48, 48))
+    assert np.abs(image[:, :48].astype(int) - image[:, 48:]).max() > 60
+
+
+def test_the_curtain_parts_one_view(pair):
+    image = picture(pair, CURTAIN, 0.25, C2W, FOV, 0.5, 64)
+    assert image.shape == (64, 32, 3)
+    for mode, part in ((ORIGINAL, slice(0, 8)), (EDIT, slice(8, None))):
+        np.testing.assert_array_equal(image[:, part], picture(pair, mode, 0.0, C2W, FOV, 0.5, 64)[:, part])
+
+
+def test_without_the_original_there_is_the_edit(pair):
+    np.testing.assert_array_equal(picture((pair[0], None), BOTH, 0.5, C2W, FOV, 1.0, 32), seen(pair[0], 32, 32))
+
+
+def test_a_taken_port_is_named():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"port: found {port}, which cannot be had"):
+            check_port(port)
+
+
+def test_it_serves_this_machine_alone_and_ends_with_ctrl_c(run):
+    port = free_port()
+    command = [sys.executable, "-m", "piva.view", str(run), f"port={port}", "moving=16", "still=16"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout.readline() == f"http://127.0.0.1:{port} shows 2 edits; Ctrl-C ends it\n"
+            page = urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30).read()
+            assert b"<html" in page
+            listening = listeners(port)
+            assert listening == {"0100007F"}  # 127.0.0.1 as the kernel writes it
+            taken = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            assert (taken.returncode, taken.stderr.count("\n")) == (2, 1)
+            assert f"port: found {port}" in taken.stderr
+        finally:
+            server.send_signal(2)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(30)
+            server.kill()
+        assert server.returncode == 130
+
+
+def listeners(port):
+    """The addresses that something listens at on this port, of the machine's own table (Linux)."""
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return {local.split(":")[0] for _, local, _, state, *_ in lines if state == "0A" and int(local.split(":")[1], 16) == port}
+
+
+def test_bad_input_is_answered_before_torch(run, tmp_path):
+    shutil.copy(run / "config.yaml", tmp_path)
+    code = """
+import sys
+from piva.errors import InputError
+from piva.view.__main__ import view
+for words in ([], ["nowhere"], ["RUN", "port=0"], ["RUN", "device=gpu"], ["EMPTY"]):
+    try:
+        view(*words)
+    except InputError as error:
+        print(str(error).split(":")[0], "torch" in sys.modules)
+""".replace("RUN", str(run)).replace("EMPTY", str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    wanted = ["PATH False", "PATH False", "port False", "device False", f"{tmp_path} False"]
+    assert done.stdout.splitlines() == wanted, done.stderr
