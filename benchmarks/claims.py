@@ -77,7 +77,11 @@ def collect(folders: tuple[str, ...]) -> Table:
 def shown(values: list[float]) -> str:
     """Mean over edits and half the width of its 95 % interval."""
     found = interval(values)
-    return "" if not found.n else f"{found.mean:.3g}" + ("" if math.isnan(found.half) else f" ± {found.half:.2g}")
+    return (
+        ""
+        if not found.n
+        else f"{found.mean:.3g}" + ("" if math.isnan(found.half) else f" ± {found.half:.2g}")
+    )
 
 
 def show(first: str, rows: dict[str, list[list[float]]]) -> None:
@@ -101,7 +105,9 @@ def main(*folders: str) -> None:
         rival = Setting("DDS", setting.reference, setting.guidance_scale, None, setting.steps)
         if setting != rival and rival in table:
             pairs = [(over_seeds(table[setting][h]), over_seeds(table[rival][h])) for h in COLUMNS]
-            differences[str(setting)] = [[own[e] - other[e] for e in own if e in other] for own, other in pairs]
+            differences[str(setting)] = [
+                [own[e] - other[e] for e in own if e in other] for own, other in pairs
+            ]
     if differences:
         show("difference to DDS", differences)
 

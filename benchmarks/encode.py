@@ -30,15 +30,25 @@ def main(*words: str) -> None:
                         forward, backward = measured(kernel, layout, device)
                     except InputError:  # not on this machine
                         continue
-                    print(f"| {name} | {kernel} | {device} | {count} | {forward:.0f} | {backward:.0f} |", flush=True)
+                    print(
+                        f"| {name} | {kernel} | {device} | {count} | {forward:.0f} | {backward:.0f} |",
+                        flush=True,
+                    )
 
 
-def measured(kernel: str, layout: Layout, device: str, rays: int = 4096, rounds: int = 5) -> tuple[float, float]:
+def measured(
+    kernel: str, layout: Layout, device: str, rays: int = 4096, rounds: int = 5
+) -> tuple[float, float]:
     """The best milliseconds a million points, forward and backward."""
     encode = encoder(kernel, device == "cuda")
     g = torch.Generator().manual_seed(0)
     start, way = torch.rand((rays, 1, 3), generator=g), torch.randn((rays, 1, 3), generator=g)
-    x = (start + 0.01 * torch.arange(24)[:, None] * way / way.norm(dim=-1, keepdim=True)).reshape(-1, 3).clamp(0, 1).to(device)
+    x = (
+        (start + 0.01 * torch.arange(24)[:, None] * way / way.norm(dim=-1, keepdim=True))
+        .reshape(-1, 3)
+        .clamp(0, 1)
+        .to(device)
+    )
     params = torch.rand(layout.size, generator=g).to(device).requires_grad_(True)
     best = [float("inf"), float("inf")]
     for _ in range(rounds):
@@ -48,7 +58,10 @@ def measured(kernel: str, layout: Layout, device: str, rays: int = 4096, rounds:
         times.append(_now(device))
         features.backward(torch.ones_like(features))
         times.append(_now(device))
-        best = [min(b, 1e9 * (after - before) / len(x)) for b, before, after in zip(best, times[:-1], times[1:], strict=True)]
+        best = [
+            min(b, 1e9 * (after - before) / len(x))
+            for b, before, after in zip(best, times[:-1], times[1:], strict=True)
+        ]
     return best[0], best[1]
 
 

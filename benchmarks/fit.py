@@ -31,16 +31,28 @@ def main(*words: str) -> None:
     settings: Fit = build(get_class(cfg.field["_target_"]), cfg.field, "field")
     torch.set_num_threads(int(own.get("threads", torch.get_num_threads())))
     choice = cfg.hydra.runtime.choices.field
-    print("| scene | field | threads | s | s of CPU time | dB on held-out views | views |\n|---|---|---|---|---|---|---|")
+    print(
+        "| scene | field | threads | s | s of CPU time | dB on held-out views | views |\n|---|---|---|---|---|---|---|"
+    )
     for folder in folders or scenes(cfg):
         views = shrunk(read_views(folder), int(own.get("size", 0)))
         images, c2w = torch.from_numpy(views.images), torch.from_numpy(views.c2w)
         lenses = [views.lenses[i] for i in views.train]
         begin, used = time.perf_counter(), time.process_time()
-        fitted = fit(images[views.train], c2w[views.train], lenses, settings, torch.Generator().manual_seed(0))
+        fitted = fit(
+            images[views.train], c2w[views.train], lenses, settings, torch.Generator().manual_seed(0)
+        )
         seconds, used = time.perf_counter() - begin, time.process_time() - used
         quality, count = held_out(fitted, views, settings.step), f"{len(views.test)} of {len(images)}"
-        cells = [folder.name, choice, torch.get_num_threads(), f"{seconds:.1f}", f"{used:.1f}", f"{quality:.2f}", count]
+        cells = [
+            folder.name,
+            choice,
+            torch.get_num_threads(),
+            f"{seconds:.1f}",
+            f"{used:.1f}",
+            f"{quality:.2f}",
+            count,
+        ]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
@@ -60,7 +72,9 @@ def shrunk(views: Views, width: int) -> Views:
     small[:, :3] /= small[:, 3:].clamp(min=1e-6)
     images = (small * 255).round().byte().permute(0, 2, 3, 1).numpy()
     height = images.shape[1]
-    return replace(views, images=np.ascontiguousarray(images), lenses=[v.resized(width, height) for v in views.lenses])
+    return replace(
+        views, images=np.ascontiguousarray(images), lenses=[v.resized(width, height) for v in views.lenses]
+    )
 
 
 def held_out(fitted: Fitted, views: Views, step: float) -> float:

@@ -37,7 +37,11 @@ def scaled(picture: np.ndarray) -> np.ndarray:
 def main(out: Path, *words: str) -> None:
     runs = [Path(word) for word in words if not word.startswith("edits=")]
     named = [word.removeprefix("edits=").split(",") for word in words if word.startswith("edits=")]
-    edits = named[0] if named else sorted(str(p.parent.relative_to(runs[0] / "edits")) for p in runs[0].rglob("after.png"))
+    edits = (
+        named[0]
+        if named
+        else sorted(str(p.parent.relative_to(runs[0] / "edits")) for p in runs[0].rglob("after.png"))
+    )
     rows = []
     for edit in edits:
         truth = runs[0] / "edits" / edit / "truth.png"
@@ -47,7 +51,10 @@ def main(out: Path, *words: str) -> None:
         rows += [np.full_like(rows[0], 255)] * (len(rows) % 2)
         gap = np.full((SIZE, SIZE // 4, 3), 255, np.uint8)
         half = len(rows) // 2
-        rows = [np.concatenate([left, gap, right], axis=1) for left, right in zip(rows[:half], rows[half:], strict=True)]
+        rows = [
+            np.concatenate([left, gap, right], axis=1)
+            for left, right in zip(rows[:half], rows[half:], strict=True)
+        ]
     Image.fromarray(np.concatenate(rows)).quantize(256).save(out, optimize=True)
 
 

@@ -39,19 +39,25 @@ def truth(edit: Edit) -> MeshRenderer:
     toy, name = edit.id.split("/")
     case = next(case for cases in SPLITS.values() for case in cases if case.name == toy)
     change = next(change for change in case.changes if change.name == name)
-    return renderer(change.target, *placement([case.source, *(c.target for c in case.changes)], DISTANCE, FOV_DEG))
+    return renderer(
+        change.target, *placement([case.source, *(c.target for c in case.changes)], DISTANCE, FOV_DEG)
+    )
 
 
 def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, float, float, float]:
     """PSNR to the truth at the test cameras before and after, a step's CPU time in ms, and the share of cells marched through."""
-    randomness, cameras = (Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)) for _ in range(2))
+    randomness, cameras = (
+        Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)) for _ in range(2)
+    )
     state = task.open(edit, Pictures(), size, steps, randomness)  # type: ignore[arg-type]
     mesh, white, seconds, before = truth(edit), torch.ones(3, 1, 1), 0.0, state.compare()
     for _ in range(steps):
         begin = time.process_time()
         shown = state.view(randomness, original=False).latents[EDIT]
         seconds += time.process_time() - begin
-        c2w, fov = sample_camera(cameras.host, *(tuple(r) for r in (task.elevation_deg, task.fov_deg, task.distance)))
+        c2w, fov = sample_camera(
+            cameras.host, *(tuple(r) for r in (task.elevation_deg, task.fov_deg, task.distance))
+        )
         lens = pinhole(fov, size)
         rgba = torch.from_numpy(mesh.render_lens(c2w, lens).rgba).permute(2, 0, 1)
         wanted = rgba[:3] * rgba[3:] + (1 - rgba[3:]) * white
@@ -78,7 +84,8 @@ def main(*words: str) -> None:
             before, after, ms, share = growth(edit, task, cfg.resolution or 64, cfg.steps)
             rows.setdefault(edit.type, []).append(after)
             print(
-                f"{edit.id}: {before:.1f} -> {after:.1f} dB, {ms:.0f} ms of CPU time a step, {share:.3f} of the cells", flush=True
+                f"{edit.id}: {before:.1f} -> {after:.1f} dB, {ms:.0f} ms of CPU time a step, {share:.3f} of the cells",
+                flush=True,
             )
     for each, values in rows.items():
         print(f"{each}: {sum(values) / len(values):.2f} dB, least {min(values):.2f}")

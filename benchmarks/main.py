@@ -37,7 +37,15 @@ def main(folder: Path) -> None:
         unet, edit = summary["unet"], timing["edits"][0]
         passes = f"{unet['forward_per_step']:g} + {unet['backward_per_step']:g} ({unet['calls_per_step']:g})"
         step = 1000 * edit["optimise_s"] / summary["steps"]
-        cells = [words, f"{seconds:.0f}", edit["open_s"], summary["steps"], f"{step:.0f}", timing["peak_gb"], passes]
+        cells = [
+            words,
+            f"{seconds:.0f}",
+            edit["open_s"],
+            summary["steps"],
+            f"{step:.0f}",
+            timing["peak_gb"],
+            passes,
+        ]
         print("| " + " | ".join(map(str, cells)) + " |")
 
 

@@ -66,9 +66,14 @@ def main(count: int = 4, size: int = 512, device: str = "cpu") -> None:
         "clip picture, cropped": lambda: judges.pie.clip.images(a),
         "clip prompt": lambda: judges.clip.texts(prompts),
         "structure distance": lambda: judges.pie.structure and judges.pie.structure(a, b),
-        "all of PIE-Bench": lambda: (preservation(a, b, mask, judges.pie), obedience(b, mask, target, judges.pie.clip)),
+        "all of PIE-Bench": lambda: (
+            preservation(a, b, mask, judges.pie),
+            obedience(b, mask, target, judges.pie.clip),
+        ),
     }
-    print(f"{count} pairs of {size}x{size}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(
+        f"{count} pairs of {size}x{size}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
     print("| metric | pictures (or pairs) a second |\n|---|---|")
     for name, work in metrics.items():
         print(f"| {name} | {count / seconds(work, device):.3g} |", flush=True)

@@ -88,7 +88,9 @@ def main(out: Path, options: Options) -> None:
     seconds = time.perf_counter() - begin
     shown = min(48, len(toys) // 8 * 8)  # whole rows
     first = (pictures[:shown].permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-    grid = np.concatenate([np.concatenate(list(row), axis=1) for row in first.reshape(-1, 8, *first.shape[1:])])
+    grid = np.concatenate(
+        [np.concatenate(list(row), axis=1) for row in first.reshape(-1, 8, *first.shape[1:])]
+    )
     Image.fromarray(grid).save(out / "grid.png")
     (out / "grid.txt").write_text("\n".join(toy.caption for toy in toys[:shown]) + "\n")
     judge = reader.load(JUDGES)
@@ -107,4 +109,7 @@ def main(out: Path, options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Options(**OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_dotlist(sys.argv[2:]))))
+    main(
+        Path(sys.argv[1]),
+        Options(**OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_dotlist(sys.argv[2:]))),
+    )

@@ -40,9 +40,13 @@ def main(*words: str) -> None:
         begin = time.perf_counter()
         ensure_views(Path(folder) / "ball", "ball", content, "ball.glb", {}, settings)
         seconds = time.perf_counter() - begin
-    used = sum(sum(resource.getrusage(whose)[:2]) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    used = sum(
+        sum(resource.getrusage(whose)[:2]) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     count = settings.views + settings.test_views
-    print(f"{count} views of {settings.size}^2 by {settings.workers} workers: {seconds:.1f} s ({used:.1f} s of CPU time)")
+    print(
+        f"{count} views of {settings.size}^2 by {settings.workers} workers: {seconds:.1f} s ({used:.1f} s of CPU time)"
+    )
     print(f"100 views: {100 * seconds / count:.1f} s")
 
 

@@ -30,7 +30,9 @@ def measure(size: int, threads: int, *words: str) -> None:
     from hydra.utils import get_class
 
     settings = build(get_class(cfg.field["_target_"]), cfg.field, "field")
-    fitted = fitted_scene(read_views(edit.scene, None, 64), settings, 0, torch.device("cpu"), lambda _step, _total: None)
+    fitted = fitted_scene(
+        read_views(edit.scene, None, 64), settings, 0, torch.device("cpu"), lambda _step, _total: None
+    )
     field, occupancy = fitted.field.requires_grad_(True), fitted.occupancy
     torch.set_num_threads(threads)
     c2w, lens = torch.from_numpy(orbit(-60, 30, 3.5)), pinhole(40, size)
@@ -49,7 +51,9 @@ def measure(size: int, threads: int, *words: str) -> None:
     rays_o, rays_d = image_rays(c2w, lens)
     samples = len(occupancy.sample(rays_o, rays_d, torch.zeros(len(rays_o)), settings.step, settings.cone)[0])
     times = f"{1000 * whole:.0f} ms ({1000 * forward:.0f} forward), {1000 * cpu:.0f} ms of CPU time"
-    print(f"{size}x{size}, {threads} threads: {times}, {samples} samples, peak {peak / 1e6:.2f} GB (before: {before / 1e6:.2f})")
+    print(
+        f"{size}x{size}, {threads} threads: {times}, {samples} samples, peak {peak / 1e6:.2f} GB (before: {before / 1e6:.2f})"
+    )
 
 
 def main(*words: str) -> None:

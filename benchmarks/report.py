@@ -33,7 +33,9 @@ def main(run: Path, *words: str) -> None:
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         megabytes = page.stat().st_size / 1e6
-        print(f"{runs} x {edits} edits: {seconds:.1f} s ({cpu:.1f} s of CPU), {megabytes:.1f} MB, {peak:.2f} GB of memory")
+        print(
+            f"{runs} x {edits} edits: {seconds:.1f} s ({cpu:.1f} s of CPU), {megabytes:.1f} MB, {peak:.2f} GB of memory"
+        )
         if keep := given.get("keep"):
             shutil.copy(page, keep)
 

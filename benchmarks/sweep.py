@@ -44,7 +44,10 @@ def main(repeats: int = 3, *words: str) -> None:
             seconds("basic", cores, words),
             seconds("joblib", max(cores // 2, 1), words),
         )
-        print(f"| {load:.1f} | {one:.1f} s | {every:.1f} s | {beside:.1f} s | {min(one, every) / beside:.2f} |", flush=True)
+        print(
+            f"| {load:.1f} | {one:.1f} s | {every:.1f} s | {beside:.1f} s | {min(one, every) / beside:.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from piva.runs.tracking import About, WandB
 
 
 def main(steps: int = 2000) -> None:
-    rows = [{"edit": "a", "step": i, "t": 500, "train/direction_rms": 0.5, "train/loss_source": 0.1} for i in range(steps)]
+    rows = [
+        {"edit": "a", "step": i, "t": 500, "train/direction_rms": 0.5, "train/loss_source": 0.1}
+        for i in range(steps)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         about = About(config={}, choices={}, edits=["a"], steps=steps)
         tracker = WandB(project="benchmark", mode="offline", start_timeout=5, finish_timeout=60)

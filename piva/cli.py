@@ -25,7 +25,9 @@ def answer(job: Callable[[], Any], name: str = "config") -> None:
     with 130.
     """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing it over many lines
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # Hydra then raises what went wrong instead of printing it over many lines
+    )
     try:
         job()
     except KeyboardInterrupt:
@@ -64,13 +66,22 @@ def _explain(error: BaseException, name: str) -> str:
     ):
         wanted = "one of " + ", ".join(match[3].split()) if match[3] else "one that is installed"
         return one_line(
-            InputError(f"{match[1]}={match[2]}", "no such option", wanted, EXTRAS if match[1] in EXTRA_GROUPS else "")
+            InputError(
+                f"{match[1]}={match[2]}", "no such option", wanted, EXTRAS if match[1] in EXTRA_GROUPS else ""
+            )
         )
     if match := re.search(r"(?:override '|Sweep parameters '|argument '|Exception: )([\w.@/]+)=", text):
         key = match[1]
-        remedy = f"""quote twice, '{key}="a cat, sitting"', or write the prompts to a file: dataset.prompts=FILE"""
+        remedy = (
+            f"""quote twice, '{key}="a cat, sitting"', or write the prompts to a file: dataset.prompts=FILE"""
+        )
         return one_line(
-            InputError(key, "a value that Hydra cannot read as one text", "quotes around commas and apostrophes", remedy)
+            InputError(
+                key,
+                "a value that Hydra cannot read as one text",
+                "quotes around commas and apostrophes",
+                remedy,
+            )
         )
     return one_line(error)
 
@@ -79,7 +90,12 @@ def _known_keys(name: str) -> list[str]:
     """Every key of the default configuration, dotted."""
 
     def walk(node: dict[str, Any], prefix: str) -> list[str]:
-        below = [key for name, child in node.items() if isinstance(child, dict) for key in walk(child, f"{prefix}{name}.")]
+        below = [
+            key
+            for name, child in node.items()
+            if isinstance(child, dict)
+            for key in walk(child, f"{prefix}{name}.")
+        ]
         return [prefix + name for name in node] + below
 
     cfg = OmegaConf.to_container(config.compose(name=name), resolve=False)

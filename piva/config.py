@@ -24,7 +24,9 @@ from piva.ranges import a_device, above, at_least, between, broken
 from piva.runs.objective import Objective
 
 HERE = Path(__file__).parent
-CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel carries conf/ inside the package
+CONF = (
+    HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
+)  # a wheel carries conf/ inside the package
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
 PARTS = ("task", "score", "model", "dataset", "prior", "metrics", "tracker")
 
@@ -52,13 +54,23 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if not all(0 < step < self.steps for step in self.measure_at):
-            raise InputError("measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1")
+            raise InputError(
+                "measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1"
+            )
         if not all(0 < step <= self.steps for step in self.samples_at):
-            raise InputError("samples_at", str(self.samples_at), f"steps up to the last ({self.steps}), counted from 1")
+            raise InputError(
+                "samples_at", str(self.samples_at), f"steps up to the last ({self.steps}), counted from 1"
+            )
         if len(self.coarse) != len(self.coarse_until):
-            raise InputError("coarse_until", str(self.coarse_until), f"a part of the steps for each of coarse={self.coarse}")
+            raise InputError(
+                "coarse_until",
+                str(self.coarse_until),
+                f"a part of the steps for each of coarse={self.coarse}",
+            )
         if not all(a < b for a, b in pairwise([0.0, *self.coarse_until, 1.0])):
-            raise InputError("coarse_until", str(self.coarse_until), "parts of the steps that rise between 0 and 1")
+            raise InputError(
+                "coarse_until", str(self.coarse_until), "parts of the steps that rise between 0 and 1"
+            )
         for key in ("t_max", "t_max_late"):
             if self.t_min >= (top := getattr(self, key)):
                 raise InputError("t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
@@ -88,7 +100,11 @@ def folder_name(words: str) -> str:
     name = words.replace("/", "-")
     if len(name.encode()) <= LONGEST:
         return name
-    return name.encode()[: LONGEST - 9].decode(errors="ignore") + "-" + hashlib.sha256(words.encode()).hexdigest()[:8]
+    return (
+        name.encode()[: LONGEST - 9].decode(errors="ignore")
+        + "-"
+        + hashlib.sha256(words.encode()).hexdigest()[:8]
+    )
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
@@ -103,7 +119,9 @@ class CheckFirst(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         try:
             self.check(config)
-        except InputError as error:  # Hydra turns exceptions of callbacks into warnings, but lets SystemExit through
+        except (
+            InputError
+        ) as error:  # Hydra turns exceptions of callbacks into warnings, but lets SystemExit through
             raise SystemExit(2) from error  # and run.main prints its cause
 
 
@@ -120,7 +138,11 @@ def compose(*overrides: str, name: str = "config") -> DictConfig:
 def check(cfg: DictConfig) -> Settings:
     """Build every settings object and look at every input file. Raises `InputError`; imports no torch."""
     hydra = cfg.hydra if "hydra" in cfg else HydraConfig.get()
-    choices = {str(group): str(option) for group, option in hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
+    choices = {
+        str(group): str(option)
+        for group, option in hydra.runtime.choices.items()
+        if not str(group).startswith("hydra/")
+    }
     classes = {name: get_class(cfg[name]["_target_"]) for name in PARTS}
     _check_task_fits(classes["task"], classes["dataset"], classes["model"], choices)
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
@@ -131,13 +153,17 @@ def check(cfg: DictConfig) -> Settings:
     if parts["task"].renders:
         _check_sizes(run, parts["prior"].multiple or 1)
     elif run.coarse:
-        raise InputError("coarse", str(run.coarse), "[] for a picture, whose latents have one size", "use task=nerf")
+        raise InputError(
+            "coarse", str(run.coarse), "[] for a picture, whose latents have one size", "use task=nerf"
+        )
     parts["metrics"].check()
     weights.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
     for edit in edits:
         parts["task"].check(edit)
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True)
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
+    )
     words = as_typed(hydra.overrides.task)
     return Settings(
         run=run,
@@ -178,7 +204,9 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
         try:
             value = node[name]
         except (MissingMandatoryValue, InterpolationToMissingValueError):
-            raise InputError(typed(name), "no value", "one on the command line", f"add {typed(name)}=...") from None
+            raise InputError(
+                typed(name), "no value", "one on the command line", f"add {typed(name)}=..."
+            ) from None
         if isinstance(value, DictConfig) and "_target_" in value:  # settings of another group, as task.field
             parts[name] = build(get_class(value["_target_"]), value, typed(name))
             value = None
@@ -201,11 +229,16 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
         where = f"task={choices['task']} dataset={choices['dataset']}"
         have = " and ".join(f"{kind}s" for kind in dataset.gives)
         raise InputError(
-            where, f"a dataset of {have}", f"one with a {task.needs} for each edit", "choose another task or dataset"
+            where,
+            f"a dataset of {have}",
+            f"one with a {task.needs} for each edit",
+            "choose another task or dataset",
         )
     if model.needs_depth and not task.renders:
         where = f"task={choices['task']} model={choices['model']}"
-        raise InputError(where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora")
+        raise InputError(
+            where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora"
+        )
 
 
 def _check_sizes(run: RunSettings, multiple: int) -> None:
@@ -213,4 +246,6 @@ def _check_sizes(run: RunSettings, multiple: int) -> None:
     sizes = {"resolution": [] if run.resolution is None else [run.resolution], "coarse": run.coarse}
     for key, values in sizes.items():
         if any(size < 1 or size % multiple for size in values):
-            raise InputError(key, str(getattr(run, key)), f"multiples of {multiple} pixels, as this prior needs")
+            raise InputError(
+                key, str(getattr(run, key)), f"multiples of {multiple} pixels, as this prior needs"
+            )

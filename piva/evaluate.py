@@ -49,7 +49,10 @@ def job(cfg: DictConfig) -> None:
     try:
         sys.stdout.write(evaluate(check(cfg), folder))
     except InputError:
-        if {path.name for path in folder.iterdir()} <= {".hydra", "piva.log"}:  # nothing was begun: leave no trace
+        if {path.name for path in folder.iterdir()} <= {
+            ".hydra",
+            "piva.log",
+        }:  # nothing was begun: leave no trace
             shutil.rmtree(folder)
         raise
     sys.stdout.write(f"results in {folder}\n")

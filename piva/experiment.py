@@ -135,7 +135,12 @@ def _go_on(settings: Settings, folder: RunFolder) -> dict[str, EditResult]:
 
 
 def run_edit(
-    edit: Edit, settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder, mirror: Mirror | None
+    edit: Edit,
+    settings: Settings,
+    prior: Prior,
+    judges: Judges | None,
+    folder: RunFolder,
+    mirror: Mirror | None,
 ) -> EditResult:
     """Optimise one edit, from its newest checkpoint if it has one, and save its folder. Draws depend on seed and edit alone.
 
@@ -143,14 +148,22 @@ def run_edit(
     """
     clock = Clock()
     run, score = settings.run, settings.score
-    randomness = Randomness(seeded(run.seed, edit.id, "host", "cpu"), seeded(run.seed, edit.id, "noise", run.device))
+    randomness = Randomness(
+        seeded(run.seed, edit.id, "host", "cpu"), seeded(run.seed, edit.id, "noise", run.device)
+    )
     state = settings.task.open(edit, prior, run.resolution or prior.resolution, run.steps, randomness)
     prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
     contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
     learned = learned_networks(score, prior.schedule)
-    models = settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device)) if learned else None
+    models = (
+        settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device))
+        if learned
+        else None
+    )
     clock.lap("open_s")
-    underway = Underway(state=state, models=models, randomness=randomness, evaluations=prior.evaluations, clock=clock)
+    underway = Underway(
+        state=state, models=models, randomness=randomness, evaluations=prior.evaluations, clock=clock
+    )
     checkpoints, start = _checkpoints(folder, edit), 0
     if newest := checkpoints.newest():
         start, kept = newest
@@ -180,7 +193,9 @@ def run_edit(
     try:
         if settings.objective.metric:  # a name that is not measured shows before the work, not after
             settings.objective.of(measure(state.compare(), edit, judges))
-        optimise(state, _method(settings, prior, models), contexts, run.steps, randomness, log_step, start, samples)
+        optimise(
+            state, _method(settings, prior, models), contexts, run.steps, randomness, log_step, start, samples
+        )
         journal.flush()
         clock.lap("optimise_s")
         comparison = state.compare()
@@ -189,11 +204,18 @@ def run_edit(
         with folder.edit(edit.id) as place:
             save_comparison(comparison, place)
             samples.save(place)
-            save_file({k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors")
+            save_file(
+                {k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors"
+            )
             if models:
                 models.save(place / "adapters")
             clock.lap("look_s")
-            result = EditResult(row=row, snapshots=underway.snapshots, seconds=clock.laps, passes=vars(prior.evaluations).copy())
+            result = EditResult(
+                row=row,
+                snapshots=underway.snapshots,
+                seconds=clock.laps,
+                passes=vars(prior.evaluations).copy(),
+            )
             result.write(place)
         checkpoints.clear()
     finally:
@@ -206,8 +228,12 @@ def run_edit(
 def _method(settings: Settings, prior: Prior, models: LearnedModels | None) -> Method:
     run = settings.run
     low, high, late = (round(t * len(prior.schedule)) for t in (run.t_min, run.t_max, run.t_max_late))
-    sizes = Sizes([(round(until * run.steps), size) for until, size in zip(run.coarse_until, run.coarse, strict=True)])
-    return Method(settings.score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)), sizes)
+    sizes = Sizes(
+        [(round(until * run.steps), size) for until, size in zip(run.coarse_until, run.coarse, strict=True)]
+    )
+    return Method(
+        settings.score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)), sizes
+    )
 
 
 def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:

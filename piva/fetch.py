@@ -29,9 +29,13 @@ def fetch(*words: str) -> None:
     for need in needs:
         _get(need, to, cfg.dry)
     if not needs:
-        _say("nothing to download: all weights of these settings come with the package or lie in folders of your own")
+        _say(
+            "nothing to download: all weights of these settings come with the package or lie in folders of your own"
+        )
     elif to:
-        where = shlex.join([f"HF_HOME={to / 'huggingface'}", f"TORCH_HOME={to / 'torch'}", "HF_HUB_OFFLINE=1"])
+        where = shlex.join(
+            [f"HF_HOME={to / 'huggingface'}", f"TORCH_HOME={to / 'torch'}", "HF_HUB_OFFLINE=1"]
+        )
         _say(f"on the other machine, with that folder's place there: export {where}")
 
 

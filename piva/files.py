@@ -22,7 +22,9 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(path, "no such file", "a text file", "check the path") from None
     except UnicodeDecodeError as error:
-        raise InputError(path, f"a byte that is not UTF-8 at {error.start}", "UTF-8 text", "save it as UTF-8") from None
+        raise InputError(
+            path, f"a byte that is not UTF-8 at {error.start}", "UTF-8 text", "save it as UTF-8"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(path, str(error), "a readable text file") from None
 
@@ -64,8 +66,18 @@ def as_number(value: Any, where: object) -> float:
 def inside(root: Path, name: str, where: object) -> Path:
     """`root / name`, which need not exist; an `InputError` if it would leave `root`, be it by a symbolic link."""
     path = root / name
-    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts or not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(where, f"{name!r}", f"a path inside {root}", "use a relative path without .. or links to the outside")
+    if (
+        "\0" in name
+        or Path(name).is_absolute()
+        or ".." in Path(name).parts
+        or not path.resolve().is_relative_to(root.resolve())
+    ):
+        raise InputError(
+            where,
+            f"{name!r}",
+            f"a path inside {root}",
+            "use a relative path without .. or links to the outside",
+        )
     return path
 
 
@@ -76,7 +88,9 @@ def _short(value: Any) -> str:
 
 def cache_folder() -> Path:
     """`PIVA_CACHE` if set, else the platform's user cache folder. Not created here."""
-    return Path(os.environ.get("PIVA_CACHE") or platformdirs.user_cache_dir("piva", appauthor=False)).expanduser()
+    return Path(
+        os.environ.get("PIVA_CACHE") or platformdirs.user_cache_dir("piva", appauthor=False)
+    ).expanduser()
 
 
 def kept(folder: str, stem: str, suffix: str, content: bytes) -> Path:
@@ -92,5 +106,7 @@ def kept(folder: str, stem: str, suffix: str, content: bytes) -> Path:
             temporary.write_bytes(content)
             temporary.replace(path)
         except OSError as error:
-            raise InputError(path.parent, error.strerror or str(error), "a writable cache", "set PIVA_CACHE to one") from None
+            raise InputError(
+                path.parent, error.strerror or str(error), "a writable cache", "set PIVA_CACHE to one"
+            ) from None
     return path

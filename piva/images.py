@@ -70,15 +70,23 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             if min(image.size) < SMALLEST:
-                raise InputError(path, f"{image.width}x{image.height} pixels", f"at least {SMALLEST}x{SMALLEST}")
+                raise InputError(
+                    path, f"{image.width}x{image.height} pixels", f"at least {SMALLEST}x{SMALLEST}"
+                )
             yield image
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(path, "no such file", "an image", "check the path") from None
     except BROKEN as error:
-        reason = " ".join(str(error).split()) if not isinstance(error, UnidentifiedImageError) else "not an image format"
-        raise InputError(path, f"an unreadable file ({reason})", "a whole PNG or JPEG", "copy or export it again") from None
+        reason = (
+            " ".join(str(error).split())
+            if not isinstance(error, UnidentifiedImageError)
+            else "not an image format"
+        )
+        raise InputError(
+            path, f"an unreadable file ({reason})", "a whole PNG or JPEG", "copy or export it again"
+        ) from None
 
 
 def _rgba(image: Image.Image, path: Path) -> NDArray[np.float32]:

@@ -76,7 +76,9 @@ def optimise(
     learned = learned_networks(score, schedule)
     original = uses_original(score, schedule)
     for step in range(start, steps):
-        view = state.view(randomness, original, models is not None and models.needs_depth, method.sizes.at(step))
+        view = state.view(
+            randomness, original, models is not None and models.needs_depth, method.sizes.at(step)
+        )
         x = view.latents[EDIT]
         t = method.timesteps.draw(step, randomness.host)
         noise = torch.randn(x.shape, generator=randomness.device, device=x.device)
@@ -89,4 +91,6 @@ def optimise(
             models.learn(torch.stack(list(result.losses.values())).sum())
         losses = {f"train/loss_{network.value}": loss.detach() for network, loss in result.losses.items()}
         watch(step, view)
-        log(step, {"t": t, "train/direction_rms": result.direction.square().mean().sqrt(), **losses})  # may keep a checkpoint
+        log(
+            step, {"t": t, "train/direction_rms": result.direction.square().mean().sqrt(), **losses}
+        )  # may keep a checkpoint

@@ -7,7 +7,9 @@ from typing import Any
 
 def at_least(low: float, **default: Any) -> Any:
     """A number >= `low`; may have a `default`."""
-    return field(metadata={"wanted": f"a number of at least {low:g}", "ok": lambda value: value >= low}, **default)
+    return field(
+        metadata={"wanted": f"a number of at least {low:g}", "ok": lambda value: value >= low}, **default
+    )
 
 
 def above(low: float) -> Any:
@@ -17,17 +19,26 @@ def above(low: float) -> Any:
 
 def between(low: float, high: float) -> Any:
     """A number in [low, high]."""
-    return field(metadata={"wanted": f"a number from {low:g} to {high:g}", "ok": lambda value: low <= value <= high})
+    return field(
+        metadata={"wanted": f"a number from {low:g} to {high:g}", "ok": lambda value: low <= value <= high}
+    )
 
 
 def one_of(*choices: str | int) -> Any:
     """One of a few words or numbers."""
-    return field(metadata={"wanted": "one of " + ", ".join(map(str, choices)), "ok": lambda value: value in choices})
+    return field(
+        metadata={"wanted": "one of " + ", ".join(map(str, choices)), "ok": lambda value: value in choices}
+    )
 
 
 def a_device() -> Any:
     """The name of a device of torch."""
-    return field(metadata={"wanted": "cpu, cuda, cuda:N or mps", "ok": lambda value: re.fullmatch(r"cpu|mps|cuda(:\d+)?", value)})
+    return field(
+        metadata={
+            "wanted": "cpu, cuda, cuda:N or mps",
+            "ok": lambda value: re.fullmatch(r"cpu|mps|cuda(:\d+)?", value),
+        }
+    )
 
 
 def broken(spec: "Field[Any]", value: Any) -> str | None:

@@ -13,7 +13,10 @@ from urllib.parse import urlparse
 
 from piva.errors import InputError, one_line
 
-UNWANTED = ("*.fp16.*", "*non_ema*")  # other precisions and states of training beside the weights that are loaded
+UNWANTED = (
+    "*.fp16.*",
+    "*non_ema*",
+)  # other precisions and states of training beside the weights that are loaded
 DECIDING = ("profile", "experiment", "prior", "model", "metrics")  # the groups whose options need weights
 
 
@@ -90,16 +93,22 @@ class HubFolder:
         from huggingface_hub import snapshot_download
 
         if self.local:
-            raise InputError(f"{self.key}={self.repo}", "a local folder without " + ", ".join(self.files), "them in it")
+            raise InputError(
+                f"{self.key}={self.repo}", "a local folder without " + ", ".join(self.files), "them in it"
+            )
         cache = to / "huggingface/hub" if to else None
         try:
             folder = Path(snapshot_download(self.repo, cache_dir=cache, **self._selection))
         except Exception as error:  # whatever a network, a proxy or a full disk comes up with
-            remedy = "check the name and the network; HF_TOKEN for what needs a login, HF_ENDPOINT for a mirror"
+            remedy = (
+                "check the name and the network; HF_TOKEN for what needs a login, HF_ENDPOINT for a mirror"
+            )
             raise InputError(self.name, one_line(error), "a download from the hub", remedy) from error
         for pattern in self.files:
             if not any(folder.glob(pattern)):
-                raise InputError(self.name, f"no {pattern} in it", "a repository with " + ", ".join(self.files))
+                raise InputError(
+                    self.name, f"no {pattern} in it", "a repository with " + ", ".join(self.files)
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +141,13 @@ class TorchFile:
         digits = self.file.rsplit("-", 1)[-1].split(".")[0]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            download_url_to_file(self.url, str(folder / self.file), digits)  # under another name until it is whole
+            download_url_to_file(
+                self.url, str(folder / self.file), digits
+            )  # under another name until it is whole
         except Exception as error:
-            raise InputError(self.name, one_line(error), f"a download of {self.url}", "check the network") from error
+            raise InputError(
+                self.name, one_line(error), f"a download of {self.url}", "check the network"
+            ) from error
 
 
 def torch_home() -> Path:
@@ -157,9 +170,13 @@ def check(parts: Iterable[object], words: Sequence[str]) -> None:
     """
     absent = [need for need in required(parts) if need.find() is None]
     if absent:
-        places = {need.place: [other.name for other in absent if other.place == need.place] for need in absent}
+        places = {
+            need.place: [other.name for other in absent if other.place == need.place] for need in absent
+        }
         found = " and ".join(f"no {', '.join(names)} in {place}" for place, names in places.items())
-        chosen = shlex.join(word for word in words if word.lstrip("+").split("=")[0].split(".")[0] in DECIDING)
+        chosen = shlex.join(
+            word for word in words if word.lstrip("+").split("=")[0].split(".")[0] in DECIDING
+        )
         command = f"python -m piva.fetch {chosen}".strip()
         remedy = f"{command} gets them; with to=FOLDER it fills a folder for a machine without network"
         raise InputError("weights", found, "these on this machine before the run", remedy)

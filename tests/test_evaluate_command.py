@@ -65,7 +65,12 @@ def root(tmp_path: Path, before: torch.Tensor) -> Path:
 
 def test_a_runs_folder_has_the_runs_own_numbers(root: Path, before: torch.Tensor, tmp_path: Path) -> None:
     """Pictures saved as a run saves them, measured by the command, against `measure` of the pictures in memory."""
-    words = ["dataset=pie", f"dataset.root={root}", f"edits={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'out'}"]
+    words = [
+        "dataset=pie",
+        f"dataset.root={root}",
+        f"edits={tmp_path / 'run'}",
+        f"hydra.run.dir={tmp_path / 'out'}",
+    ]
     rows, judges = [], Toys(path="toys").load("cpu")
     after = (before + 0.1).clamp(0, 1)
     dataset = compose(*words, name="evaluate").dataset
@@ -117,7 +122,9 @@ def test_bad_input_is_one_line_exit_code_2_and_no_folder(words: list[str], expec
     assert list(Path().iterdir()) == []
 
 
-def test_missing_weights_stop_it_before_torch(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_stop_it_before_torch(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     code = f"""
@@ -134,5 +141,10 @@ assert 'torch' not in sys.modules
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "python -m piva.fetch metrics=paper" in done.stderr
-    for name in ("vit_large_patch14_clip_224.openai", "vit_base_patch8_224.dino", "alexnet-owt-7be5be79.pth", "squeezenet1_1"):
+    for name in (
+        "vit_large_patch14_clip_224.openai",
+        "vit_base_patch8_224.dino",
+        "alexnet-owt-7be5be79.pth",
+        "squeezenet1_1",
+    ):
         assert name in done.stderr

@@ -39,7 +39,12 @@ def test_every_experiment_composes_and_its_settings_build(name: str) -> None:
 def test_the_papers_experiments_have_its_numbers_and_a_twin_that_varies_the_same(name: str) -> None:
     cfg = compose(f"experiment={name}")
     lam = 0.2 if name == "in2n_table3" else 0.4
-    assert (cfg["lambda"], cfg.guidance_scale, cfg.reference, cfg.prior.dtype) == (lam, 7.5, "edit", "bfloat16")
+    assert (cfg["lambda"], cfg.guidance_scale, cfg.reference, cfg.prior.dtype) == (
+        lam,
+        7.5,
+        "edit",
+        "bfloat16",
+    )
     assert cfg.hydra.runtime.choices["profile"] == "gpu"
     twin = "toys_" + name.removeprefix("in2n_").replace("figure", "fig")
     assert sweep_words(twin) == sweep_words(name)
@@ -57,7 +62,9 @@ def test_one_command_runs_all_rows_of_a_twin() -> None:
         "hydra.sweep.dir=rows",
         "hydra.sweep.subdir=${hydra:runtime.choices.score}",
     ]
-    done = subprocess.run([sys.executable, "-m", "piva.run", "-m", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "piva.run", "-m", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     tables = {}
     for score in ("dds", "piva"):

@@ -17,7 +17,11 @@ from piva.weights import TorchFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = b"weights" * 1000
-FILES = {"unet/config.json": b"{}", "unet/model.safetensors": WEIGHTS, "unet/model.fp16.safetensors": b"half"} | {
+FILES = {
+    "unet/config.json": b"{}",
+    "unet/model.safetensors": WEIGHTS,
+    "unet/model.fp16.safetensors": b"half",
+} | {
     f"{part}/{name}": b"{}"
     for part, names in {
         "vae": ("config.json", "model.safetensors"),
@@ -43,7 +47,10 @@ class Hub(BaseHTTPRequestHandler):
         if path.startswith("/plain/"):
             content: bytes | None = WEIGHTS
         elif path.startswith("/api/models/owner/sd/tree/"):
-            entries = [{"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()} for n, c in FILES.items()]
+            entries = [
+                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
+                for n, c in FILES.items()
+            ]
             content = json.dumps(entries).encode()
         elif path.startswith("/api/models/owner/sd"):
             about = {"id": "owner/sd", "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
@@ -78,7 +85,9 @@ def fetch(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=variables)
 
 
-def test_a_file_is_downloaded_whole_or_not_at_all(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_downloaded_whole_or_not_at_all(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     digest = hashlib.sha256(WEIGHTS).hexdigest()[:8]
     need = TorchFile(key="x", url=f"{server}/plain/net-{digest}.pth")
@@ -107,7 +116,9 @@ def test_a_folder_to_carry_has_all_that_a_run_without_network_needs(server: str,
 
 
 def test_dry_says_what_is_missing_and_gets_nothing(tmp_path: Path) -> None:
-    done = fetch("metrics=paper", "dry=true", HF_HOME=str(tmp_path / "hf"), TORCH_HOME=str(tmp_path / "torch"))
+    done = fetch(
+        "metrics=paper", "dry=true", HF_HOME=str(tmp_path / "hf"), TORCH_HOME=str(tmp_path / "torch")
+    )
     assert done.returncode == 0
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["missing"] * 4
     assert list(tmp_path.iterdir()) == []
@@ -115,7 +126,8 @@ def test_dry_says_what_is_missing_and_gets_nothing(tmp_path: Path) -> None:
 
 def test_a_prior_brings_its_controlnet_when_the_model_asks_for_one(tmp_path: Path) -> None:
     asked, without = (
-        fetch("prior=sd21", f"model={model}", "dry=true", HF_HOME=str(tmp_path)) for model in ("controlnet", "lora")
+        fetch("prior=sd21", f"model={model}", "dry=true", HF_HOME=str(tmp_path))
+        for model in ("controlnet", "lora")
     )
     assert "missing: thibaud/controlnet-sd21-depth-diffusers (model.path)" in asked.stdout
     assert "thibaud" not in without.stdout
@@ -134,7 +146,9 @@ def test_without_network_it_is_one_line(tmp_path: Path) -> None:
     assert "check the name and the network" in done.stderr
 
 
-@pytest.mark.parametrize(("word", "expected"), [("dry=3", "dry: found 3"), ("metrics=papr", "paper, pixels, toys")])
+@pytest.mark.parametrize(
+    ("word", "expected"), [("dry=3", "dry: found 3"), ("metrics=papr", "paper, pixels, toys")]
+)
 def test_bad_input_is_one_line(word: str, expected: str) -> None:
     done = fetch(word)
     assert done.returncode == 2

@@ -51,7 +51,9 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
 
 
 def test_cmyk_jpeg_has_its_colours(tmp_path):
-    got = read_rgb(saved(tmp_path / "a.jpg", Image.new("RGB", (16, 16), (200, 40, 90)).convert("CMYK"), quality=95))
+    got = read_rgb(
+        saved(tmp_path / "a.jpg", Image.new("RGB", (16, 16), (200, 40, 90)).convert("CMYK"), quality=95)
+    )
     np.testing.assert_allclose(got[8, 8] * 255, (200, 40, 90), atol=4)
 
 

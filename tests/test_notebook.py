@@ -12,8 +12,20 @@ from piva import compose, run
 def test_a_nerf_edit_from_python_is_whole_and_repeatable(prior_folder: Path, tmp_path: Path) -> None:
     scene = write_ball(tmp_path / "ball")
     words = [
-        *("task=nerf", "dataset=single", f"dataset.path={scene}", "dataset.source=a ball", "dataset.target=a box"),
-        *(f"prior.path={prior_folder}", "resolution=32", "steps=3", "task.turntable=3", "task.turntable_size=32"),
+        *(
+            "task=nerf",
+            "dataset=single",
+            f"dataset.path={scene}",
+            "dataset.source=a ball",
+            "dataset.target=a box",
+        ),
+        *(
+            f"prior.path={prior_folder}",
+            "resolution=32",
+            "steps=3",
+            "task.turntable=3",
+            "task.turntable_size=32",
+        ),
         *(f"field.{word}" for word in FIELD),
     ]
     first, second = (run(compose(*words, f"hydra.run.dir={tmp_path / name}")) for name in ("a", "b"))

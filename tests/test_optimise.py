@@ -28,7 +28,9 @@ class Recorder:
         self.gradients: list[Tensor] = []
         self.sizes: list[int | None] = []
 
-    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+    def view(
+        self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
+    ) -> View:
         self.sizes.append(size)
         return View(latents={EDIT: 3 * self.theta} | ({ORIGINAL: self.original} if original else {}))
 
@@ -56,11 +58,20 @@ def edit(folder: Path, score: Score, steps: int, seed: int = 0, batch: int = 1) 
     prior = load(str(folder), "cpu", "float32")
     state = Recorder(torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(5)))
     learned = learned_networks(score, prior.schedule)
-    adapters = Lora(rank=2, alpha=2, lr=1e-2).attach(prior, learned, torch.Generator().manual_seed(seed)) if learned else None
+    adapters = (
+        Lora(rank=2, alpha=2, lr=1e-2).attach(prior, learned, torch.Generator().manual_seed(seed))
+        if learned
+        else None
+    )
     contexts = {p: prior.text(text) for p, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
     randomness = Randomness(torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1))
     optimise(
-        state, Method(score, prior, adapters, Timesteps(20, 980, 980, 0)), contexts, steps, randomness, lambda step, values: None
+        state,
+        Method(score, prior, adapters, Timesteps(20, 980, 980, 0)),
+        contexts,
+        steps,
+        randomness,
+        lambda step, values: None,
     )
     return state, prior
 
@@ -75,14 +86,18 @@ def test_theta_receives_exactly_the_weighted_direction(prior_folder: Path, weigh
     noise = torch.randn(batch, 4, 8, 8, generator=device)
     contexts = {p: prior.text(text) for p, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
     view = View(latents={EDIT: state.original, ORIGINAL: state.original})
-    direction = evaluate(score.direction(prior.schedule, t), t, noise, view, contexts, prior, None, []).direction
+    direction = evaluate(
+        score.direction(prior.schedule, t), t, noise, view, contexts, prior, None, []
+    ).direction
     w = 1 - prior.schedule.alphas_cumprod[t] if weight == "sigma_squared" else 1.0
     torch.testing.assert_close(state.gradients[0], 3 * w * direction / batch)
 
 
 @pytest.mark.parametrize("reference", ["edit", "original"])
 def test_piva_with_zero_lambda_is_dds_bit_for_bit(prior_folder: Path, reference: str) -> None:
-    piva, with_piva = edit(prior_folder, Piva(lam=0.0, guidance_scale=7.5, reference=reference, weight="sigma_squared"), 5)
+    piva, with_piva = edit(
+        prior_folder, Piva(lam=0.0, guidance_scale=7.5, reference=reference, weight="sigma_squared"), 5
+    )
     dds, _ = edit(prior_folder, DDS(guidance_scale=7.5, reference=reference, weight="sigma_squared"), 5)
     assert torch.equal(piva.theta, dds.theta)
     assert not any("lora" in name for name, _ in with_piva.unet.named_parameters())
@@ -163,7 +178,13 @@ def test_a_watcher_sees_the_view_of_each_step(prior_folder: Path) -> None:
     contexts = {p: prior.text("a") for p in Prompt}
     method = Method(score, prior, None, Timesteps(20, 980, 980, 0), Sizes([(1, 16)]))
     optimise(
-        state, method, contexts, 2, randomness, lambda *_: None, watch=lambda step, view: seen.append((step, len(view.latents)))
+        state,
+        method,
+        contexts,
+        2,
+        randomness,
+        lambda *_: None,
+        watch=lambda step, view: seen.append((step, len(view.latents))),
     )
     assert seen == [(0, 1), (1, 1)]
     assert state.sizes == [16, None]

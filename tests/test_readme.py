@@ -39,7 +39,9 @@ def test_a_command_composes(command: str) -> None:
     if module in OF_FOLDERS:
         _, words = folders_and_words(words)
     flags = {"-m", "--cfg", "job"}
-    overrides = [word.split(",")[0] if "-m" in words else word for word in words if word not in flags]  # a sweep's first job
+    overrides = [
+        word.split(",")[0] if "-m" in words else word for word in words if word not in flags
+    ]  # a sweep's first job
     compose(*overrides, name=CONFIGS[module])
 
 
@@ -49,6 +51,8 @@ def test_there_are_commands_and_the_first_is_the_face() -> None:
 
 
 def test_every_file_the_readme_names_exists() -> None:
-    names = re.findall(r"`(piva/[\w/]+\.\w+)`", README) + re.findall(r"\]\(((?:docs|experiments)/[\w/.]+)\)", README)
+    names = re.findall(r"`(piva/[\w/]+\.\w+)`", README) + re.findall(
+        r"\]\(((?:docs|experiments)/[\w/.]+)\)", README
+    )
     assert names
     assert [name for name in names if not (ROOT / name).exists() and "prior" not in name] == []

@@ -26,7 +26,9 @@ PAPER = Paper(
 def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))  # read from HF_HOME when the library is imported
+    monkeypatch.setattr(
+        constants, "HF_HUB_CACHE", str(tmp_path / "hub")
+    )  # read from HF_HOME when the library is imported
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
@@ -59,7 +61,9 @@ def test_a_local_folder_needs_no_cache(tmp_path: Path) -> None:
     assert need.find() == need.place == tmp_path / "mine"
 
 
-def test_torch_files_are_looked_for_where_torch_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_files_are_looked_for_where_torch_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     need = TorchFile(key="x", url="https://example.org/models/net-12345678.pth")
@@ -115,7 +119,11 @@ def test_damaged_weights_are_named_before_a_run(tmp_path: Path) -> None:
 def test_a_prior_in_the_hubs_cache_is_checked_like_a_local_one(tmp_path: Path) -> None:
     prior = StableDiffusion(path="owner/sd", dtype="float32")
     prior.check()  # nothing is there: `requires` says so
-    parts = [f"{part}/{file}" for part in ("unet", "vae", "text_encoder") for file in ("config.json", "model.safetensors")]
+    parts = [
+        f"{part}/{file}"
+        for part in ("unet", "vae", "text_encoder")
+        for file in ("config.json", "model.safetensors")
+    ]
     folder = cached(tmp_path, "owner/sd", *parts, "tokenizer/vocab.json", "scheduler/scheduler_config.json")
     assert prior.folder == folder
     with pytest.raises(InputError, match=r"model.safetensors: found a damaged file"):

@@ -93,11 +93,16 @@ def undistort(lens: Lens, x_seen: NDArray[Any], y_seen: NDArray[Any]) -> tuple[N
         y_y = radial + 2 * y * y * slope + 6 * lens.p1 * y + 2 * lens.p2 * x
         cross = 2 * x * y * slope + 2 * lens.p1 * x + 2 * lens.p2 * y  # of both: the Jacobian is symmetric
         determinant = x_x * y_y - cross * cross
-        x, y = x - (y_y * off_x - cross * off_y) / determinant, y - (x_x * off_y - cross * off_x) / determinant
+        x, y = (
+            x - (y_y * off_x - cross * off_y) / determinant,
+            y - (x_x * off_y - cross * off_x) / determinant,
+        )
     return x, y
 
 
-def fisheye_angle(lens: Lens, x_seen: NDArray[Any], y_seen: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def fisheye_angle(
+    lens: Lens, x_seen: NDArray[Any], y_seen: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """The angle off the axis, in radians, of what a fisheye shows at (x_seen, y_seen); and sin(angle) / |(x_seen, y_seen)|."""
     seen = np.hypot(x_seen, y_seen)
     angle = seen

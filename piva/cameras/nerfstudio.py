@@ -18,7 +18,11 @@ def square_scene(c2w: NDArray[np.float32], train: int, size: int, fov_deg: float
     focal = focal_from_fov(fov_deg, size)
     names = [f"images/{i:04d}.png" for i in range(len(c2w))]
     frames = [
-        {"file_path": name, "depth_file_path": name.replace("images", "depth"), "transform_matrix": pose.tolist()}
+        {
+            "file_path": name,
+            "depth_file_path": name.replace("images", "depth"),
+            "transform_matrix": pose.tolist(),
+        }
         for name, pose in zip(names, c2w, strict=True)
     ]
     return {

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from piva.errors import InputError
 
 
-def upright(c2w: NDArray[np.float64], where: object, orientation: str, centre: str, scale: bool) -> NDArray[np.float64]:
+def upright(
+    c2w: NDArray[np.float64], where: object, orientation: str, centre: str, scale: bool
+) -> NDArray[np.float64]:
     """(4, 4): from the world of the poses `c2w` (n, 4, 4) to the new one.
 
     Args:
@@ -37,7 +39,10 @@ def upright(c2w: NDArray[np.float64], where: object, orientation: str, centre: s
         farthest = np.abs(moved(world, c2w)[:, :3, 3]).max()
         if farthest < 1e-9:
             raise InputError(
-                where, "all cameras in one place", "cameras that stand apart", "a scene needs views from several places"
+                where,
+                "all cameras in one place",
+                "cameras that stand apart",
+                "a scene needs views from several places",
             )
         world[:3] /= farthest
     return world

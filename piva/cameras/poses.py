@@ -80,5 +80,7 @@ def sample_camera(
 
     draw = torch.rand(4, generator=generator, device=generator.device, dtype=torch.float64).tolist()
     ranges = [(0.0, 360.0), elevation_deg, fov_deg, distance]
-    azimuth, elevation, fov, away = (low + (high - low) * part for part, (low, high) in zip(draw, ranges, strict=True))
+    azimuth, elevation, fov, away = (
+        low + (high - low) * part for part, (low, high) in zip(draw, ranges, strict=True)
+    )
     return orbit(azimuth, elevation, away), fov

@@ -20,13 +20,17 @@ def pixel_rays(
     if intrinsics.straight:
         x = (u + 0.5 - intrinsics.cx) / intrinsics.fx
         y = (v + 0.5 - intrinsics.cy) / intrinsics.fy
-        camera = torch.stack([x, -y, -torch.ones_like(x)], dim=1)  # rows run down, y runs up; the camera looks along -z
+        camera = torch.stack(
+            [x, -y, -torch.ones_like(x)], dim=1
+        )  # rows run down, y runs up; the camera looks along -z
     else:
         camera = _tensor(gaze(intrinsics, u.cpu().numpy() + 0.5, v.cpu().numpy() + 0.5), c2w)
     return c2w[:, :3, 3], _turned(c2w, camera)
 
 
-def image_rays(c2w: Float[Tensor, "4 4"], intrinsics: Intrinsics) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+def image_rays(
+    c2w: Float[Tensor, "4 4"], intrinsics: Intrinsics
+) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
     """The rays of a whole view, row by row: n = h w. A bent lens is straightened once, however many views it takes."""
     count = intrinsics.height * intrinsics.width
     poses = c2w.expand(count, 4, 4)
@@ -37,7 +41,11 @@ def image_rays(c2w: Float[Tensor, "4 4"], intrinsics: Intrinsics) -> tuple[Float
 
 
 def mixed_rays(
-    c2w: Float[Tensor, "n 4 4"], u: Int[Tensor, "n"], v: Int[Tensor, "n"], which: Int[Tensor, "n"], lenses: Sequence[Intrinsics]
+    c2w: Float[Tensor, "n 4 4"],
+    u: Int[Tensor, "n"],
+    v: Int[Tensor, "n"],
+    which: Int[Tensor, "n"],
+    lenses: Sequence[Intrinsics],
 ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
     """As `pixel_rays` where ray i goes through `lenses[which[i]]`."""
     if len(lenses) == 1:

@@ -39,7 +39,9 @@ def dashboard(*words: str) -> str:
     try:
         from piva.dashboard.workspace import make, save
     except ModuleNotFoundError as error:
-        raise InputError("piva.dashboard", f"no package {error.name}", "wandb-workspaces", "pip install 'piva[wandb]'") from None
+        raise InputError(
+            "piva.dashboard", f"no package {error.name}", "wandb-workspaces", "pip install 'piva[wandb]'"
+        ) from None
     from piva.runs.wandb_mirror import why_offline
 
     reason = why_offline(tracker.mode, tracker.start_timeout)
@@ -59,7 +61,9 @@ def sync(*words: str) -> list[Path]:
     roots, overrides = folders_and_words(words)
     _, tracker = _settings(overrides)
     if not roots:
-        raise InputError("OUTPUTS", "no folder", "run folders, or folders of them", "python -m piva.dashboard sync outputs")
+        raise InputError(
+            "OUTPUTS", "no folder", "run folders, or folders of them", "python -m piva.dashboard sync outputs"
+        )
     pushed = []
     for folder in find(roots):
         run = read(folder)

@@ -44,7 +44,10 @@ def _workspace(entity: str, project: str, name: str) -> Any:
         name="By score",
         is_open=True,
         panels=[
-            wr.BarPlot(title=key, metrics=[wr.Metric(key)], groupby=wr.Metric("JobType"), groupby_aggfunc="mean") for key in BARS
+            wr.BarPlot(
+                title=key, metrics=[wr.Metric(key)], groupby=wr.Metric("JobType"), groupby_aggfunc="mean"
+            )
+            for key in BARS
         ],
     )
     types = ws.Section(
@@ -61,5 +64,9 @@ def _workspace(entity: str, project: str, name: str) -> Any:
         ],
     )
     training = ws.Section(name="Steps", panels=[wr.LinePlot(title=key, x="step", y=[key]) for key in CURVES])
-    pictures = ws.Section(name="Pictures", is_open=True, panels=[wr.MediaBrowser(media_keys=[key]) for key in PICTURES])
-    return ws.Workspace(entity=entity, project=project, name=name, sections=[tradeoff, bars, types, training, pictures])
+    pictures = ws.Section(
+        name="Pictures", is_open=True, panels=[wr.MediaBrowser(media_keys=[key]) for key in PICTURES]
+    )
+    return ws.Workspace(
+        entity=entity, project=project, name=name, sections=[tradeoff, bars, types, training, pictures]
+    )

@@ -10,7 +10,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 class Capture:
     """How a scene photographed from within is read: its world is chance's, its pictures may be larger than needed."""
 
-    downscale: int | None  # pictures are read this many times smaller; None: as near to the run's resolution as halving comes
+    downscale: (
+        int | None
+    )  # pictures are read this many times smaller; None: as near to the run's resolution as halving comes
     orientation: str | None  # "up", "none", or None: what the file asks for, else "up"
     centre: str  # "poses", "none"
     scale: bool  # bring the cameras into [-1, 1]^3
@@ -26,10 +28,14 @@ class Edit:
     target_prompt: str
     type: str = ""  # texturing, addition, translation, or a PIE type
     instruction: str = ""
-    blended_word: str = ""  # PIE's: the words of source and target that stand for each other, as the dataset writes them
+    blended_word: str = (
+        ""  # PIE's: the words of source and target that stand for each other, as the dataset writes them
+    )
     image: Path | None = None  # the picture to edit; for an object its front view
     scene: Path | None = None  # a folder with transforms.json or transforms_train.json
-    capture: Capture | None = None  # of a scene whose cameras stand in it; None: an object in the middle of its cameras
+    capture: Capture | None = (
+        None  # of a scene whose cameras stand in it; None: an object in the middle of its cameras
+    )
     mask: Path | None = None  # where the picture is meant to change, if the dataset says so
     truth: Path | None = None  # a folder with images/<stem>.png and masks/<stem>.png, if known
 

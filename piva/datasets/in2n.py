@@ -16,7 +16,9 @@ from piva.files import cache_folder
 from piva.ranges import at_least, one_of
 from piva.toys import in2n, store
 
-PAPER = Path(__file__).with_name("in2n.json")  # scenes face and bear: Instruct-NeRF2NeRF's (Haque et al. 2023), prompts ours
+PAPER = Path(__file__).with_name(
+    "in2n.json"
+)  # scenes face and bear: Instruct-NeRF2NeRF's (Haque et al. 2023), prompts ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,5 +55,7 @@ def _folder(name: str) -> Path:
     root = Path(name).expanduser()
     if not root.is_dir():
         remedy = "docs/in2n.md says where to get them; dataset.root=toys is drawn here and needs no download"
-        raise InputError("dataset.root", f"no folder {root}", "a folder of scenes such as face/ and bear/", remedy)
+        raise InputError(
+            "dataset.root", f"no folder {root}", "a folder of scenes such as face/ and bear/", remedy
+        )
     return root

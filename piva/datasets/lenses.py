@@ -28,7 +28,10 @@ def read_lenses(path: Path, data: dict[str, Any], size: tuple[int, int]) -> list
             found = f"lens distortion {', '.join(f'{key} {getattr(lens, key):g}' for key in BENT)} that folds the picture"
             raise InputError(f"{path}: frames[{index}]", found, "coefficients of this lens", UNDISTORT)
         if lenses and (lens.width, lens.height) != (lenses[0].width, lenses[0].height):
-            found, wanted = f"{lens.width}x{lens.height} pixels", f"{lenses[0].width}x{lenses[0].height} like frames[0]"
+            found, wanted = (
+                f"{lens.width}x{lens.height} pixels",
+                f"{lenses[0].width}x{lenses[0].height} like frames[0]",
+            )
             raise InputError(f"{path}: frames[{index}]: w, h", found, wanted, "all frames must have one size")
         lenses.append(lens)
     return lenses
@@ -40,18 +43,24 @@ def _lens(path: Path, data: dict[str, Any], frame: dict[str, Any], name: str, si
         if key in holder:
             return as_number(holder[key], where)
         if default is None:
-            raise InputError(f"{path}: {key}", "nothing", "a focal length in pixels (or camera_angle_x)", "add this key")
+            raise InputError(
+                f"{path}: {key}", "nothing", "a focal length in pixels (or camera_angle_x)", "add this key"
+            )
         return default
 
     def positive(key: str, default: float | None) -> float:
         value = number(key, default)
         if value <= 0:
-            raise InputError(f"{path}: {key if key in data else f'{name}.{key}'}", f"{value:g}", "a positive number")
+            raise InputError(
+                f"{path}: {key if key in data else f'{name}.{key}'}", f"{value:g}", "a positive number"
+            )
         return value
 
     model = data.get("camera_model", frame.get("camera_model", "PERSPECTIVE"))
     if model != FISHEYE and model not in PERSPECTIVE:
-        raise InputError(f"{path}: camera_model", repr(model), f"one of {', '.join((*PERSPECTIVE, FISHEYE))}", UNDISTORT)
+        raise InputError(
+            f"{path}: camera_model", repr(model), f"one of {', '.join((*PERSPECTIVE, FISHEYE))}", UNDISTORT
+        )
     width, height = (int(positive(key, side)) for key, side in zip("wh", size, strict=True))
     fx = positive("fl_x", _from_angle(path, data, width))
     bent = {key: number(key, 0.0) for key in BENT}
@@ -75,5 +84,7 @@ def _from_angle(path: Path, data: dict[str, Any], width: int) -> float | None:
         return None
     angle = as_number(data["camera_angle_x"], f"{path}: camera_angle_x")
     if not 0 < angle < math.pi:
-        raise InputError(f"{path}: camera_angle_x", str(angle), "a horizontal field of view in (0, pi) radians")
+        raise InputError(
+            f"{path}: camera_angle_x", str(angle), "a horizontal field of view in (0, pi) radians"
+        )
     return 0.5 * width / math.tan(angle / 2)

@@ -40,4 +40,6 @@ def _folder(name: str) -> Path:
         if (folder / "benchmark.json").is_file():
             return folder
     remedy = "dataset.root=toys is generated here and needs no download"
-    raise InputError("dataset.root", f"no benchmark.json in {root} or {root / 'noe'}", "a folder in Noe's format", remedy)
+    raise InputError(
+        "dataset.root", f"no benchmark.json in {root} or {root / 'noe'}", "a folder in Noe's format", remedy
+    )

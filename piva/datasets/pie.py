@@ -54,7 +54,9 @@ class Pie:
     def read(self) -> Iterator[Edit]:
         """The chosen edits in the order of the files. Raises `InputError`."""
         if not self.types or not set(self.types) <= set(range(len(TYPES))):
-            raise InputError("dataset.types", str(self.types), f"a list of numbers from 0 to {len(TYPES) - 1}")
+            raise InputError(
+                "dataset.types", str(self.types), f"a list of numbers from 0 to {len(TYPES) - 1}"
+            )
         root = _folder(self.root)
         listing = _listing(root)
         wanted = [i for i, kind in enumerate(listing.types) if kind in self.types]
@@ -77,7 +79,9 @@ def _listing(root: Path) -> Listing:
         return pie_json.read(root)
     if tables := sorted(root.rglob("*.parquet")):
         return pie_parquet.read(tables)
-    raise InputError("dataset.root", f"no mapping_file.json and no *.parquet in {root}", "PIE-Bench's data folder", REMEDY)
+    raise InputError(
+        "dataset.root", f"no mapping_file.json and no *.parquet in {root}", "PIE-Bench's data folder", REMEDY
+    )
 
 
 def _edit(root: Path, listing: Listing, index: int) -> Edit:
@@ -89,7 +93,9 @@ def _edit(root: Path, listing: Listing, index: int) -> Edit:
     size, wanted = image_size(image), image_size(truth) if truth.is_file() else SIZE
     if size != wanted:
         remedy = "use the pictures as they were handed out: the masks are coded for that size"
-        raise InputError(f"{where}: {image.name}", f"{size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]}", remedy)
+        raise InputError(
+            f"{where}: {image.name}", f"{size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]}", remedy
+        )
     return Edit(
         id=name,
         source_prompt=source,
@@ -119,7 +125,9 @@ def _mask(record: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[
     """
     if "mask" not in record:
         raise InputError(where, "nothing", "a list of numbers", "add this key")
-    numbers = record["mask"].split() if isinstance(record["mask"], str) else as_kind(record["mask"], list, where)
+    numbers = (
+        record["mask"].split() if isinstance(record["mask"], str) else as_kind(record["mask"], list, where)
+    )
     try:
         runs = [int(str(number)) for number in numbers]  # by way of text: neither 1.5 nor true is one
     except ValueError:
@@ -129,7 +137,9 @@ def _mask(record: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[
         raise InputError(where, f"{len(runs)} numbers, the least {min(runs)}", "pairs of start and length")
     end = max((start + length for start, length in zip(runs[::2], runs[1::2], strict=True)), default=0)
     if end > width * height:
-        raise InputError(where, f"a run to pixel {end}", f"at most {width * height}, the picture's {width}x{height}")
+        raise InputError(
+            where, f"a run to pixel {end}", f"at most {width * height}, the picture's {width}x{height}"
+        )
     mask = decode(runs, height, width)
     mask[[0, -1], :] = mask[:, [0, -1]] = True
     return mask

@@ -22,4 +22,9 @@ def read(root: Path) -> Listing:
         name = get(records[index], "image_path", str, where[index])
         return records[index], inside(root / "annotation_images", name, f"{where[index]}: image_path")
 
-    return Listing([check_id(root, name, place) for name, place in zip(data, where, strict=True)], types, where, open_entry)
+    return Listing(
+        [check_id(root, name, place) for name, place in zip(data, where, strict=True)],
+        types,
+        where,
+        open_entry,
+    )

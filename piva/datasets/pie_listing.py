@@ -16,7 +16,9 @@ class Listing:
     ids: list[str]
     types: list[int]  # 0 to 9
     where: list[str]  # how errors name the entry
-    open: Callable[[int], tuple[dict[str, Any], Path]]  # index -> record with the keys of mapping_file.json, picture
+    open: Callable[
+        [int], tuple[dict[str, Any], Path]
+    ]  # index -> record with the keys of mapping_file.json, picture
 
 
 def check_id(root: Path, name: str, where: str) -> str:

@@ -30,7 +30,9 @@ def read(paths: Sequence[Path]) -> Listing:
     Raises `InputError`.
     """
     tables = [_table(path) for path in paths]
-    rows = [(path, table, i) for path, table in zip(paths, tables, strict=True) for i in range(table.num_rows)]
+    rows = [
+        (path, table, i) for path, table in zip(paths, tables, strict=True) for i in range(table.num_rows)
+    ]
     ids = [str(name) for table in tables for name in table["id"].to_pylist()]
     where = [f"{path}: {name}" for (path, _, _), name in zip(rows, ids, strict=True)]
     types = [as_type(_type_digit(path), path) for path, _, _ in rows]
@@ -63,7 +65,9 @@ def _table(path: Path) -> "pyarrow.Table":
         return file.read(["id", "image", *KEYS])
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(path, f"an unreadable file ({reason})", "a whole parquet file", "download it again") from None
+        raise InputError(
+            path, f"an unreadable file ({reason})", "a whole parquet file", "download it again"
+        ) from None
 
 
 def _type_digit(path: Path) -> str:

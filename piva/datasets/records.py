@@ -19,9 +19,14 @@ def read_records(
 
     Raises `InputError` for whatever is missing or malformed in the chosen records and their cameras.
     """
-    records = [as_kind(r, dict, f"{path}: records[{i}]") for i, r in enumerate(get(read_json(path), "records", list, path))]
+    records = [
+        as_kind(r, dict, f"{path}: records[{i}]")
+        for i, r in enumerate(get(read_json(path), "records", list, path))
+    ]
     ids = [get(record, "id", str, f"{path}: records[{i}]") for i, record in enumerate(records)]
-    return iter([_edit(folder, records[i], f"{path}: {ids[i]}", capture) for i in select(ids, choice, shard=shard)])
+    return iter(
+        [_edit(folder, records[i], f"{path}: {ids[i]}", capture) for i in select(ids, choice, shard=shard)]
+    )
 
 
 def _edit(folder: Path, record: dict[str, Any], where: str, capture: Capture | None) -> Edit:
@@ -48,5 +53,7 @@ def _truth(folder: Path, record: dict[str, Any], where: str) -> Path | None:
     truth = inside(folder, get(record, "truth", str, where), f"{where}: truth")
     for part in ("images", "masks"):
         if not (truth / part).is_dir():
-            raise InputError(f"{where}: truth", f"no folder {truth / part}", "images/ and masks/ of the edited object")
+            raise InputError(
+                f"{where}: truth", f"no folder {truth / part}", "images/ and masks/ of the edited object"
+            )
     return truth

@@ -114,5 +114,9 @@ def _full(cameras: Transforms) -> tuple[int, int]:
 
 def _check_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
     if size != wanted:
-        remedy = "all frames must have one size, the w and h in the JSON, and folders like images_2 a part of it"
-        raise InputError(path, f"{size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]} like the scene's camera", remedy)
+        remedy = (
+            "all frames must have one size, the w and h in the JSON, and folders like images_2 a part of it"
+        )
+        raise InputError(
+            path, f"{size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]} like the scene's camera", remedy
+        )

@@ -33,10 +33,14 @@ def select(ids: Sequence[str], choice: Any, where: str = WHERE, *, shard: str | 
 def _choose(ids: Sequence[str], choice: Any, where: str) -> list[int]:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice or not ids:
-        raise InputError(where, f"the id {twice[0]!r} twice" if twice else "no edits", "a choice among different ids")
+        raise InputError(
+            where, f"the id {twice[0]!r} twice" if twice else "no edits", "a choice among different ids"
+        )
     if choice == "all":
         return list(range(len(ids)))
-    if isinstance(choice, int) and not isinstance(choice, bool) and str(choice) not in ids:  # PIE's ids look like numbers
+    if (
+        isinstance(choice, int) and not isinstance(choice, bool) and str(choice) not in ids
+    ):  # PIE's ids look like numbers
         if not 1 <= choice <= len(ids):
             raise InputError(where, str(choice), f"a number from 1 to {len(ids)}, the size of this dataset")
         return list(range(choice))
@@ -57,5 +61,7 @@ def _choose(ids: Sequence[str], choice: Any, where: str) -> list[int]:
 def _find(ids: Sequence[str], name: str, where: str) -> int:
     if name not in ids:
         near = get_close_matches(name, ids, n=3, cutoff=0.5) or list(ids[:5])
-        raise InputError(where, repr(name), WANTED, f"ids are {', '.join(near)}{', ...' if len(near) < len(ids) else ''}")
+        raise InputError(
+            where, repr(name), WANTED, f"ids are {', '.join(near)}{', ...' if len(near) < len(ids) else ''}"
+        )
     return ids.index(name)

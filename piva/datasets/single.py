@@ -28,7 +28,9 @@ class Single:
         source, target = self._prompts()
         path = Path(self.path).expanduser()
         if not path.exists():
-            raise InputError("dataset.path", f"nothing at {path}", "a photo or a scene folder", "check the path")
+            raise InputError(
+                "dataset.path", f"nothing at {path}", "a photo or a scene folder", "check the path"
+            )
         if path.is_dir():
             image, scene, name = front_view(path), path, path.resolve().name
         else:
@@ -40,7 +42,9 @@ class Single:
         if self.prompts is None:
             source, target, where = self.source, self.target, "dataset.source, dataset.target"
         elif self.source or self.target:
-            raise InputError("dataset.prompts", "dataset.source or dataset.target beside it", "one or the other")
+            raise InputError(
+                "dataset.prompts", "dataset.source or dataset.target beside it", "one or the other"
+            )
         else:
             source, target = read_prompts(Path(self.prompts).expanduser())
             where = self.prompts

@@ -43,11 +43,16 @@ def read_transforms(folder: Path, capture: Capture | None = None) -> Transforms:
 
     With `capture` the world is turned, moved and scaled as it says; without, it is left as it is.
     """
-    for path, read in ((folder / "transforms.json", _nerfstudio), (folder / "transforms_train.json", _synthetic)):
+    for path, read in (
+        (folder / "transforms.json", _nerfstudio),
+        (folder / "transforms_train.json", _synthetic),
+    ):
         if path.is_file():
             return read(folder, path, capture)
     found = "neither" if folder.is_dir() else "no such folder"
-    raise InputError(folder, found, "a scene folder with transforms.json or transforms_train.json", "check the path")
+    raise InputError(
+        folder, found, "a scene folder with transforms.json or transforms_train.json", "check the path"
+    )
 
 
 def _nerfstudio(folder: Path, path: Path, capture: Capture | None) -> Transforms:
@@ -71,7 +76,9 @@ def _synthetic(folder: Path, path: Path, capture: Capture | None) -> Transforms:
     if other.is_file():
         more = read_json(other)
         if more.get("camera_angle_x") != data.get("camera_angle_x"):
-            raise InputError(f"{other}: camera_angle_x", repr(more.get("camera_angle_x")), f"that of {path.name}")
+            raise InputError(
+                f"{other}: camera_angle_x", repr(more.get("camera_angle_x")), f"that of {path.name}"
+            )
         test_names, test_c2w = _frames(folder, other, more)
         test = list(range(len(names), len(names) + len(test_names)))
         names, c2w = names + test_names, np.concatenate([c2w, test_c2w])
@@ -99,11 +106,24 @@ def _scene(
         orientation = capture.orientation or data.get("orientation_override", "up")
         if orientation not in ("up", "none"):
             wanted = "up or none"
-            raise InputError(f"{path}: orientation_override", repr(orientation), wanted, "set dataset.orientation to one of them")
+            raise InputError(
+                f"{path}: orientation_override",
+                repr(orientation),
+                wanted,
+                "set dataset.orientation to one of them",
+            )
         world = upright(c2w, path, orientation, capture.centre, capture.scale)
         c2w = moved(world, c2w)
     masks = _masks(folder, path, data)
-    return Transforms(names=names, masks=masks, c2w=c2w.astype(np.float32), lenses=lenses, train=train, test=test, world=world)
+    return Transforms(
+        names=names,
+        masks=masks,
+        c2w=c2w.astype(np.float32),
+        lenses=lenses,
+        train=train,
+        test=test,
+        world=world,
+    )
 
 
 def _frames(folder: Path, path: Path, data: dict[str, Any]) -> tuple[list[str], NDArray[np.float64]]:
@@ -127,7 +147,9 @@ def _masks(folder: Path, path: Path, data: dict[str, Any]) -> list[str] | None:
         return None
     if not all(with_mask):
         where = f"{path}: frames[{with_mask.index(False)}]: mask_path"
-        raise InputError(where, "nothing", "a mask for every frame, as for others", "add it, or drop all masks")
+        raise InputError(
+            where, "nothing", "a mask for every frame, as for others", "add it, or drop all masks"
+        )
     masks = []
     for index, frame in enumerate(data["frames"]):
         where = f"{path}: frames[{index}].mask_path"
@@ -138,10 +160,15 @@ def _masks(folder: Path, path: Path, data: dict[str, Any]) -> list[str] | None:
 def _image_name(folder: Path, name: str, where: str) -> str:
     """NeRF-synthetic leaves the extension out; captures converted to another format may keep the old one."""
     clean = PurePosixPath(name)  # without a leading ./
-    for candidate in (*(f"{clean}{end}" for end in EXTENSIONS[:2]), *(f"{clean.with_suffix(end)}" for end in EXTENSIONS[1:])):
+    for candidate in (
+        *(f"{clean}{end}" for end in EXTENSIONS[:2]),
+        *(f"{clean.with_suffix(end)}" for end in EXTENSIONS[1:]),
+    ):
         if inside(folder, candidate, where).is_file():
             return candidate
-    raise InputError(where, f"no image {folder / clean}", "every frame's image", "restore it or drop the frame")
+    raise InputError(
+        where, f"no image {folder / clean}", "every frame's image", "restore it or drop the frame"
+    )
 
 
 def read_pose(matrix: list[Any], where: str) -> NDArray[np.float64]:
@@ -155,7 +182,11 @@ def read_pose(matrix: list[Any], where: str) -> NDArray[np.float64]:
     if not np.isfinite(pose).all():
         raise InputError(where, "a value that is not finite", "a 4x4 matrix of finite numbers")
     axes = pose[:3, :3]
-    if np.abs(axes @ axes.T - np.eye(3)).max() > RIGID or np.linalg.det(axes) < 0 or np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+    if (
+        np.abs(axes @ axes.T - np.eye(3)).max() > RIGID
+        or np.linalg.det(axes) < 0
+        or np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6
+    ):
         found = "a matrix that scales, shears or mirrors"
         raise InputError(where, found, "a rotation and a position (OpenGL axes) over a row 0 0 0 1")
     return pose

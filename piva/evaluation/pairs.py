@@ -38,7 +38,9 @@ def edited(folder: Path, edits: Sequence[Edit], skip: bool) -> tuple[list[Pair],
     if len(missing) == len(edits) or (missing and not skip):
         remedy = "missing=skip scores the others, dataset.edits=... names those to look for"
         raise InputError(f"edits={folder}", _count(missing, len(edits)), "a picture for every edit", remedy)
-    return [_pair(edit, [edit.image], [path]) for edit in edits if edit.image and (path := found[edit.id])], missing
+    return [
+        _pair(edit, [edit.image], [path]) for edit in edits if edit.image and (path := found[edit.id])
+    ], missing
 
 
 def views(edit: Edit, before: Path, after: Path) -> Pair:
@@ -47,7 +49,9 @@ def views(edit: Edit, before: Path, after: Path) -> Pair:
     names = {key: _pictures(key, folder) for key, folder in sides.items()}
     for key, other in (("before", "after"), ("after", "before")):
         if missing := sorted(set(names[other]) - set(names[key])):
-            raise InputError(f"{key}={sides[key]}", _count(missing, len(names[other])), f"the names in {sides[other]}")
+            raise InputError(
+                f"{key}={sides[key]}", _count(missing, len(names[other])), f"the names in {sides[other]}"
+            )
     stems = sorted(names["before"])
     return _pair(edit, [names["before"][stem] for stem in stems], [names["after"][stem] for stem in stems])
 
@@ -91,7 +95,9 @@ def _pair(edit: Edit, before: list[Path], after: list[Path]) -> Pair:
         strip = found[0] != found[1] and found[0] >= size[0] and found[1] >= size[1] and path in after
         if found != size and not strip:
             wanted = f"{size[0]}x{size[1]} like {before[0].name}"
-            raise InputError(path, f"{found[0]}x{found[1]} pixels", wanted, "edits are measured at their original's size")
+            raise InputError(
+                path, f"{found[0]}x{found[1]} pixels", wanted, "edits are measured at their original's size"
+            )
     return Pair(edit=edit, before=before, after=after, size=size)
 
 

@@ -54,9 +54,14 @@ def _kind(pair: Pair) -> tuple[object, ...]:
 
 
 def _open(pair: Pair, device: str) -> Comparison:
-    before, after = (torch.stack([_picture(path, pair.size) for path in paths]).to(device) for paths in (pair.before, pair.after))
+    before, after = (
+        torch.stack([_picture(path, pair.size) for path in paths]).to(device)
+        for paths in (pair.before, pair.after)
+    )
     truth, mask = read_truth(pair.edit, before)
-    known: dict[str, Any] = {} if truth is None else {"truth": truth, "truth_before": before, "truth_after": after}
+    known: dict[str, Any] = (
+        {} if truth is None else {"truth": truth, "truth_before": before, "truth_after": after}
+    )
     return Comparison(before=before, after=after, truth_mask=mask, **known)
 
 

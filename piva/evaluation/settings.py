@@ -70,16 +70,22 @@ def check(cfg: DictConfig) -> Evaluation:
     )
 
 
-def _of_folder(settings: EvaluateSettings, folder: Path, dataset: DictConfig | None) -> tuple[list[Pair], list[str]]:
+def _of_folder(
+    settings: EvaluateSettings, folder: Path, dataset: DictConfig | None
+) -> tuple[list[Pair], list[str]]:
     if settings.before or settings.after or settings.source or settings.target:
         raise InputError("edits", "before, after, source or target beside it", "one or the other")
     if not folder.is_dir():  # before a dataset is drawn for nothing
-        raise InputError("edits", f"no folder {str(folder)!r}", "a folder of edited pictures", "check the path")
+        raise InputError(
+            "edits", f"no folder {str(folder)!r}", "a folder of edited pictures", "check the path"
+        )
     config = folder / "config.yaml"
     if config.is_file():
         dataset = _of_run(config, dataset)
     if dataset is None:
-        raise InputError("dataset", "none", "the dataset that was edited, or a run of piva.run in edits", "add dataset=pie")
+        raise InputError(
+            "dataset", "none", "the dataset that was edited, or a run of piva.run in edits", "add dataset=pie"
+        )
     edits = [edit for edit in _read(dataset) if edit.image]
     return edited(folder, edits, settings.missing == "skip")
 
@@ -96,7 +102,9 @@ def _of_run(config: Path, dataset: DictConfig | None) -> DictConfig | None:
         raise InputError(config, one_line(error), "what piva.run wrote", "check the path") from None
     if task != "ImageTask":
         remedy = "measure in the run (metrics=paper), or render both and give before= and after="
-        raise InputError(config, f"a run of {task}, which keeps one view and a video", "a run of task=image", remedy)
+        raise InputError(
+            config, f"a run of {task}, which keeps one view and a video", "a run of task=image", remedy
+        )
     return dataset or found
 
 
@@ -110,9 +118,15 @@ def _of_views(settings: EvaluateSettings, dataset: DictConfig | None) -> Pair:
     else:
         edits = _read(dataset)
         if settings.source or settings.target or len(edits) != 1:
-            found = f"{len(edits)} edits and {'prompts' if settings.source or settings.target else 'no prompts'}"
-            raise InputError("dataset.edits", found, "one edit, whose prompts are taken", "add dataset.edits=ID")
-        edit = dataclasses.replace(edits[0], image=None, mask=None, truth=None)  # these belong to the dataset's own picture
+            found = (
+                f"{len(edits)} edits and {'prompts' if settings.source or settings.target else 'no prompts'}"
+            )
+            raise InputError(
+                "dataset.edits", found, "one edit, whose prompts are taken", "add dataset.edits=ID"
+            )
+        edit = dataclasses.replace(
+            edits[0], image=None, mask=None, truth=None
+        )  # these belong to the dataset's own picture
     return views(edit, before, after)
 
 

@@ -28,10 +28,17 @@ def export(*words: str) -> list[Path]:
     """Write what these words ask for and return the folders that hold it. Raises `InputError`."""
     path, overrides = given(words)
     cfg = compose(*overrides, name="export")
-    settings: ExportSettings = build(ExportSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ExportSettings)]))
+    settings: ExportSettings = build(
+        ExportSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ExportSettings)])
+    )
     found = find(path)
     if settings.which == "original" and (without := [edit for edit in found if not edit.original]):
-        raise InputError("which=original", f"{without[0].state} without it", "an edit that kept its original", "run it again")
+        raise InputError(
+            "which=original",
+            f"{without[0].state} without it",
+            "an edit that kept its original",
+            "run it again",
+        )
     paths = [film(edit, settings) if SEEN & set(settings.what) else Film([], 1) for edit in found]
     from piva.runs.provenance import check_device
 
@@ -78,7 +85,9 @@ def _replacing(target: Path) -> Iterator[Path]:
             new.rename(old)
     except (OSError, SafetensorError) as error:
         remedy = "what was there before is kept"
-        raise InputError(target, getattr(error, "strerror", None) or str(error), "a place to write to", remedy) from error
+        raise InputError(
+            target, getattr(error, "strerror", None) or str(error), "a place to write to", remedy
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -56,7 +56,9 @@ def find(path: Path) -> list[Finished]:
     prompts = _read_prompts(run / "metrics.csv")
     below = run / "edits" if path.resolve() == run else path.resolve()
     states = sorted(
-        state for state in below.rglob(STATE) if not any(part.startswith(".") for part in state.parts[len(run.parts) :])
+        state
+        for state in below.rglob(STATE)
+        if not any(part.startswith(".") for part in state.parts[len(run.parts) :])
     )
     if not states:
         raise InputError(path, f"no {STATE} in it", WANTED, "wait for the run's first edit to be finished")
@@ -86,7 +88,9 @@ def field_settings(node: Any, where: Path) -> Any:
                 raise ValueError(f"a field of {part['_target_']}")
         return build(get_class(node["_target_"]), node, "field")
     except Exception as error:  # whatever else such a file may hold
-        raise InputError(where, one_line(error), "the settings of a field", "use the version of piva that wrote it") from None
+        raise InputError(
+            where, one_line(error), "the settings of a field", "use the version of piva that wrote it"
+        ) from None
 
 
 def _run_of(path: Path) -> Path:
@@ -105,7 +109,9 @@ def _read_config(path: Path) -> DictConfig:
     except Exception as error:
         raise InputError(path, one_line(error), "what piva.run wrote", "check the path") from None
     if task != "NerfTask":
-        raise InputError(path, f"a run of {task}, which has no scene", WANTED, "its results are the pictures beside it")
+        raise InputError(
+            path, f"a run of {task}, which has no scene", WANTED, "its results are the pictures beside it"
+        )
     assert isinstance(config, DictConfig)
     return config
 
@@ -115,7 +121,10 @@ def _read_prompts(path: Path) -> dict[str, tuple[str, str]]:
     if not path.is_file():
         return {}
     rows = csv.DictReader(read_text(path).splitlines())
-    return {str(row.get("id")): (str(row.get("source_prompt") or ""), str(row.get("target_prompt") or "")) for row in rows}
+    return {
+        str(row.get("id")): (str(row.get("source_prompt") or ""), str(row.get("target_prompt") or ""))
+        for row in rows
+    }
 
 
 def _names(state: Path) -> set[str]:
@@ -124,7 +133,11 @@ def _names(state: Path) -> set[str]:
         with safe_open(state, framework="np") as file:
             names = set(file.keys())
     except (SafetensorError, OSError) as error:
-        raise InputError(state, f"an unreadable file ({one_line(error)})", "what piva.run wrote", "run the edit again") from None
+        raise InputError(
+            state, f"an unreadable file ({one_line(error)})", "what piva.run wrote", "run the edit again"
+        ) from None
     if "occupied" not in names:
-        raise InputError(state, "no occupancy in it", "the state of a field", "run the edit again with task=nerf")
+        raise InputError(
+            state, "no occupancy in it", "the state of a field", "run the edit again with task=nerf"
+        )
     return names

@@ -20,7 +20,9 @@ from piva.noe.materials import to_linear
 Array = NDArray[np.float32]
 Look = Callable[[Array, Array], Array]  # places (n, 3) and normals there -> colours (n, 3), sRGB in [0, 1]
 
-Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)  # our (x, y, z) is glTF's (x, z, -y): its +y is up, its front +z
+Y_UP = np.array(
+    [[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32
+)  # our (x, y, z) is glTF's (x, z, -y): its +y is up, its front +z
 UNLIT = "KHR_materials_unlit"
 LINEAR, CLAMP = 9729, 33071  # no smaller versions of the texture: they would mix patches that are strangers
 
@@ -92,5 +94,7 @@ def _exported(mesh: trimesh.Trimesh, change: Callable[[dict[str, Any]], None]) -
         tree["materials"][0]["extensions"] = {UNLIT: {}}
         tree["extensionsUsed"] = [UNLIT]
 
-    content: bytes = trimesh.exchange.gltf.export_glb(mesh.scene(), include_normals=True, tree_postprocessor=finish)
+    content: bytes = trimesh.exchange.gltf.export_glb(
+        mesh.scene(), include_normals=True, tree_postprocessor=finish
+    )
     return content

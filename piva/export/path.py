@@ -74,18 +74,28 @@ def read_camera_path(path: Path, size: int | None = None, fps: int | None = None
         raise InputError(f"{path}: camera_path", "an empty list", "at least one camera")
     frames = [as_kind(entry, dict, f"{path}: camera_path[{i}]") for i, entry in enumerate(entries)]
     if data.get("camera_type", "perspective") != "perspective":
-        raise InputError(f"{path}: camera_type", repr(data["camera_type"]), "perspective", "render other views with nerfstudio")
+        raise InputError(
+            f"{path}: camera_type",
+            repr(data["camera_type"]),
+            "perspective",
+            "render other views with nerfstudio",
+        )
     width, height = _size(data, frames[0], path)
     if size:
         width, height = width * size / max(width, height), height * size / max(width, height)
-    cameras = [_camera(frame, f"{path}: camera_path[{i}]", _even(width), _even(height)) for i, frame in enumerate(frames)]
+    cameras = [
+        _camera(frame, f"{path}: camera_path[{i}]", _even(width), _even(height))
+        for i, frame in enumerate(frames)
+    ]
     written = _number(data, "fps", path, 1, 120) if fps is None and "fps" in data else FPS
     return Film(cameras, fps or round(written))
 
 
 def _size(data: dict[str, Any], first: dict[str, Any], path: Path) -> tuple[float, float]:
     if "render_width" in data or "render_height" in data:
-        return _number(data, "render_width", path, 16, LARGEST), _number(data, "render_height", path, 16, LARGEST)
+        return _number(data, "render_width", path, 16, LARGEST), _number(
+            data, "render_height", path, 16, LARGEST
+        )
     aspect = _number(first, "aspect", f"{path}: camera_path[0]", 0.02, 50) if "aspect" in first else 1.0
     return (SIZE, SIZE / aspect) if aspect > 1 else (SIZE * aspect, SIZE)
 

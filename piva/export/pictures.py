@@ -47,7 +47,11 @@ def write_pictures(stored: Stored, path: Film, what: Sequence[str], folder: Path
     for kind in {"images", "depth", "alpha"} & set(what):
         (folder / kind).mkdir()
     with ExitStack() as stack:
-        film = stack.enter_context(iio.imopen(folder / "film.mp4", "w", plugin="pyav")) if "film" in what else None
+        film = (
+            stack.enter_context(iio.imopen(folder / "film.mp4", "w", plugin="pyav"))
+            if "film" in what
+            else None
+        )
         if film:
             film.init_video_stream("libx264", fps=path.fps)
         for index, camera in enumerate(tqdm(path.cameras, desc=name, unit="view", disable=None, leave=False)):
@@ -63,7 +67,12 @@ def _write_view(view: Seen, what: Sequence[str], folder: Path, name: str) -> Non
     if "depth" in what:
         if view.depth.max() > DEEPEST:
             found = f"a view of something {view.depth.max():.1f} scene units away"
-            raise InputError("path", found, f"depths up to {DEEPEST:g}, as far as the files go", "go nearer or leave depth out")
+            raise InputError(
+                "path",
+                found,
+                f"depths up to {DEEPEST:g}, as far as the files go",
+                "go nearer or leave depth out",
+            )
         save(folder / "depth" / name, np.rint(view.depth / DEPTH_UNIT).astype(np.uint16))
     if "alpha" in what:
         save(folder / "alpha" / name, view.rgba[..., 3])

@@ -49,4 +49,6 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if not self.what or not set(self.what) <= set(PARTS):
-            raise InputError("what", str(self.what), f"some of {', '.join(PARTS)}", "for example what=[mesh,film]")
+            raise InputError(
+                "what", str(self.what), f"some of {', '.join(PARTS)}", "for example what=[mesh,film]"
+            )

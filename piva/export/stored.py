@@ -51,7 +51,9 @@ class Stored:
         """What a camera sees: `rgb` (h, w, 3) before the background, `opacity` and `depth` (h, w)."""
         background = self.background
         field, occupancy, fit = self.fitted.field, self.fitted.occupancy, self.settings
-        return render_image(field, occupancy, c2w.to(background), lens, background, fit.step, near=self.near, cone=fit.cone)
+        return render_image(
+            field, occupancy, c2w.to(background), lens, background, fit.step, near=self.near, cone=fit.cone
+        )
 
 
 def read_edit(finished: Finished, device: str) -> tuple[Stored, Stored | None]:
@@ -82,7 +84,9 @@ def _node(settings: Any) -> dict[str, Any]:
     """Settings as YAML has them: with the names of their classes."""
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     of = type(settings)
-    plain = {name: _node(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
+    plain = {
+        name: _node(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()
+    }
     return {"_target_": f"{of.__module__}.{of.__qualname__}", **plain}
 
 
@@ -93,7 +97,9 @@ def load_field(path: Path, device: str) -> Stored:
             about = file.metadata() or {}
         tensors = load_file(path, device)
     except (SafetensorError, OSError) as error:
-        raise InputError(path, f"an unreadable file ({one_line(error)})", "a field that piva.export wrote") from None
+        raise InputError(
+            path, f"an unreadable file ({one_line(error)})", "a field that piva.export wrote"
+        ) from None
     if not {"settings", "near"} <= set(about):
         raise InputError(path, "no settings in its metadata", "a field that piva.export wrote")
     settings = field_settings(OmegaConf.create(about["settings"]), path)
@@ -103,10 +109,17 @@ def load_field(path: Path, device: str) -> Stored:
 def _stored(tensors: Mapping[str, Tensor], settings: Any, near: float, where: Path) -> Stored:
     for name, x in tensors.items():
         if not bool(torch.isfinite(x).all()):
-            raise InputError(where, f"values in {name} that are not finite", "a field of finite numbers", "run the edit again")
+            raise InputError(
+                where,
+                f"values in {name} that are not finite",
+                "a field of finite numbers",
+                "run the edit again",
+            )
     try:
         fitted = restored(tensors, settings, next(iter(tensors.values())).device)
     except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(where, f"tensors that do not fit ({one_line(error)})", "those of the field in config.yaml") from None
+        raise InputError(
+            where, f"tensors that do not fit ({one_line(error)})", "those of the field in config.yaml"
+        ) from None
     fitted.field.requires_grad_(False)
     return Stored(fitted=fitted, tensors=tensors, settings=settings, near=near)

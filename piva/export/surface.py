@@ -38,8 +38,12 @@ def surface(stored: Stored, settings: MeshSettings) -> Surface:
         density[ndimage.binary_fill_holes(solid) & ~solid] = density.max()
     density[_specks(density > settings.level, settings.specks)] = 0
     if density.max() <= settings.level:
-        found = f"nothing denser than {settings.level:g}" + (" but specks" if solid.any() else f", at most {density.max():.3g}")
-        raise InputError("mesh.level", found, "a level that the field reaches", "lower mesh.level or mesh.specks")
+        found = f"nothing denser than {settings.level:g}" + (
+            " but specks" if solid.any() else f", at most {density.max():.3g}"
+        )
+        raise InputError(
+            "mesh.level", found, "a level that the field reaches", "lower mesh.level or mesh.specks"
+        )
     padded = np.pad(density, 1)  # closed where the scene meets the sides of the box
     places, faces, _, _ = measure.marching_cubes(padded, settings.level, gradient_direction="ascent")
     vertices = ((places - 1) * (2 * radius / (n - 1)) - radius).astype(np.float32)
@@ -73,13 +77,18 @@ def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray
     """Of each vertex, the mean of its triangles' weighted by area."""
     corners = vertices[faces]
     of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.stack([np.bincount(faces.ravel(), np.repeat(of_faces[:, axis], 3), len(vertices)) for axis in range(3)], axis=1)
+    total = np.stack(
+        [np.bincount(faces.ravel(), np.repeat(of_faces[:, axis], 3), len(vertices)) for axis in range(3)],
+        axis=1,
+    )
     unit = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
     return np.asarray(unit, np.float32)
 
 
 @torch.no_grad()
-def colours(stored: Stored, places: NDArray[np.float32], outwards: NDArray[np.float32]) -> NDArray[np.float32]:
+def colours(
+    stored: Stored, places: NDArray[np.float32], outwards: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """What rays onto these places (n, 3) of the surface see, (n, 3): sRGB in [0, 1]; `outwards` are its unit normals there.
 
     The field's colour at the place alone would miss the haze that a render has before it and the depth that it looks into.
@@ -87,7 +96,11 @@ def colours(stored: Stored, places: NDArray[np.float32], outwards: NDArray[np.fl
     step, black = stored.settings.step, torch.zeros_like(stored.background)
     seen = []
     for start in range(0, len(places), CHUNK):
-        x, normal = (torch.from_numpy(values[start : start + CHUNK]).to(black) for values in (places, outwards))
-        rays = render(stored.fitted.field, stored.fitted.occupancy, x + BEFORE * step * normal, -normal, black, step)
+        x, normal = (
+            torch.from_numpy(values[start : start + CHUNK]).to(black) for values in (places, outwards)
+        )
+        rays = render(
+            stored.fitted.field, stored.fitted.occupancy, x + BEFORE * step * normal, -normal, black, step
+        )
         seen.append(rays.rgb / rays.opacity.clamp(min=1e-6)[:, None])
     return torch.cat(seen).clamp(0, 1).cpu().numpy()

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 class Layout(NamedTuple):
     """Where the patches of m triangles lie."""
 
-    weights: NDArray[np.float32]  # (t, 3): of a triangle's corners at each texel of a patch; negative beyond the long side
+    weights: NDArray[
+        np.float32
+    ]  # (t, 3): of a triangle's corners at each texel of a patch; negative beyond the long side
     columns: NDArray[np.int64]  # (m, t): where those texels are in the texture
     rows: NDArray[np.int64]
     size: tuple[int, int]  # (h, w) of the texture

@@ -39,7 +39,9 @@ class OpenClip:
     @torch.no_grad()
     def texts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
         tokens = self.tokenize(list(prompts)).to(self.model.logit_scale.device)
-        return torch.cat([self.model.encode_text(chunk, normalize=True) for chunk in tokens.split(self.batch)])
+        return torch.cat(
+            [self.model.encode_text(chunk, normalize=True) for chunk in tokens.split(self.batch)]
+        )
 
 
 def stretched(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]:

@@ -33,7 +33,9 @@ class Toys:
         """Raise `InputError` where a file is missing or damaged."""
         if not self.folder.is_dir():
             raise InputError(
-                "metrics.path", f"no folder {self.path!r}", "toys or a folder that piva.toys.training.metric_networks wrote"
+                "metrics.path",
+                f"no folder {self.path!r}",
+                "toys or a folder that piva.toys.training.metric_networks wrote",
             )
         weights.check(self.folder, "clip")
         weights.check_tokenizer(self.folder)
@@ -41,7 +43,9 @@ class Toys:
     @property
     def folder(self) -> Path:
         return (
-            Path(str(resources.files("piva.toys") / "metric_networks")) if self.path == "toys" else Path(self.path).expanduser()
+            Path(str(resources.files("piva.toys") / "metric_networks"))
+            if self.path == "toys"
+            else Path(self.path).expanduser()
         )
 
     def load(self, device: str) -> "Judges | None":

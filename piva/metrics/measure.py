@@ -27,18 +27,24 @@ def measure(c: Comparison, edit: Edit, judges: Judges | None) -> dict[str, float
     return measure_all([c], [edit], judges)[0]
 
 
-def measure_all(comparisons: Sequence[Comparison], edits: Sequence[Edit], judges: Judges | None) -> list[dict[str, float]]:
+def measure_all(
+    comparisons: Sequence[Comparison], edits: Sequence[Edit], judges: Judges | None
+) -> list[dict[str, float]]:
     """`measure` of several edits at once. They must be alike: of one size, all with or without truth, its mask, annotation."""
     c = _joined(comparisons)
     views = [len(each.before) for each in comparisons]
     rows = _rows(_against_original(c) | (_judged(c, edits, views, judges) if judges else {}), views)
-    masks = [read_mask(edit.mask, each.before) for each, edit in zip(comparisons, edits, strict=True) if edit.mask]
+    masks = [
+        read_mask(edit.mask, each.before) for each, edit in zip(comparisons, edits, strict=True) if edit.mask
+    ]
     if masks:
         annotated = torch.cat([mask.expand(n, -1, -1, -1) for mask, n in zip(masks, views, strict=True)])
         rows = _merged(rows, _rows(_pie(c, annotated, edits, views, judges), views))
     if c.truth is not None:
         views = [0 if each.truth is None else len(each.truth) for each in comparisons]
-        rows = _merged(rows, _rows(_against_truth(c) | (_judged_truth(c, edits, views, judges) if judges else {}), views))
+        rows = _merged(
+            rows, _rows(_against_truth(c) | (_judged_truth(c, edits, views, judges) if judges else {}), views)
+        )
     return rows
 
 
@@ -63,7 +69,9 @@ def _judged(c: Comparison, edits: Sequence[Edit], views: Sequence[int], judges: 
     }
 
 
-def _pie(c: Comparison, masks: Tensor, edits: Sequence[Edit], views: Sequence[int], judges: Judges | None) -> dict[str, Values]:
+def _pie(
+    c: Comparison, masks: Tensor, edits: Sequence[Edit], views: Sequence[int], judges: Judges | None
+) -> dict[str, Values]:
     values = preservation(c.before, c.after, masks, judges.pie if judges else None)
     if judges:
         clip = judges.pie.clip
@@ -86,7 +94,9 @@ def _against_truth(c: Comparison) -> dict[str, Values]:
     return values
 
 
-def _judged_truth(c: Comparison, edits: Sequence[Edit], views: Sequence[int], judges: Judges) -> dict[str, Values]:
+def _judged_truth(
+    c: Comparison, edits: Sequence[Edit], views: Sequence[int], judges: Judges
+) -> dict[str, Values]:
     assert c.truth is not None
     assert c.truth_after is not None
     assert c.truth_before is not None
@@ -102,7 +112,9 @@ def _joined(comparisons: Sequence[Comparison]) -> Comparison:
     """The views of all edits one after the other, in bytes' steps."""
     names = [field.name for field in dataclasses.fields(Comparison) if field.name != "size"]
     parts = {name: [p for each in comparisons if (p := getattr(each, name)) is not None] for name in names}
-    joined: dict[str, Any] = {name: (torch.cat(p) * 255).round() / 255 if p else None for name, p in parts.items()}
+    joined: dict[str, Any] = {
+        name: (torch.cat(p) * 255).round() / 255 if p else None for name, p in parts.items()
+    }
     return Comparison(**joined)
 
 

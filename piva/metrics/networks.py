@@ -22,7 +22,9 @@ Values = Float[Tensor, "n"]
 
 def load_clip(architecture: str, weights: Path, device: str) -> open_clip.CLIP:
     """open_clip's `architecture` in float32 with the weights in a file. Raises `InputError` where the two do not fit."""
-    clip: open_clip.CLIP = _loaded(weights, device, lambda: open_clip.create_model(architecture, pretrained=str(weights)))
+    clip: open_clip.CLIP = _loaded(
+        weights, device, lambda: open_clip.create_model(architecture, pretrained=str(weights))
+    )
     return clip
 
 
@@ -30,7 +32,11 @@ def load_dino(architecture: str, weights: Path, device: str) -> nn.Module:
     """A timm network without a head, with the weights in a file. Raises `InputError` where the two do not fit."""
     overlay = {"file": str(weights), "num_classes": 0}
     return _loaded(
-        weights, device, lambda: timm.create_model(architecture, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+        weights,
+        device,
+        lambda: timm.create_model(
+            architecture, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
+        ),
     )
 
 
@@ -38,7 +44,9 @@ def lpips(net: str, device: str) -> nn.Module:
     """LPIPS 0.1 (Zhang et al. 2018) with torchvision's backbone from TORCH_HOME; maps two batches in [-1, 1] to (n, 1, 1, 1)."""
     where = Path(torch.hub.get_dir()) / "checkpoints"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="torchvision")  # lpips asks for the backbone in torchvision's old way
+        warnings.filterwarnings(
+            "ignore", module="torchvision"
+        )  # lpips asks for the backbone in torchvision's old way
         return _loaded(where, device, lambda: zhang.LPIPS(net=net, verbose=False))
 
 
@@ -59,7 +67,9 @@ def judges(
         in_batches(lambda a, b: structure_distance(keys, a, b, corrected=False), batch),
         in_batches(lambda a, b: structure_distance(keys, a, b, corrected=True), batch),
     )
-    return Judges(OpenClip(clip, tokenize, stretched, batch), in_batches(perceptual(lpips_views), batch), pie, names)
+    return Judges(
+        OpenClip(clip, tokenize, stretched, batch), in_batches(perceptual(lpips_views), batch), pie, names
+    )
 
 
 def perceptual(net: nn.Module) -> Distance:
@@ -85,6 +95,10 @@ def in_batches(distance: Distance, batch: int) -> Distance:
 def _loaded(weights: Path, device: str, make: Callable[[], nn.Module]) -> nn.Module:
     try:
         network = make()
-    except Exception as error:  # each library has its own errors for unknown names and for weights that do not fit
-        raise InputError(weights, one_line(error)[:300], "weights of the network that the metrics' settings name") from error
+    except (
+        Exception
+    ) as error:  # each library has its own errors for unknown names and for weights that do not fit
+        raise InputError(
+            weights, one_line(error)[:300], "weights of the network that the metrics' settings name"
+        ) from error
     return network.requires_grad_(False).eval().to(device)

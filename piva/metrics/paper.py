@@ -71,7 +71,12 @@ class Paper:
 def _found(need: HubFolder) -> Path:
     folder = need.find()
     if folder is None:  # it was there when the run was checked
-        raise InputError(need.name, f"nothing in {need.place}", "its weights", "python -m piva.fetch metrics=paper gets them")
+        raise InputError(
+            need.name,
+            f"nothing in {need.place}",
+            "its weights",
+            "python -m piva.fetch metrics=paper gets them",
+        )
     return folder
 
 

@@ -54,7 +54,10 @@ def alignment(pictures: Float[Tensor, "n d"], prompts: Float[Tensor, "#n d"]) ->
 
 
 def directional(
-    before: Float[Tensor, "n d"], after: Float[Tensor, "n d"], source: Float[Tensor, "#n d"], target: Float[Tensor, "#n d"]
+    before: Float[Tensor, "n d"],
+    after: Float[Tensor, "n d"],
+    source: Float[Tensor, "#n d"],
+    target: Float[Tensor, "#n d"],
 ) -> Values:
     """Directional CLIP similarity (Gal et al. 2022): cosine of the pictures' change and the prompts', in [-1, 1].
 
@@ -69,4 +72,6 @@ def feature_distance(a: Sequence[Float[Tensor, "n _ _ _"]], b: Sequence[Float[Te
     4 a stage.
     """
     pairs = zip(a, b, strict=True)
-    return torch.stack([(F.normalize(x) - F.normalize(y)).square().sum(dim=1).mean(dim=(1, 2)) for x, y in pairs]).sum(dim=0)
+    return torch.stack(
+        [(F.normalize(x) - F.normalize(y)).square().sum(dim=1).mean(dim=(1, 2)) for x, y in pairs]
+    ).sum(dim=0)

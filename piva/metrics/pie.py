@@ -39,7 +39,9 @@ def preservation(before: Images, after: Images, mask: Masks, judges: PieJudges |
     return values
 
 
-def obedience(pictures: Images, mask: Masks, target: Float[Tensor, "n d"], clip: ImageText) -> dict[str, Values]:
+def obedience(
+    pictures: Images, mask: Masks, target: Float[Tensor, "n d"], clip: ImageText
+) -> dict[str, Values]:
     """CLIP similarity with the target prompts, `clip_whole` and, of the part that should change on black, `clip_edited`.
 
     Cosines, negative ones as 0; nan where nothing should change.

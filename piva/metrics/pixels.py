@@ -13,7 +13,9 @@ def psnr(a: Images, b: Images, mask: Float[Tensor, "n 1 h w"] | None = None) -> 
     Infinite for equal pictures, nan for an empty mask.
     """
     weight = torch.ones_like(a[:, :1]) if mask is None else mask
-    error = ((a - b).square().mean(dim=1, keepdim=True) * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
+    error = ((a - b).square().mean(dim=1, keepdim=True) * weight).sum(dim=(1, 2, 3)) / weight.sum(
+        dim=(1, 2, 3)
+    )
     return -10 * error.log10()
 
 

@@ -25,7 +25,9 @@ class VitKeys:
         """Of normalised pictures, `size` pixels a side."""
         kept: list[Tensor] = []
         *_, last = self.model.get_submodule("blocks").children()
-        handle = last.get_submodule("attn.qkv").register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        handle = last.get_submodule("attn.qkv").register_forward_hook(
+            lambda _module, _inputs, output: kept.append(output)
+        )
         try:
             self.model(pictures)
         finally:

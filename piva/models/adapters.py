@@ -28,7 +28,12 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
 def adapt(
-    hosts: Mapping[str, Any], rank: int, alpha: float, lr: float, networks: Collection[Network], generator: torch.Generator
+    hosts: Mapping[str, Any],
+    rank: int,
+    alpha: float,
+    lr: float,
+    networks: Collection[Network],
+    generator: torch.Generator,
 ) -> "Adapters":
     """Add one zero-effect adapter for each of `networks` to each host; `generator` draws their initial weights.
 
@@ -44,7 +49,9 @@ def adapt(
     for layer in layers:
         for network in networks:
             a, b = layer.lora_A[network.value].float(), layer.lora_B[network.value].float()
-            torch.nn.init.kaiming_uniform_(a.weight, a=5**0.5, generator=generator)  # as peft does, but seeded
+            torch.nn.init.kaiming_uniform_(
+                a.weight, a=5**0.5, generator=generator
+            )  # as peft does, but seeded
             torch.nn.init.zeros_(b.weight)
             a.requires_grad_(True), b.requires_grad_(True)
     return Adapters(hosts, layers, [network.value for network in networks], lr)
@@ -55,13 +62,17 @@ class Adapters:
 
     needs_depth = False
 
-    def __init__(self, hosts: Mapping[str, Any], layers: Sequence[Any], names: Sequence[str], lr: float) -> None:
+    def __init__(
+        self, hosts: Mapping[str, Any], layers: Sequence[Any], names: Sequence[str], lr: float
+    ) -> None:
         self._hosts, self._names = hosts, names
         self._groups: Groups = ()
         for layer in layers:
             layer.forward = partial(_grouped_forward, layer, lambda: self._groups)
         parameters = [p for layer in layers for p in layer.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self._optimiser = torch.optim.AdamW(
+            parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
 
     @contextmanager
     def rows(self, groups: Groups) -> Iterator[None]:
@@ -97,14 +108,22 @@ class Adapters:
             for part, host in self._hosts.items():
                 place = folder / name / part
                 place.mkdir(parents=True, exist_ok=True)
-                weights = {key: value.contiguous() for key, value in get_peft_model_state_dict(host, adapter_name=name).items()}
+                weights = {
+                    key: value.contiguous()
+                    for key, value in get_peft_model_state_dict(host, adapter_name=name).items()
+                }
                 save_file(weights, place / "adapter_model.safetensors")
-                config: dict[str, Any] = {key: _plain(value) for key, value in host.peft_config[name].to_dict().items()}
+                config: dict[str, Any] = {
+                    key: _plain(value) for key, value in host.peft_config[name].to_dict().items()
+                }
                 (place / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
 
     def checkpoint(self) -> dict[str, Any]:
         """Their weights and their optimiser, between two steps."""
-        return {"weights": [weight.detach() for weight in self._weights], "optimiser": self._optimiser.state_dict()}
+        return {
+            "weights": [weight.detach() for weight in self._weights],
+            "optimiser": self._optimiser.state_dict(),
+        }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over what `checkpoint` gave, in adapters attached with the same settings."""
@@ -131,7 +150,9 @@ def groups(predictions: Sequence[Prediction], rows: int) -> Groups:
     return [(network, each * len(list(run))) for network, run in runs]
 
 
-def _grouped_forward(layer: Any, groups: Callable[[], Groups], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _grouped_forward(
+    layer: Any, groups: Callable[[], Groups], x: Tensor, *args: Any, **kwargs: Any
+) -> Tensor:
     """The frozen layer for all rows, plus each adapter's low-rank term on its own rows."""
     base: Tensor = layer.base_layer(x, *args, **kwargs)
     if all(network is Network.FROZEN for network, _ in groups()):

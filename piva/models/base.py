@@ -59,5 +59,7 @@ class Model(Protocol):
     def check(self, prior: "StableDiffusion") -> None:
         """Raise `InputError` if they cannot be made from this prior. No torch."""
 
-    def attach(self, prior: "Prior", networks: "Collection[Network]", generator: "torch.Generator") -> LearnedModels:
+    def attach(
+        self, prior: "Prior", networks: "Collection[Network]", generator: "torch.Generator"
+    ) -> LearnedModels:
         """Make those of `networks`; `generator` draws their initial weights."""

@@ -20,7 +20,9 @@ class Controlled:
 
     needs_depth = True
 
-    def __init__(self, control: ControlNetModel, adapters: Adapters, scale: float, source_sees: Latents) -> None:
+    def __init__(
+        self, control: ControlNetModel, adapters: Adapters, scale: float, source_sees: Latents
+    ) -> None:
         self._control, self._adapters, self._scale, self._source_sees = control, adapters, scale, source_sees
 
     def predict(
@@ -42,7 +44,10 @@ class Controlled:
             hint = depth_hint(torch.cat([depth[self._seen_by(prediction)] for prediction in chosen]))
             with self._adapters.rows(groups(chosen, len(x))):
                 down, mid = self._run(prior, x, t, text, hint)
-            residuals = [_spread(r, learned, len(predictions), each) for r in down], _spread(mid, learned, len(predictions), each)
+            residuals = (
+                [_spread(r, learned, len(predictions), each) for r in down],
+                _spread(mid, learned, len(predictions), each),
+            )
         with self._adapters.rows(groups(predictions, len(noisy))):
             return prior.predict(noisy, t, context, residuals)
 

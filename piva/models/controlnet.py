@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from piva.priors.prior import Prior
     from piva.priors.stable_diffusion import StableDiffusion
 
-POSSIBLE = (
-    "prior=toys has one; for another give model.path=FOLDER or a hub id, as thibaud/controlnet-sd21-depth-diffusers for SD 2.1"
-)
+POSSIBLE = "prior=toys has one; for another give model.path=FOLDER or a hub id, as thibaud/controlnet-sd21-depth-diffusers for SD 2.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,9 @@ class ControlNet:
 
     needs_depth: ClassVar[bool] = True
 
-    path: str | None  # a folder or hub id of a ControlNet in diffusers' layout; None: the prior's own folder `controlnet`
+    path: (
+        str | None
+    )  # a folder or hub id of a ControlNet in diffusers' layout; None: the prior's own folder `controlnet`
     scale: float = at_least(0)  # of what it adds to the U-Net's features
     source_sees: str = one_of("edit", "original")  # whose depth eps_psi sees when it judges the edit
     tune: bool  # adapters on the ControlNet too
@@ -49,15 +49,27 @@ class ControlNet:
             return
         if not (folder / "config.json").is_file():
             if self.path is None:
-                raise InputError("model=controlnet", f"no ControlNet in {base}", "a prior with a folder controlnet", POSSIBLE)
-            raise InputError(f"model.path={self.path}", "no config.json in it", "a ControlNet in diffusers' layout", POSSIBLE)
+                raise InputError(
+                    "model=controlnet",
+                    f"no ControlNet in {base}",
+                    "a prior with a folder controlnet",
+                    POSSIBLE,
+                )
+            raise InputError(
+                f"model.path={self.path}",
+                "no config.json in it",
+                "a ControlNet in diffusers' layout",
+                POSSIBLE,
+            )
         check_pair(folder, base)
 
     def requires(self) -> list[Weights]:
         """What must be downloaded before a run: nothing for a local folder."""
         return [self._hub(self.path)] if self.path and not Path(self.path).expanduser().is_dir() else []
 
-    def attach(self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator") -> "Controlled":
+    def attach(
+        self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
+    ) -> "Controlled":
         """Load the ControlNet and add one zero-effect adapter for each learned network; `generator` draws their weights."""
         from piva.models.adapters import adapt
         from piva.models.controlled import Controlled, load
@@ -75,7 +87,12 @@ class ControlNet:
         if local.is_dir():
             return local
         if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
-            raise InputError("model.path", f"no folder {self.path!r}", "a ControlNet's folder or hub id owner/name", POSSIBLE)
+            raise InputError(
+                "model.path",
+                f"no folder {self.path!r}",
+                "a ControlNet's folder or hub id owner/name",
+                POSSIBLE,
+            )
         return self._hub(self.path).find()
 
     @staticmethod

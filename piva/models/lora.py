@@ -28,7 +28,9 @@ class Lora:
     def check(self, prior: "StableDiffusion") -> None:
         """Any prior will do."""
 
-    def attach(self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator") -> "Adapters":
+    def attach(
+        self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
+    ) -> "Adapters":
         """Add one zero-effect adapter for each learned network; `generator` draws their initial weights."""
         from piva.models.adapters import adapt
 

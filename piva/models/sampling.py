@@ -33,7 +33,10 @@ class Painters:
     def sums(self) -> list[Sum]:
         """What each painter predicts: the frozen model and phi for the target prompt, psi for the source prompt."""
         own = {Network.SOURCE: source_model(EDIT, SOURCE), Network.TARGET: target_model(EDIT, TARGET)}
-        return [frozen(EDIT, TARGET, self.guidance_scale), *(own[network] for network in own if network in self.learned)]
+        return [
+            frozen(EDIT, TARGET, self.guidance_scale),
+            *(own[network] for network in own if network in self.learned),
+        ]
 
     @torch.no_grad()
     def paint(self, view: View, count: int, generator: torch.Generator) -> Float[Tensor, "m n 3 h w"]:
@@ -43,7 +46,9 @@ class Painters:
         """
         prior = replace(self.prior, evaluations=Evaluations())
         scheduler = DDIMScheduler.from_pretrained(prior.path, subfolder="scheduler")
-        scheduler = DDIMScheduler.from_config(scheduler.config, prediction_type="epsilon")  # what Prior.predict gives
+        scheduler = DDIMScheduler.from_config(
+            scheduler.config, prediction_type="epsilon"
+        )  # what Prior.predict gives
         scheduler.set_timesteps(self.steps)
         depth = {which: seen[:1].expand(count, -1, -1) for which, seen in view.depth.items()}
         like = view.latents[EDIT]
@@ -52,11 +57,17 @@ class Painters:
         predictions = [prediction for terms in sums for prediction in terms.predictions]
         painter = [i for i, terms in enumerate(sums) for _ in terms.predictions]  # of each prediction
         weights = [weight for terms in sums for weight in terms.weights.values()]
-        context = torch.cat([self.contexts[prediction.prompt].expand(count, -1, -1) for prediction in predictions])
+        context = torch.cat(
+            [self.contexts[prediction.prompt].expand(count, -1, -1) for prediction in predictions]
+        )
         pictures = [noise] * len(sums)
         for t in scheduler.timesteps.tolist():
             x = torch.cat([pictures[i] for i in painter])
-            rows = self.models.predict(prior, predictions, x, t, context, depth) if self.models else prior.predict(x, t, context)
+            rows = (
+                self.models.predict(prior, predictions, x, t, context, depth)
+                if self.models
+                else prior.predict(x, t, context)
+            )
             eps = [torch.zeros_like(noise) for _ in sums]
             for i, weight, predicted in zip(painter, weights, rows.split(count), strict=True):
                 eps[i] += weight * predicted
@@ -76,7 +87,13 @@ class Samples:
         painted: dict[str, Tensor],
     ) -> None:
         """`painted` is where the pictures go, by step: what a checkpoint keeps."""
-        self._painters, self._at, self._count, self._generator, self._painted = painters, at, count, generator, painted
+        self._painters, self._at, self._count, self._generator, self._painted = (
+            painters,
+            at,
+            count,
+            generator,
+            painted,
+        )
 
     def __call__(self, step: int, view: View) -> None:
         """Paint if `step`, counted from 0, is a chosen one; always with the same noise, so that steps can be compared."""

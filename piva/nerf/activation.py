@@ -10,7 +10,9 @@ from torch.autograd.function import once_differentiable
 
 FLOOR = -4.0  # raw density of empty space: there softplus still passes on 2 % of a gradient, so empty space can fill again
 START = -1.0  # raw density before anything is known: a fog dense enough for the occupancy grid to keep
-OPEN_START = -2.5  # likewise where there is more than the box: so thin that what is far away is seen from the first step on
+OPEN_START = (
+    -2.5
+)  # likewise where there is more than the box: so thin that what is far away is seen from the first step on
 SHARPNESS = 20.0  # optical depth of half the box at softplus 1: at raw 5 one cell of a 64^3 grid holds back 95 % of the light
 
 

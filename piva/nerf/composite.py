@@ -33,10 +33,16 @@ def composite(
 
 
 def visible(
-    sigmas: Float[Tensor, "m"], ray_indices: Int[Tensor, "m"], dt: Float[Tensor, "m"], n_rays: int, least: float
+    sigmas: Float[Tensor, "m"],
+    ray_indices: Int[Tensor, "m"],
+    dt: Float[Tensor, "m"],
+    n_rays: int,
+    least: float,
 ) -> Int[Tensor, "k"]:
     """Indices of the samples that at least the fraction `least` of the light reaches: T_i >= least. Not differentiable."""
-    return torch.nonzero(_transmittance(sigmas.detach() * dt, ray_indices, ray_offsets(ray_indices, n_rays)) >= least)[:, 0]
+    return torch.nonzero(
+        _transmittance(sigmas.detach() * dt, ray_indices, ray_offsets(ray_indices, n_rays)) >= least
+    )[:, 0]
 
 
 def ray_offsets(ray_indices: Int[Tensor, "m"], n_rays: int) -> Int[Tensor, "n_plus_1"]:
@@ -52,7 +58,13 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, sigmas: Tensor, colours: Tensor, ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor, offsets: Tensor
+        ctx: Any,
+        sigmas: Tensor,
+        colours: Tensor,
+        ray_indices: Tensor,
+        t_starts: Tensor,
+        t_ends: Tensor,
+        offsets: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         dt = t_ends - t_starts
         tau = sigmas * dt
@@ -60,7 +72,10 @@ class _Composite(torch.autograd.Function):
         weights = -torch.expm1(-tau) * reaching
         ctx.save_for_backward(colours, ray_indices, dt, offsets, weights, reaching - weights)
 
-        terms = torch.cat([weights[:, None] * colours, torch.stack([weights, weights * (t_starts + t_ends) / 2], dim=1)], dim=1)
+        terms = torch.cat(
+            [weights[:, None] * colours, torch.stack([weights, weights * (t_starts + t_ends) / 2], dim=1)],
+            dim=1,
+        )
         total = torch.segment_reduce(terms, "sum", offsets=offsets, initial=0)
         rgb, opacity = total[:, :-2], total[:, -2]
         depth = total[:, -1] / opacity.clamp(min=torch.finfo(opacity.dtype).tiny)
@@ -71,7 +86,10 @@ class _Composite(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_rgb: Tensor, grad_opacity: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         colours, ray_indices, dt, offsets, weights, leaving = ctx.saved_tensors
-        grad_rgb, grad_opacity = grad_rgb.index_select(0, ray_indices), grad_opacity.index_select(0, ray_indices)
+        grad_rgb, grad_opacity = (
+            grad_rgb.index_select(0, ray_indices),
+            grad_opacity.index_select(0, ray_indices),
+        )
         grad_weights = (grad_rgb * colours).sum(dim=1) + grad_opacity
         running = _running_sum(grad_weights * weights)  # over the whole list, one longer than it
         behind = running.index_select(0, offsets[1:]).index_select(0, ray_indices) - running[1:]

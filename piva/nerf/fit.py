@@ -26,7 +26,9 @@ class Fitted(NamedTuple):
 
     field: Field
     occupancy: Occupancy
-    background: Float[Tensor, "3"] | None  # of views without alpha; None if the views have alpha: any colour will do
+    background: (
+        Float[Tensor, "3"] | None
+    )  # of views without alpha; None if the views have alpha: any colour will do
 
 
 class Lenses(NamedTuple):
@@ -40,7 +42,9 @@ class Lenses(NamedTuple):
         each = [lenses] * count if isinstance(lenses, Intrinsics) else list(lenses)
         different = list(dict.fromkeys(each))
         index = {lens: i for i, lens in enumerate(different)}
-        return Lenses(different, torch.tensor([index[lens] for lens in each], device=device, dtype=torch.long))
+        return Lenses(
+            different, torch.tensor([index[lens] for lens in each], device=device, dtype=torch.long)
+        )
 
 
 class Evidence(NamedTuple):
@@ -78,28 +82,38 @@ def fit(
     evidence = gather(views, c2w, lenses.different, settings, keep)
     pixels = evidence.pixels if keep is None else evidence.pixels[keep.flatten()[evidence.pixels]]
     if len(pixels) == 0:
-        raise InputError("views", "masks that leave no pixel to look at", "masks that are white where to look")
+        raise InputError(
+            "views", "masks that leave no pixel to look at", "masks that are white where to look"
+        )
     occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(c2w.device)
     occupancy.occupy(evidence.hull)
     field = settings.start(generator)
     with torch.no_grad():
         fog = float(field.density(torch.zeros((1, 3), device=c2w.device)))
     if settings.threshold >= fog:
-        raise InputError("threshold", f"{settings.threshold}", f"less than {fog:.2f}, the density that a fit starts from")
+        raise InputError(
+            "threshold", f"{settings.threshold}", f"less than {fog:.2f}, the density that a fit starts from"
+        )
     done, total = 0, sum(settings.stages)
     for stage, steps in enumerate(settings.stages):
         field = settings.refine(field, stage)
         optimiser = adam(field, settings.rates)
         last = done + steps == total
-        schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, settings.lr_end ** (1 / steps) if last else 1.0)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(
+            optimiser, settings.lr_end ** (1 / steps) if last else 1.0
+        )
         for _ in range(steps):
             rays_o, rays_d, rgba = draw_rays(views, c2w, lenses, pixels, settings.rays, generator)
             background = evidence.background
             if background is None:
-                background = torch.rand(rgba[:, :3].shape, generator=generator, device=generator.device).to(rgba)
+                background = torch.rand(rgba[:, :3].shape, generator=generator, device=generator.device).to(
+                    rgba
+                )
             wanted = rgba[:, :3] * rgba[:, 3:] + (1 - rgba[:, 3:]) * background
             optimiser.zero_grad()
-            got = render(field, occupancy, rays_o, rays_d, background, settings.step, generator, near, settings.cone)
+            got = render(
+                field, occupancy, rays_o, rays_d, background, settings.step, generator, near, settings.cone
+            )
             loss = F.mse_loss(got.rgb, wanted)
             if settings.sparsity:
                 loss = loss + settings.sparsity * _density_anywhere(field, settings, generator)
@@ -109,7 +123,9 @@ def fit(
             done += 1
             progress(done, total)
             if done % settings.refresh_every == 0:
-                occupancy.refresh(field.density, settings.threshold, decay=settings.decay, within=evidence.hull)
+                occupancy.refresh(
+                    field.density, settings.threshold, decay=settings.decay, within=evidence.hull
+                )
                 _check_alive(loss, occupancy, done)
     # What counts in the outermost level.
     field.settle(optimiser, settings.threshold / 2 ** (settings.levels - 1))
@@ -192,7 +208,9 @@ def draw_rays(
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"], Float[Tensor, "b 4"]]:
     """Origins, directions and RGBA in [0, 1] of `count` of `pixels`, drawn with replacement."""
-    draw = torch.randint(len(pixels), (count,), generator=generator, device=generator.device).to(pixels.device)
+    draw = torch.randint(len(pixels), (count,), generator=generator, device=generator.device).to(
+        pixels.device
+    )
     pixel = pixels.index_select(0, draw)
     _, height, width, _ = views.shape
     row, u = pixel // width, pixel % width

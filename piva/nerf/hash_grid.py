@@ -54,7 +54,9 @@ class HashGrid(nn.Module):
         """Nothing: seen and unseen places share rows. A fit's `sparsity` has emptied them."""
 
 
-def unknown(layout: Layout, hidden: int, radius: float, kernel: str, generator: torch.Generator, levels: int = 1) -> HashGrid:
+def unknown(
+    layout: Layout, hidden: int, radius: float, kernel: str, generator: torch.Generator, levels: int = 1
+) -> HashGrid:
     """An almost uniform grey fog, on the generator's device: tiny-cuda-nn's initial values (the network's are Xavier's)."""
 
     def uniform(*shape: int, bound: float) -> Tensor:

@@ -9,7 +9,11 @@ from piva.cameras.poses import Intrinsics
 
 
 def visual_hull(
-    alpha: Float[Tensor, "n h w"], c2w: Float[Tensor, "n 4 4"], intrinsics: Intrinsics, resolution: int, radius: float
+    alpha: Float[Tensor, "n h w"],
+    c2w: Float[Tensor, "n 4 4"],
+    intrinsics: Intrinsics,
+    resolution: int,
+    radius: float,
 ) -> Bool[Tensor, "r r r"]:
     """Cells of [-radius, radius]^3, indexed [x, y, z], whose centre some view frames and no view sees in a pixel of alpha 0.
 
@@ -35,7 +39,10 @@ def widened(alpha: Float[Tensor, "n h w"], pixels: int) -> Float[Tensor, "n h w"
 
 
 def _look(
-    points: Float[Tensor, "m 3"], silhouette: Bool[Tensor, "h w"], c2w: Float[Tensor, "4 4"], intrinsics: Intrinsics
+    points: Float[Tensor, "m 3"],
+    silhouette: Bool[Tensor, "h w"],
+    c2w: Float[Tensor, "4 4"],
+    intrinsics: Intrinsics,
 ) -> tuple[Bool[Tensor, "m"], Bool[Tensor, "m"]]:
     """Which points the view frames, and which of those fall on its silhouette."""
     x, y, z = ((points - c2w[:3, 3]) @ c2w[:3, :3]).unbind(dim=1)  # camera axes: in front means z < 0

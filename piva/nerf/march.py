@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-RAYS = 1 << 11  # marched at once, each as far as the longest of them: neighbours, which are of about the same length
+RAYS = (
+    1 << 11
+)  # marched at once, each as far as the longest of them: neighbours, which are of about the same length
 
 
 def march(
@@ -76,7 +78,11 @@ class _Lattice:
     def __init__(self, near: Float[Tensor, "n"], step: float, cone: float) -> None:
         self._near, self._step, self._cone = near, step, cone
         # Up to edge `bend` intervals are equal, from there on in geometric progression.
-        self._bend = torch.full_like(near, torch.inf) if cone == 0 else ((step / cone - near) / step).ceil().clamp(min=0)
+        self._bend = (
+            torch.full_like(near, torch.inf)
+            if cone == 0
+            else ((step / cone - near) / step).ceil().clamp(min=0)
+        )
         self._turn = near + self._bend * step
 
     def edge(self, ray: Int[Tensor, "m"], k: Float[Tensor, "m"]) -> Float[Tensor, "m"]:
@@ -89,7 +95,11 @@ class _Lattice:
         straight = torch.add(near, k + part, alpha=self._step)
         if self._cone == 0:
             return straight
-        grown = (near + bend * self._step) * (1 + part * self._cone) * torch.exp((k - bend).clamp(min=0) * log1p(self._cone))
+        grown = (
+            (near + bend * self._step)
+            * (1 + part * self._cone)
+            * torch.exp((k - bend).clamp(min=0) * log1p(self._cone))
+        )
         return torch.where(k < bend, straight, grown)
 
     def index(self, t: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
@@ -102,7 +112,10 @@ class _Lattice:
 
 
 def _range(
-    origin: Float[Tensor, "n 3"], direction: Float[Tensor, "n 3"], occupied: Bool[Tensor, "l x y z"], lattice: _Lattice
+    origin: Float[Tensor, "n 3"],
+    direction: Float[Tensor, "n 3"],
+    occupied: Bool[Tensor, "l x y z"],
+    lattice: _Lattice,
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
     """First k, and number of k, of the lattice midpoints inside the bounding box of the occupied cells (slab method)."""
     if not bool(occupied.any()):
@@ -123,7 +136,11 @@ def _bounds(occupied: Bool[Tensor, "l x y z"]) -> tuple[Float[Tensor, "3"], Floa
     """Corners of the box around the occupied cells of all levels, where the base box is [-1, 1]^3."""
     low, high = [], []
     columns = occupied.any(dim=3)
-    for slabs in (columns.any(dim=2), columns.any(dim=1), occupied.flatten(1, 2).any(dim=1)):  # (l, cells) of x, y, z
+    for slabs in (
+        columns.any(dim=2),
+        columns.any(dim=1),
+        occupied.flatten(1, 2).any(dim=1),
+    ):  # (l, cells) of x, y, z
         level, slab = torch.nonzero(slabs, as_tuple=True)
         size = 2.0 / slabs.shape[1]
         low.append(torch.ldexp(slab * size - 1, level).min())

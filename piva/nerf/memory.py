@@ -43,7 +43,9 @@ def check_fits(parts: Mapping[str, int], keys: Mapping[str, str], device: "torch
     if needed > free:
         largest = max(parts, key=lambda name: parts[name])
         found = f"about {needed / 1e9:.1f} GB needed, {parts[largest] / 1e9:.1f} GB of them for {largest}"
-        raise InputError(keys[largest], found, f"at most {free / 1e9:.1f} GB, what {device} has free", "make it smaller")
+        raise InputError(
+            keys[largest], found, f"at most {free / 1e9:.1f} GB, what {device} has free", "make it smaller"
+        )
 
 
 def _free(device: "torch.device") -> int:

@@ -58,10 +58,15 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         without. A cell's density is the highest at its corners and centre: unlike nerfacc's update this draws nothing at random.
         It is remembered as there, max(decay * before, now). With `within`, cells outside it stay empty.
         """
-        now = [_cell_density(density, cells, box).flatten() for cells, box in zip(self.occupied, self.aabbs, strict=True)]
+        now = [
+            _cell_density(density, cells, box).flatten()
+            for cells, box in zip(self.occupied, self.aabbs, strict=True)
+        ]
         self.occs = torch.maximum(self.occs * decay, torch.cat(now))
         dense = self.occs.view_as(self.occupied)
-        cells = torch.stack([dilated(grid > threshold / 2**level, dilate) for level, grid in enumerate(dense)])
+        cells = torch.stack(
+            [dilated(grid > threshold / 2**level, dilate) for level, grid in enumerate(dense)]
+        )
         self.occupy(cells if within is None else cells & within)
 
     def open_box(self) -> None:
@@ -69,7 +74,12 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         self.binaries[0] = True
 
     def sample(
-        self, rays_o: Float[Tensor, "n 3"], rays_d: Float[Tensor, "n 3"], near: Float[Tensor, "n"], step: float, cone: float = 0.0
+        self,
+        rays_o: Float[Tensor, "n 3"],
+        rays_d: Float[Tensor, "n 3"],
+        near: Float[Tensor, "n"],
+        step: float,
+        cone: float = 0.0,
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m"], Float[Tensor, "m"]]:
         """The samples of all rays in occupied cells, packed: (ray_indices, t_starts, t_ends). See `march` for the contract."""
         if rays_o.is_cuda and _nerfacc_kernels():
@@ -89,14 +99,19 @@ def dilated(cells: Bool[Tensor, "x y z"], by: int) -> Bool[Tensor, "x y z"]:
     return grown[0] > 0
 
 
-def _cell_density(density: Density, cells: Bool[Tensor, "x y z"], box: Float[Tensor, "6"]) -> Float[Tensor, "x y z"]:
+def _cell_density(
+    density: Density, cells: Bool[Tensor, "x y z"], box: Float[Tensor, "6"]
+) -> Float[Tensor, "x y z"]:
     """The highest density among the eight corners and the centre of each cell."""
     size = (box[3:] - box[:3]) / torch.tensor(cells.shape, device=box.device)
 
     def at(index: Tensor) -> Tensor:  # (x, y, z, 3), in cells from the lower corner of the box
         return density((box[:3] + index * size).reshape(-1, 3)).view(index.shape[:3])
 
-    corners = torch.stack(torch.meshgrid(*(torch.arange(n + 1.0, device=box.device) for n in cells.shape), indexing="ij"), dim=-1)
+    corners = torch.stack(
+        torch.meshgrid(*(torch.arange(n + 1.0, device=box.device) for n in cells.shape), indexing="ij"),
+        dim=-1,
+    )
     around = F.max_pool3d(at(corners)[None], kernel_size=2, stride=1)[0]
     return torch.maximum(around, at(corners[:-1, :-1, :-1] + 0.5))
 

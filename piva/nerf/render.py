@@ -49,14 +49,20 @@ def render(
     rays_o = rays_o.contiguous()  # one origin expanded to all rays is 16 times slower to pick from
     start = torch.full_like(rays_o[:, 0], near)
     if generator is not None:
-        start = start + step * torch.rand(len(rays_o), generator=generator, device=generator.device).to(rays_o)
+        start = start + step * torch.rand(len(rays_o), generator=generator, device=generator.device).to(
+            rays_o
+        )
     if len(rays_o) <= RAYS:
-        rgb, opacity, depth = _shade(field, rays_o, rays_d, *_samples(field, occupancy, rays_o, rays_d, start, step, cone))
+        rgb, opacity, depth = _shade(
+            field, rays_o, rays_d, *_samples(field, occupancy, rays_o, rays_d, start, step, cone)
+        )
     else:
         parts = []
         for o, d, near_part in zip(*(v.split(RAYS) for v in (rays_o, rays_d, start)), strict=True):
             samples = _samples(field, occupancy, o, d, near_part, step, cone)
-            parts.append(checkpoint(_shade, field, o, d, *samples, use_reentrant=False, preserve_rng_state=False))
+            parts.append(
+                checkpoint(_shade, field, o, d, *samples, use_reentrant=False, preserve_rng_state=False)
+            )
         rgb, opacity, depth = (torch.cat(v) for v in zip(*parts, strict=True))
     return Rendered(rgb + (1 - opacity[:, None]) * background, opacity, depth)
 
@@ -79,7 +85,13 @@ def render_image(
 
 @torch.no_grad()
 def _samples(
-    field: Field, occupancy: Occupancy, rays_o: Tensor, rays_d: Tensor, start: Tensor, step: float, cone: float
+    field: Field,
+    occupancy: Occupancy,
+    rays_o: Tensor,
+    rays_d: Tensor,
+    start: Tensor,
+    step: float,
+    cone: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The packed samples that light reaches: (ray_indices, t_starts, t_ends)."""
     ray_indices, t_starts, t_ends = occupancy.sample(rays_o, rays_d, start, step, cone)
@@ -96,7 +108,9 @@ def _shade(
     return composite(sigmas, colours, ray_indices, t_starts, t_ends, len(rays_o))
 
 
-def _positions(rays_o: Tensor, rays_d: Tensor, ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor) -> Tensor:
+def _positions(
+    rays_o: Tensor, rays_d: Tensor, ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor
+) -> Tensor:
     """The midpoints of the samples (m, 3)."""
     t = (t_starts + t_ends)[:, None] / 2
     return torch.addcmul(rays_o.index_select(0, ray_indices), rays_d.index_select(0, ray_indices), t)

@@ -23,7 +23,9 @@ VERSION = 2  # of the fit's arithmetic: a change of it makes all kept scenes sta
 NOT_FITTED = ("edit", "kernel")  # settings that leave a fit as it is (kernels differ by rounding)
 
 
-def fitted_scene(views: Views, settings: Fit, seed: int, device: torch.device, progress: Callable[[int, int], None]) -> Fitted:
+def fitted_scene(
+    views: Views, settings: Fit, seed: int, device: torch.device, progress: Callable[[int, int], None]
+) -> Fitted:
     """The field of these views' training pictures, from the cache if pictures, cameras, settings and seed are the same."""
     path = cache_folder() / "scenes" / f"{_key(views, settings, seed)}.safetensors"
     if path.exists():
@@ -50,7 +52,10 @@ def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device)
     except KeyError as missing:
         kind, found = type(settings).__name__, ", ".join(sorted(tensors))
         raise InputError(
-            "tensors of a field", found, f"{missing} among them, as a {kind} leaves it", "give the run's own field=..."
+            "tensors of a field",
+            found,
+            f"{missing} among them, as a {kind} leaves it",
+            "give the run's own field=...",
         ) from None
     occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(device)
     occupancy.occupy(occupied)

@@ -103,9 +103,17 @@ class VoxelFit:
 
     def __post_init__(self) -> None:
         if not self.steps or len(self.steps) != len(self.resolutions) or min(self.steps) < 1:
-            raise InputError("steps", f"{self.steps} for resolutions {self.resolutions}", "at least one step for each of them")
+            raise InputError(
+                "steps",
+                f"{self.steps} for resolutions {self.resolutions}",
+                "at least one step for each of them",
+            )
         if self.levels > 8:
-            raise InputError("levels", f"{self.levels}", "at most 8: as many as nerfacc's kernel takes, 128 times the radius")
+            raise InputError(
+                "levels",
+                f"{self.levels}",
+                "at most 8: as many as nerfacc's kernel takes, 128 times the radius",
+            )
         if min(self.resolutions) < 2:
             raise InputError("resolutions", f"{self.resolutions}", "at least two nodes along a side")
 
@@ -183,7 +191,11 @@ class HashFit:
         from piva.nerf.kernels.layout import Layout
 
         return Layout(
-            levels=self.grid_levels, features=self.features, log2_rows=self.log2_rows, base=self.base, growth=self.growth
+            levels=self.grid_levels,
+            features=self.features,
+            log2_rows=self.log2_rows,
+            base=self.base,
+            growth=self.growth,
         )
 
     @property
@@ -209,4 +221,12 @@ class HashFit:
     def restore(self, tensors: "Mapping[str, Tensor]") -> "HashGrid":
         from piva.nerf.hash_grid import HashGrid
 
-        return HashGrid(tensors["grid"], tensors["hidden"], tensors["out"], self.layout, self.radius, self.kernel, self.levels)
+        return HashGrid(
+            tensors["grid"],
+            tensors["hidden"],
+            tensors["out"],
+            self.layout,
+            self.radius,
+            self.kernel,
+            self.levels,
+        )

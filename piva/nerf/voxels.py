@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from piva.nerf.activation import FLOOR, to_density
 from piva.nerf.space import into_cube
 
-WORTH_THREADS = 1 << 15  # points from which on a copy of the gradient for each thread costs less than a thread gains
+WORTH_THREADS = (
+    1 << 15
+)  # points from which on a copy of the gradient for each thread costs less than a thread gains
 
 
 class Voxels(nn.Module):
@@ -23,7 +25,11 @@ class Voxels(nn.Module):
     """
 
     def __init__(
-        self, raw_density: Float[Tensor, "1 1 r r r"], raw_colour: Float[Tensor, "1 3 r r r"], radius: float, levels: int = 1
+        self,
+        raw_density: Float[Tensor, "1 1 r r r"],
+        raw_colour: Float[Tensor, "1 3 r r r"],
+        radius: float,
+        levels: int = 1,
     ) -> None:
         super().__init__()
         self.radius, self.levels = radius, levels
@@ -53,7 +59,10 @@ class Voxels(nn.Module):
     def upsample(self, resolution: int) -> "Voxels":
         """The same field on a grid of `resolution`^3 nodes."""
         size = (resolution, resolution, resolution)
-        grids = [F.interpolate(g, size, mode="trilinear", align_corners=True) for g in (self.raw_density, self.raw_colour)]
+        grids = [
+            F.interpolate(g, size, mode="trilinear", align_corners=True)
+            for g in (self.raw_density, self.raw_colour)
+        ]
         return Voxels(grids[0], grids[1], self.radius, self.levels)
 
     @torch.no_grad()
@@ -79,21 +88,29 @@ class Voxels(nn.Module):
         self.raw_density[0, 0].masked_fill_(nodes, FLOOR)
 
 
-def uniform(resolution: int, radius: float, raw_density: float, device: torch.device, levels: int = 1) -> Voxels:
+def uniform(
+    resolution: int, radius: float, raw_density: float, device: torch.device, levels: int = 1
+) -> Voxels:
     """A grey field of one raw density everywhere."""
     size = (resolution, resolution, resolution)
     density = torch.full((1, 1, *size), raw_density, device=device)
     return Voxels(density, torch.zeros((1, 3, *size), device=device), radius, levels)
 
 
-def _sampled(grid: Float[Tensor, "1 c r r r"], place: Float[Tensor, "m 3"], parts: int) -> Float[Tensor, "m c"]:
+def _sampled(
+    grid: Float[Tensor, "1 c r r r"], place: Float[Tensor, "m 3"], parts: int
+) -> Float[Tensor, "m c"]:
     """Trilinear values at `place`, in [-1, 1]^3 and in order z, y, x. On a CPU grid_sample gives each part a thread."""
     points = F.pad(place, (0, 0, 0, -len(place) % parts)).view(parts, 1, 1, -1, 3)
-    values = F.grid_sample(grid.expand(parts, -1, -1, -1, -1), points, align_corners=True, padding_mode="border")
+    values = F.grid_sample(
+        grid.expand(parts, -1, -1, -1, -1), points, align_corners=True, padding_mode="border"
+    )
     return values.movedim(1, -1).reshape(-1, grid.shape[1])[: len(place)]
 
 
-def _add_roughness(gradient: Float[Tensor, "1 c r r r"], grid: Float[Tensor, "1 c r r r"], weight: float) -> None:
+def _add_roughness(
+    gradient: Float[Tensor, "1 c r r r"], grid: Float[Tensor, "1 c r r r"], weight: float
+) -> None:
     """Add to `gradient` that of weight/2 * the sum of squared differences between neighbouring nodes, in place."""
     for axis in (2, 3, 4):
         step = grid.diff(dim=axis)

@@ -59,12 +59,16 @@ def build_noe(settings: BuildNoe) -> Path:
         path = f"{SCENES}/{scene.parent.name}"
         _publish(out, path, edits(path))
     if errors and len(sources) > 1:
-        found = f"{len(errors)} of {len(sources)} objects that cannot be used, the first: {one_line(errors[0])}"
+        found = (
+            f"{len(errors)} of {len(sources)} objects that cannot be used, the first: {one_line(errors[0])}"
+        )
         raise InputError("source", found, "whole GLBs", "the others are built")
     if errors:
         raise errors[0]
     if not (out / "benchmark.json").is_file():
-        raise InputError("prompts", f"no edits of these objects ({settings.prompts})", "edits of at least one")
+        raise InputError(
+            "prompts", f"no edits of these objects ({settings.prompts})", "edits of at least one"
+        )
     return out
 
 
@@ -90,7 +94,11 @@ def _asked(out: Path, asked: Chat, path: str) -> list[dict[str, str]]:
     if file.is_file():
         kept: list[dict[str, str]] = get(read_json(file), "edits", list, file)
         return kept
-    answer: dict[str, Any] = {"path": path, "model": asked.model, "asked": datetime.now(UTC).isoformat(timespec="seconds")}
+    answer: dict[str, Any] = {
+        "path": path,
+        "model": asked.model,
+        "asked": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     try:
         edits, replies = ask_edits(asked, path, front_view(out / path))
     except NoAnswer as error:
@@ -113,7 +121,10 @@ def _publish(out: Path, path: str, edits: list[dict[str, str]]) -> None:
     file = out / "benchmark.json"
     records: list[dict[str, Any]] = get(read_json(file), "records", list, file) if file.is_file() else []
     records = [record for record in records if record.get("path") != path] + as_records(path, edits)
-    _save(file, {"name": "noe", "version": 1, "records": sorted(records, key=lambda record: str(record["path"]))})
+    _save(
+        file,
+        {"name": "noe", "version": 1, "records": sorted(records, key=lambda record: str(record["path"]))},
+    )
 
 
 def _save(file: Path, data: dict[str, Any]) -> None:
@@ -123,14 +134,18 @@ def _save(file: Path, data: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         temporary.replace(file)
     except OSError as error:
-        raise InputError(file, error.strerror or str(error), "a folder that can be written to", "choose another out") from None
+        raise InputError(
+            file, error.strerror or str(error), "a folder that can be written to", "choose another out"
+        ) from None
 
 
 @hydra.main(config_path=str(config.CONF), config_name="build_noe", version_base="1.3")
 def job(cfg: DictConfig) -> None:
     try:
         out = build_noe(config.build(BuildNoe, cfg))
-    except InputError as error:  # of other exceptions Hydra writes lines of its own; piva.cli prints this one's cause
+    except (
+        InputError
+    ) as error:  # of other exceptions Hydra writes lines of its own; piva.cli prints this one's cause
         raise SystemExit(2) from error
     log.info("read it with dataset=noe dataset.root=%s", out)
 

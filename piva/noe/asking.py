@@ -16,7 +16,9 @@ from piva.noe.edits import TYPES, check_edit
 
 log = logging.getLogger(__name__)
 
-INSTRUCTIONS = Path(__file__).parent / "instructions.txt"  # Table 5 in our words, and with the instruction of its footnote 1
+INSTRUCTIONS = (
+    Path(__file__).parent / "instructions.txt"
+)  # Table 5 in our words, and with the instruction of its footnote 1
 
 
 class Refused(Exception):
@@ -36,7 +38,10 @@ def ask_edits(chat: Chat, path: str, view: Path) -> tuple[list[dict[str, str]], 
         Refused: none was of that shape.
         NoAnswer, InputError: as `Chat.ask`.
     """
-    question = [{"type": "text", "text": f"path: {path}"}, {"type": "image_url", "image_url": {"url": _data_url(view)}}]
+    question = [
+        {"type": "text", "text": f"path: {path}"},
+        {"type": "image_url", "image_url": {"url": _data_url(view)}},
+    ]
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": INSTRUCTIONS.read_text(encoding="utf-8")},
         {"role": "user", "content": question},

@@ -42,7 +42,9 @@ class Chat:
         try:
             with urllib3.PoolManager(retries=retry, timeout=urllib3.Timeout(total=self.timeout_s)) as pool:
                 headers = {"Authorization": f"Bearer {key}"} if key else {}
-                response = pool.request("POST", address, json={"model": self.model, "messages": messages}, headers=headers)
+                response = pool.request(
+                    "POST", address, json={"model": self.model, "messages": messages}, headers=headers
+                )
         except urllib3.exceptions.LocationValueError as error:
             raise InputError("url", f"{self.url!r} ({one_line(error)})", "http(s)://host/v1") from None
         except urllib3.exceptions.HTTPError as error:
@@ -51,7 +53,9 @@ class Chat:
             raise NoAnswer(f"{address}: status {response.status} after {self.attempts} tries")
         if response.status != 200:
             said = one_line(ValueError(response.data[:200].decode(errors="replace")))
-            raise InputError(address, f"status {response.status} ({said})", "an answer", f"check url, model and {KEY}")
+            raise InputError(
+                address, f"status {response.status} ({said})", "an answer", f"check url, model and {KEY}"
+            )
         try:
             text = json.loads(response.data)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
@@ -66,7 +70,12 @@ def chat(settings: BuildNoe) -> Chat:
     for name in ("url", "model"):
         if not getattr(settings, name):
             variable = f"PIVA_CHAT_{name.upper()}"
-            raise InputError(name, "nothing", f"the {name} of a chat-completions endpoint", f"add {name}=... or set {variable}")
+            raise InputError(
+                name,
+                "nothing",
+                f"the {name} of a chat-completions endpoint",
+                f"add {name}=... or set {variable}",
+            )
     assert settings.url is not None
     assert settings.model is not None
     if not settings.url.startswith(("http://", "https://")):

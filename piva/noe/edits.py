@@ -23,7 +23,10 @@ def check_edit(edit: Any, where: str) -> dict[str, str]:
         raise InputError(f"{where}: target_prompt", "the source prompt again", "another prompt")
     if kept["type"] not in TYPES:
         raise InputError(f"{where}: type", repr(kept["type"]), "one of " + ", ".join(TYPES))
-    return {**kept, "instruction": as_kind(record.get("instruction") or "", str, f"{where}: instruction").strip()}
+    return {
+        **kept,
+        "instruction": as_kind(record.get("instruction") or "", str, f"{where}: instruction").strip(),
+    }
 
 
 def read_edits(path: Path) -> dict[str, list[dict[str, str]]]:
@@ -35,7 +38,9 @@ def read_edits(path: Path) -> dict[str, list[dict[str, str]]]:
     for index, record in enumerate(get(read_json(path), "records", list, path)):
         where = f"{path}: records[{index}]"
         name = get(as_kind(record, dict, where), "path", str, where)
-        edit = check_edit(record, where) | {"origin": as_kind(record.get("origin") or "hand", str, f"{where}: origin")}
+        edit = check_edit(record, where) | {
+            "origin": as_kind(record.get("origin") or "hand", str, f"{where}: origin")
+        }
         found.setdefault(name if "/" in name else f"{OBJECTS}/{name}", []).append(edit)
     return found
 

@@ -20,10 +20,20 @@ from piva.errors import InputError, one_line
 Array = NDArray[Any]
 
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-SHAPES = {"SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT2": (2, 2), "MAT3": (3, 3), "MAT4": (4, 4)}
+SHAPES = {
+    "SCALAR": (),
+    "VEC2": (2,),
+    "VEC3": (3,),
+    "VEC4": (4,),
+    "MAT2": (2, 2),
+    "MAT3": (3, 3),
+    "MAT4": (4, 4),
+}
 TRIANGLES, STRIP, FAN = 4, 5, 6
 UNREADABLE = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_texture_basisu"}
-Z_UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float)  # glTF's y is up and its front +z; ours is -y
+Z_UP = np.array(
+    [[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float
+)  # glTF's y is up and its front +z; ours is -y
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +61,18 @@ class Document:
         """The bytes of a buffer view."""
         view = self.json["bufferViews"][index]
         if self.json["buffers"][view["buffer"]].get("uri") is not None:
-            raise InputError(self.where, "a buffer outside the file", "a GLB that holds all its data", "export it as one .glb")
+            raise InputError(
+                self.where,
+                "a buffer outside the file",
+                "a GLB that holds all its data",
+                "export it as one .glb",
+            )
         start = view.get("byteOffset", 0)
         data = self.binary[start : start + view["byteLength"]]
         if len(data) != view["byteLength"]:
-            raise InputError(self.where, "an end before its data's end", "a whole GLB", "download or export it again")
+            raise InputError(
+                self.where, "an end before its data's end", "a whole GLB", "download or export it again"
+            )
         return data
 
     def accessor(self, index: int) -> Array:
@@ -76,22 +93,36 @@ class Document:
             values, count = values.copy(), sparse["count"]
             places = sparse["indices"]
             at = self._numbers(
-                places["bufferView"], places.get("byteOffset", 0), (count,), np.dtype(COMPONENTS[places["componentType"]])
+                places["bufferView"],
+                places.get("byteOffset", 0),
+                (count,),
+                np.dtype(COMPONENTS[places["componentType"]]),
             )
             values[at] = self._numbers(
-                sparse["values"]["bufferView"], sparse["values"].get("byteOffset", 0), (count, *shape[1:]), kind
+                sparse["values"]["bufferView"],
+                sparse["values"].get("byteOffset", 0),
+                (count, *shape[1:]),
+                kind,
             )
         if about.get("normalized") and kind.kind in "iu":
             return np.maximum(values / np.float32(np.iinfo(kind).max), -1).astype(np.float32)
         return values
 
-    def _numbers(self, view: int, offset: int, shape: tuple[int, ...], kind: np.dtype[Any], stride: int = 0) -> Array:
+    def _numbers(
+        self, view: int, offset: int, shape: tuple[int, ...], kind: np.dtype[Any], stride: int = 0
+    ) -> Array:
         data = self.view(view)
         size = int(np.prod(shape[1:], dtype=int)) * kind.itemsize
         stride = stride or size
         if shape[0] and offset + stride * (shape[0] - 1) + size > len(data):
-            raise InputError(self.where, "an array longer than its data", "a whole GLB", "download or export it again")
-        rows = np.ndarray((shape[0], size), np.uint8, data, offset, (stride, 1)) if shape[0] else np.empty((0, size), np.uint8)
+            raise InputError(
+                self.where, "an array longer than its data", "a whole GLB", "download or export it again"
+            )
+        rows = (
+            np.ndarray((shape[0], size), np.uint8, data, offset, (stride, 1))
+            if shape[0]
+            else np.empty((0, size), np.uint8)
+        )
         return np.ascontiguousarray(rows).view(kind).reshape(shape)
 
 
@@ -102,7 +133,16 @@ def whole(where: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, struct.error, RecursionError, MemoryError) as error:
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        struct.error,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise InputError(where, f"a malformed file ({one_line(error)})", "binary glTF 2.0 (.glb)") from None
 
 
@@ -113,7 +153,9 @@ def read_glb(content: bytes, where: str) -> Document:
         if magic != b"glTF" or version != 2:
             raise InputError(where, "another format", "binary glTF 2.0 (.glb)", "export it as .glb")
         if length > len(content):
-            raise InputError(where, f"{len(content)} bytes of {length}", "a whole GLB", "download or export it again")
+            raise InputError(
+                where, f"{len(content)} bytes of {length}", "a whole GLB", "download or export it again"
+            )
         at, chunks = 12, dict[bytes, bytes]()
         while at + 8 <= length:
             size, kind = struct.unpack_from("<I4s", content, at)
@@ -121,7 +163,9 @@ def read_glb(content: bytes, where: str) -> Document:
             at += 8 + size
         data = json.loads(chunks[b"JSON"])
         if missing := UNREADABLE & set(data.get("extensionsRequired", [])):
-            raise InputError(where, f"the extension {sorted(missing)[0]}", "a GLB without compression", "export it without")
+            raise InputError(
+                where, f"the extension {sorted(missing)[0]}", "a GLB without compression", "export it without"
+            )
         return Document(where, data, chunks.get(b"BIN\0", b""))
 
 
@@ -132,7 +176,12 @@ def read_patches(document: Document) -> list[Patch]:
     if not patches:
         raise InputError(document.where, "no triangles", "a mesh of at least one")
     if not all(np.isfinite(patch.corners).all() for patch in patches):
-        raise InputError(document.where, "a vertex that is not finite", "finite coordinates", "mend the mesh and export it again")
+        raise InputError(
+            document.where,
+            "a vertex that is not finite",
+            "finite coordinates",
+            "mend the mesh and export it again",
+        )
     return patches
 
 
@@ -144,7 +193,11 @@ def _patches(document: Document) -> Iterator[Patch]:
             continue
         mesh = document.json["meshes"][nodes[index]["mesh"]]
         for part in mesh["primitives"]:
-            matrices = place[None] if "skin" not in nodes[index] else _skin(document, nodes[index]["skin"], part, places)
+            matrices = (
+                place[None]
+                if "skin" not in nodes[index]
+                else _skin(document, nodes[index]["skin"], part, places)
+            )
             yield _patch(document, nodes[index].get("name") or mesh.get("name", ""), part, matrices)
 
 
@@ -154,7 +207,9 @@ def _places(document: Document) -> dict[int, NDArray[np.float64]]:
     if "scenes" in document.json:
         roots = document.json["scenes"][document.json.get("scene", 0)].get("nodes", [])
     else:
-        roots = sorted(set(range(len(nodes))) - {child for node in nodes for child in node.get("children", [])})
+        roots = sorted(
+            set(range(len(nodes))) - {child for node in nodes for child in node.get("children", [])}
+        )
     places: dict[int, NDArray[np.float64]] = {}
     waiting = [(root, Z_UP) for root in roots]
     while waiting:
@@ -175,7 +230,9 @@ def _local(node: dict[str, Any]) -> NDArray[np.float64]:
     return np.asarray(move @ turn @ np.diag([*node.get("scale", (1, 1, 1)), 1.0]))
 
 
-def _skin(document: Document, index: int, part: dict[str, Any], places: dict[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _skin(
+    document: Document, index: int, part: dict[str, Any], places: dict[int, NDArray[np.float64]]
+) -> NDArray[np.float64]:
     """One matrix a vertex (n, 4, 4): the joints' places weighted, which replace the node's own."""
     skin = document.json["skins"][index]
     joints = np.stack([places[joint] for joint in skin["joints"]])
@@ -189,11 +246,22 @@ def _skin(document: Document, index: int, part: dict[str, Any], places: dict[int
 def _patch(document: Document, name: str, part: dict[str, Any], matrices: NDArray[np.float64]) -> Patch:
     attributes = {key: document.accessor(value) for key, value in part["attributes"].items()}
     points = attributes["POSITION"].astype(np.float64)
-    points = np.einsum("vij,vj->vi", np.broadcast_to(matrices[:, :3, :3], (len(points), 3, 3)), points) + matrices[:, :3, 3]
-    order = document.accessor(part["indices"]).astype(int).ravel() if "indices" in part else np.arange(len(points))
+    points = (
+        np.einsum("vij,vj->vi", np.broadcast_to(matrices[:, :3, :3], (len(points), 3, 3)), points)
+        + matrices[:, :3, 3]
+    )
+    order = (
+        document.accessor(part["indices"]).astype(int).ravel()
+        if "indices" in part
+        else np.arange(len(points))
+    )
     faces = _faces(order, part.get("mode", TRIANGLES))
     corners = points[faces]
-    sets = [attributes[f"TEXCOORD_{i}"].astype(np.float32)[faces] for i in range(4) if f"TEXCOORD_{i}" in attributes]
+    sets = [
+        attributes[f"TEXCOORD_{i}"].astype(np.float32)[faces]
+        for i in range(4)
+        if f"TEXCOORD_{i}" in attributes
+    ]
     colour = attributes.get("COLOR_0")
     if colour is not None:
         colour = np.pad(colour, ((0, 0), (0, 4 - colour.shape[1])), constant_values=1)
@@ -219,7 +287,9 @@ def _faces(order: NDArray[np.int_], mode: int) -> NDArray[np.int_]:
     return np.empty((0, 3), int)
 
 
-def _normals(given: Array | None, faces: Array, corners: Array, matrices: NDArray[np.float64]) -> NDArray[np.float32]:
+def _normals(
+    given: Array | None, faces: Array, corners: Array, matrices: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """(n, 3, 3): the file's, turned as their vertices are; flat ones where it has none."""
     if given is None:
         flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -233,4 +303,6 @@ def _normals(given: Array | None, faces: Array, corners: Array, matrices: NDArra
 
 
 def _unit(vectors: Array) -> NDArray[np.float32]:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12), np.float32)
+    return np.asarray(
+        vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12), np.float32
+    )

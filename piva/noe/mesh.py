@@ -48,10 +48,14 @@ class MeshRenderer:
 
     def __init__(self, surfaces: Sequence[Surface]) -> None:
         self.surfaces = tuple(surfaces)
-        self._part = np.concatenate([np.full(len(s.mesh.faces), i, np.int16) for i, s in enumerate(self.surfaces)])
+        self._part = np.concatenate(
+            [np.full(len(s.mesh.faces), i, np.int16) for i, s in enumerate(self.surfaces)]
+        )
         self._corner_normals = np.concatenate([_corner_normals(s) for s in self.surfaces])  # (faces, 3, 3)
         self._scene = rtcore_scene.EmbreeScene()
-        TriangleMesh(self._scene, np.concatenate([s.mesh.triangles for s in self.surfaces]).astype(np.float32))
+        TriangleMesh(
+            self._scene, np.concatenate([s.mesh.triangles for s in self.surfaces]).astype(np.float32)
+        )
 
     def render(self, c2w: Array, width: int, height: int, focal: float, supersample: int = 2) -> Picture:
         """Render one pinhole view; `focal` in pixels of the output, principal point at the centre."""

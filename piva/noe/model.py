@@ -51,7 +51,9 @@ def placed(model: Model, centre: NDArray[np.float64], scale: float, turn_deg: fl
     cos, sin = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     patches = [
-        replace(p, corners=(p.corners - centre) * scale @ turn.T, normals=(p.normals @ turn.T).astype(np.float32))
+        replace(
+            p, corners=(p.corners - centre) * scale @ turn.T, normals=(p.normals @ turn.T).astype(np.float32)
+        )
         for p in model.patches
     ]
     return Model(patches, model.materials)
@@ -63,13 +65,17 @@ class ModelRenderer:
     def __init__(self, model: Model) -> None:
         self._model = model
         corners = np.concatenate([patch.corners for patch in model.patches])
-        self._part = np.concatenate([np.full(len(p.corners), i, np.int16) for i, p in enumerate(model.patches)])
+        self._part = np.concatenate(
+            [np.full(len(p.corners), i, np.int16) for i, p in enumerate(model.patches)]
+        )
         self._first = np.cumsum([0, *(len(patch.corners) for patch in model.patches)])
         self._normals = np.concatenate([patch.normals for patch in model.patches])  # (faces, 3, 3)
         outside = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         self._area = np.linalg.norm(outside, axis=1)  # twice the triangle's
         agree = np.einsum("fi,fki->f", outside, self._normals) >= 0
-        self._outside = np.where(agree[:, None], outside, -outside).astype(np.float32)  # on the side of its corners' normals
+        self._outside = np.where(agree[:, None], outside, -outside).astype(
+            np.float32
+        )  # on the side of its corners' normals
         self._scene = rtcore_scene.EmbreeScene()
         TriangleMesh(self._scene, corners.astype(np.float32))
 
@@ -91,8 +97,12 @@ class ModelRenderer:
             going, face = going[found], hit["primID"][found]
             if not len(going):
                 break
-            distance = start[found] + hit["tfar"][found]  # directions have unit z in the camera: this is z-depth
-            weights = np.stack([1 - hit["u"][found] - hit["v"][found], hit["u"][found], hit["v"][found]], axis=1)
+            distance = (
+                start[found] + hit["tfar"][found]
+            )  # directions have unit z in the camera: this is z-depth
+            weights = np.stack(
+                [1 - hit["u"][found] - hit["v"][found], hit["u"][found], hit["v"][found]], axis=1
+            )
             colour = self._shade(face, weights, rays[going], distance / (focal * supersample))
             left = 1 - rgba[going, 3:]
             rgba[going] += left * colour[:, 3:] * np.concatenate([colour[:, :3], np.ones_like(left)], axis=1)
@@ -106,7 +116,9 @@ class ModelRenderer:
         """RGBA (n, 4), straight alpha, of hits; `weights` of the corners; `footprint` is the distance between rays there."""
         normals = np.einsum("nk,nki->ni", weights, self._normals[face])
         normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-8)
-        behind = np.einsum("ni,ni->n", self._outside[face], rays) > 0  # both sides are seen, each lit from its own
+        behind = (
+            np.einsum("ni,ni->n", self._outside[face], rays) > 0
+        )  # both sides are seen, each lit from its own
         normals = np.where(behind[:, None], -normals, normals)
         facing = np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)[:, None]
         light = AMBIENT + SKY * normals[:, 2:] + DIFFUSE * facing
@@ -117,7 +129,9 @@ class ModelRenderer:
             out[mine] = self._colour(index, face[mine], weights[mine], light[mine], footprint[mine])
         return np.clip(out, 0.0, 1.0)
 
-    def _colour(self, index: int, face: NDArray[np.int32], weights: Array, light: Array, footprint: Array) -> Array:
+    def _colour(
+        self, index: int, face: NDArray[np.int32], weights: Array, light: Array, footprint: Array
+    ) -> Array:
         patch, material = self._model.patches[index], self._model.materials[index]
         local = face - self._first[index]
 
@@ -138,7 +152,9 @@ class ModelRenderer:
         return np.concatenate([lit, material.opacity(rgba[:, 3:])], axis=1, dtype=np.float32)
 
     @staticmethod
-    def _level(texture: Texture, corners: Array, area: NDArray[np.float64], footprint: Array) -> NDArray[np.float64]:
+    def _level(
+        texture: Texture, corners: Array, area: NDArray[np.float64], footprint: Array
+    ) -> NDArray[np.float64]:
         """log2 of how many texels lie between two neighbouring rays."""
         edges = corners[:, 1:] - corners[:, :1]
         edges = edges @ texture.matrix[:, :2].T * texture.levels[0].shape[1::-1]

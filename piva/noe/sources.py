@@ -57,7 +57,9 @@ def list_sources(place: Path, choice: Any) -> list[Source]:
 def _chosen(found: Sequence[Source], choice: Any) -> list[Source]:
     for source in found:
         if not source.uid.strip("."):
-            raise InputError(source.where, f"the name {source.uid!r}", "a name with a letter or digit", "rename the file")
+            raise InputError(
+                source.where, f"the name {source.uid!r}", "a name with a letter or digit", "rename the file"
+            )
     return [found[i] for i in select([source.uid for source in found], choice, "objects")]
 
 
@@ -81,18 +83,24 @@ def _objaverse(root: Path, choice: Any) -> list[Source]:
         paths = sorted(root.glob("glbs/*/*.glb"))
         if not paths:
             raise InputError(
-                "source", f"no glbs/*/*.glb in {root}", "downloaded objects", "download some, e.g. by objaverse.load_objects"
+                "source",
+                f"no glbs/*/*.glb in {root}",
+                "downloaded objects",
+                "download some, e.g. by objaverse.load_objects",
             )
     unpacked = cache(_unpacked)  # a table holds the annotations of thousands
     found = [
-        Source(path.stem, str(path), partial(_read_file, path), partial(_annotation, root, path, unpacked)) for path in paths
+        Source(path.stem, str(path), partial(_read_file, path), partial(_annotation, root, path, unpacked))
+        for path in paths
     ]
     return found if isinstance(choice, list) else _chosen(found, choice)
 
 
 def _annotation(root: Path, path: Path, unpacked: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     table = root / "metadata" / f"{path.parent.name}.json.gz"
-    return as_kind(unpacked(table).get(path.stem, {}), dict, f"{table}: {path.stem}") if table.is_file() else {}
+    return (
+        as_kind(unpacked(table).get(path.stem, {}), dict, f"{table}: {path.stem}") if table.is_file() else {}
+    )
 
 
 def _unpacked(path: Path) -> dict[str, Any]:
@@ -101,7 +109,9 @@ def _unpacked(path: Path) -> dict[str, Any]:
     except (OSError, EOFError, zlib.error, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(path, f"an unreadable file ({one_line(error)})", "whole gzipped JSON", "download it again") from None
+        raise InputError(
+            path, f"an unreadable file ({one_line(error)})", "whole gzipped JSON", "download it again"
+        ) from None
 
 
 def _read_file(path: Path) -> bytes:
@@ -117,7 +127,10 @@ def _zipped(place: Path) -> list[Source]:
             names = sorted(name for name in archive.namelist() if name.endswith(".glb"))
     except BAD_ZIP as error:
         raise _bad_zip(place, error) from None
-    return [Source(PurePosixPath(name).stem, f"{place}: {name}", partial(_read_zipped, place, name), dict) for name in names]
+    return [
+        Source(PurePosixPath(name).stem, f"{place}: {name}", partial(_read_zipped, place, name), dict)
+        for name in names
+    ]
 
 
 def _read_zipped(place: Path, name: str) -> bytes:
@@ -129,7 +142,9 @@ def _read_zipped(place: Path, name: str) -> bytes:
 
 
 def _bad_zip(place: Path, error: Exception) -> InputError:
-    return InputError(place, f"an unreadable archive ({one_line(error)})", "a whole .zip", "download it again")
+    return InputError(
+        place, f"an unreadable archive ({one_line(error)})", "a whole .zip", "download it again"
+    )
 
 
 def about(annotation: dict[str, Any], asset: dict[str, Any]) -> dict[str, str]:
@@ -137,7 +152,9 @@ def about(annotation: dict[str, Any], asset: dict[str, Any]) -> dict[str, str]:
 
     Sketchfab, where Objaverse is from, writes title, author, license and source into the asset's extras.
     """
-    extras, user = (found if isinstance(found, dict) else {} for found in (asset.get("extras"), annotation.get("user")))
+    extras, user = (
+        found if isinstance(found, dict) else {} for found in (asset.get("extras"), annotation.get("user"))
+    )
     said = {
         "name": (annotation.get("name"), extras.get("title")),
         "licence": (annotation.get("license"), extras.get("license"), asset.get("copyright")),

@@ -45,9 +45,16 @@ class Texture:
         place = place - 0.5  # texels' values belong to their centres
         low = np.floor(place)
         part = (place - low).astype(np.float32)
-        columns, rows = ([self._wrapped(low[:, i] + step, int(size[i]), i) for step in (0, 1)] for i in (0, 1))
-        across = [picture[row, columns[0]] * (1 - part[:, :1]) + picture[row, columns[1]] * part[:, :1] for row in rows]
-        return np.asarray((across[0] * (1 - part[:, 1:]) + across[1] * part[:, 1:]) / np.float32(255), np.float32)
+        columns, rows = (
+            [self._wrapped(low[:, i] + step, int(size[i]), i) for step in (0, 1)] for i in (0, 1)
+        )
+        across = [
+            picture[row, columns[0]] * (1 - part[:, :1]) + picture[row, columns[1]] * part[:, :1]
+            for row in rows
+        ]
+        return np.asarray(
+            (across[0] * (1 - part[:, 1:]) + across[1] * part[:, 1:]) / np.float32(255), np.float32
+        )
 
     def _wrapped(self, texel: NDArray[np.float64], size: int, axis: int) -> NDArray[np.int64]:
         index = texel.astype(np.int64)
@@ -59,14 +66,23 @@ class Texture:
         return index % size
 
 
-def read_texture(document: Document, info: dict[str, Any] | None, pictures: dict[int, list[NDArray[np.uint8]]]) -> Texture | None:
+def read_texture(
+    document: Document, info: dict[str, Any] | None, pictures: dict[int, list[NDArray[np.uint8]]]
+) -> Texture | None:
     """The texture that a material's `info` names, None for none; `pictures` keeps what was decoded. Raises `InputError`."""
     if info is None:
         return None
     texture = document.json["textures"][info["index"]]
-    source = texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source", texture.get("source"))
+    source = (
+        texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source", texture.get("source"))
+    )
     if source is None:
-        raise InputError(document.where, "a texture without a picture", "PNG, JPEG or WebP textures", "export it with those")
+        raise InputError(
+            document.where,
+            "a texture without a picture",
+            "PNG, JPEG or WebP textures",
+            "export it with those",
+        )
     if source not in pictures:
         pictures[source] = _levels(_picture(document, document.json["images"][source]))
     sampler = document.json["samplers"][texture["sampler"]] if "sampler" in texture else {}
@@ -94,12 +110,19 @@ def _picture(document: Document, about: dict[str, Any]) -> Image.Image:
     elif uri.startswith("data:"):
         content = base64.b64decode(uri.split(",", 1)[-1])
     else:
-        raise InputError(where, f"the picture {uri!r} outside the file", "a GLB that holds its pictures", "export it as one .glb")
+        raise InputError(
+            where,
+            f"the picture {uri!r} outside the file",
+            "a GLB that holds its pictures",
+            "export it as one .glb",
+        )
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.convert("RGBA")  # palettes too have their colours then
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(where, f"an unreadable picture ({one_line(error)})", "PNG, JPEG or WebP", "export it again") from None
+        raise InputError(
+            where, f"an unreadable picture ({one_line(error)})", "PNG, JPEG or WebP", "export it again"
+        ) from None
 
 
 def _levels(picture: Image.Image) -> list[NDArray[np.uint8]]:

@@ -41,30 +41,48 @@ class Job:
     settings: BuildNoe
 
 
-def ensure_views(folder: Path, uid: str, content: bytes, where: str, annotation: dict[str, Any], settings: BuildNoe) -> None:
+def ensure_views(
+    folder: Path, uid: str, content: bytes, where: str, annotation: dict[str, Any], settings: BuildNoe
+) -> None:
     """Fill `folder` with the views of a .glb file's bytes unless they are there, whole and of these settings.
 
     `where` names the file in errors, `annotation` is what Objaverse says of it. Raises `InputError`.
     """
-    looks = [settings.size, settings.views, settings.test_views, settings.distance, settings.fov_deg, settings.elevation_deg]
+    looks = [
+        settings.size,
+        settings.views,
+        settings.test_views,
+        settings.distance,
+        settings.fov_deg,
+        settings.elevation_deg,
+    ]
     looks += [settings.front_deg, settings.longest_side]
     wanted = store.fingerprint((), "noe views", VERSION, hashlib.sha256(content).hexdigest(), looks)
     remedy = "choose another out, or make room"
-    store.ensure(folder, wanted, lambda empty: _write(empty, uid, content, where, annotation, settings), remedy)
+    store.ensure(
+        folder, wanted, lambda empty: _write(empty, uid, content, where, annotation, settings), remedy
+    )
 
 
 def cameras(settings: BuildNoe) -> NDArray[np.float32]:
     """(views + test_views, 4, 4)."""
     return np.concatenate(
-        [hemisphere(settings.views, settings.distance), ring(settings.test_views, settings.elevation_deg, settings.distance)]
+        [
+            hemisphere(settings.views, settings.distance),
+            ring(settings.test_views, settings.elevation_deg, settings.distance),
+        ]
     )
 
 
-def _write(folder: Path, uid: str, content: bytes, where: str, annotation: dict[str, Any], settings: BuildNoe) -> None:
+def _write(
+    folder: Path, uid: str, content: bytes, where: str, annotation: dict[str, Any], settings: BuildNoe
+) -> None:
     model = read_model(content, where)
     centre, longest = bounds(model)
     if settings.distance + settings.longest_side > DEEPEST:
-        raise InputError("distance", f"{settings.distance:g}", f"depths below {DEEPEST:g}, as far as the depth files go")
+        raise InputError(
+            "distance", f"{settings.distance:g}", f"depths below {DEEPEST:g}, as far as the depth files go"
+        )
     if longest <= 0:
         raise InputError(where, "all vertices in one point", "a mesh with an extent")
     meta = {
@@ -80,11 +98,16 @@ def _write(folder: Path, uid: str, content: bytes, where: str, annotation: dict[
         "renderer": f"piva {__version__}, piva.noe.model",
     }
     store.save_json(folder / "meta.json", meta)
-    store.save_json(folder / "transforms.json", square_scene(cameras(settings), settings.views, settings.size, settings.fov_deg))
+    store.save_json(
+        folder / "transforms.json",
+        square_scene(cameras(settings), settings.views, settings.size, settings.fov_deg),
+    )
     for kind in ("images", "depth"):
         (folder / kind).mkdir()
     count = settings.views + settings.test_views
-    jobs = [Job(folder, content, where, range(i, min(i + CHUNK, count)), settings) for i in range(0, count, CHUNK)]
+    jobs = [
+        Job(folder, content, where, range(i, min(i + CHUNK, count)), settings) for i in range(0, count, CHUNK)
+    ]
     draw_all(_draw, jobs, settings.workers, uid)
 
 

@@ -97,10 +97,17 @@ class Prior:
         ids = self.tokenizer(prompt).input_ids
         limit = self.tokenizer.model_max_length
         if len(ids) > limit:
-            log.warning("prompt %r has %d tokens, the text encoder reads %d: the end is cut off", prompt, len(ids), limit)
+            log.warning(
+                "prompt %r has %d tokens, the text encoder reads %d: the end is cut off",
+                prompt,
+                len(ids),
+                limit,
+            )
         if unknown := self._unknown_words(prompt):
             log.warning("prompt %r: this prior has never seen %s", prompt, ", ".join(map(repr, unknown)))
-        tokens = self.tokenizer([prompt], padding="max_length", truncation=True, return_tensors="pt").input_ids
+        tokens = self.tokenizer(
+            [prompt], padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
         context: Tensor = self.text_encoder(tokens.to(self.device))[0]
         return context
 
@@ -111,7 +118,11 @@ class Prior:
         return [word for word in prompt.split() if len(self.tokenizer.tokenize(word)) > 1]
 
     def predict(
-        self, noisy: Float[Tensor, "b c y x"], t: int, context: Float[Tensor, "b n d"], residuals: Residuals | None = None
+        self,
+        noisy: Float[Tensor, "b c y x"],
+        t: int,
+        context: Float[Tensor, "b n d"],
+        residuals: Residuals | None = None,
     ) -> Float[Tensor, "b c y x"]:
         """Noise predictions in float32, whatever the network was trained to predict.
 
@@ -151,10 +162,14 @@ def load(path: str, device: str, dtype: str) -> Prior:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         remedy = "give a local folder, or an id that is in the hub's cache or can be downloaded"
-        raise InputError(f"prior.path={path}", reason, "a model in diffusers' Stable Diffusion layout", remedy) from error
+        raise InputError(
+            f"prior.path={path}", reason, "a model in diffusers' Stable Diffusion layout", remedy
+        ) from error
     prediction_type = scheduler.config.prediction_type
     if prediction_type not in PREDICTION_TYPES:
-        raise InputError(f"prior.path={path}", f"prediction_type {prediction_type}", " or ".join(PREDICTION_TYPES))
+        raise InputError(
+            f"prior.path={path}", f"prediction_type {prediction_type}", " or ".join(PREDICTION_TYPES)
+        )
     for part in (unet, vae, text_encoder):
         part.to(device).requires_grad_(False).eval()
     schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()))

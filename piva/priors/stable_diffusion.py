@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 FILES = (
-    *(f"{part}/{pattern}" for part in ("unet", "vae", "text_encoder") for pattern in ("*.json", "*.safetensors")),
+    *(
+        f"{part}/{pattern}"
+        for part in ("unet", "vae", "text_encoder")
+        for pattern in ("*.json", "*.safetensors")
+    ),
     *("tokenizer/*", "scheduler/*.json"),
 )
 
@@ -32,14 +36,20 @@ class StableDiffusion:
 
     path: str  # `toys` is the small prior shipped with the package
     dtype: str = one_of("float32", "bfloat16", "float16")
-    controlnet: str | None = None  # the depth ControlNet that goes with it; None: its own folder `controlnet`, if there is one
+    controlnet: str | None = (
+        None  # the depth ControlNet that goes with it; None: its own folder `controlnet`, if there is one
+    )
 
     def check(self) -> None:
         """Raise `InputError` if `path` is no model, or one that lacks a part or whose weights are damaged."""
         folder = self.folder
         if folder is None:  # a hub id that is not in the cache: `requires` says so
             if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
-                raise InputError("prior.path", f"no folder {self.path!r}", "a folder in diffusers' layout or a hub id owner/name")
+                raise InputError(
+                    "prior.path",
+                    f"no folder {self.path!r}",
+                    "a folder in diffusers' layout or a hub id owner/name",
+                )
             return
         for part in PARTS:
             if not (folder / part).is_dir():
@@ -56,7 +66,9 @@ class StableDiffusion:
         """Sides of pictures must be multiples of this, as in `Prior.multiple`; None where the folder is not there yet."""
         if self.folder is None:
             return None
-        halvings = [len(read_config(self.folder / part)["block_out_channels"]) - 1 for part in ("vae", "unet")]
+        halvings = [
+            len(read_config(self.folder / part)["block_out_channels"]) - 1 for part in ("vae", "unet")
+        ]
         return int(2 ** sum(halvings))
 
     def requires(self) -> list[Weights]:
@@ -70,7 +82,11 @@ class StableDiffusion:
 
     @property
     def _local(self) -> Path | None:
-        path = Path(str(resources.files("piva.toys") / "prior")) if self.path == "toys" else Path(self.path).expanduser()
+        path = (
+            Path(str(resources.files("piva.toys") / "prior"))
+            if self.path == "toys"
+            else Path(self.path).expanduser()
+        )
         return path if path.is_dir() else None
 
     @property
@@ -89,7 +105,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         values: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(path, f"nothing to read ({error})", "the configuration of a network in diffusers' layout") from error
+        raise InputError(
+            path, f"nothing to read ({error})", "the configuration of a network in diffusers' layout"
+        ) from error
     return values
 
 
@@ -99,5 +117,7 @@ def check_readable(weights: Path) -> None:
         with safe_open(weights, framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
-        remedy = "copy or download the model again (the shipped one comes with the package: install piva again)"
+        remedy = (
+            "copy or download the model again (the shipped one comes with the package: install piva again)"
+        )
         raise InputError(weights, f"a damaged file ({error})", "a whole safetensors file", remedy) from None

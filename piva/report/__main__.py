@@ -18,7 +18,12 @@ def report(*words: str) -> list[Path]:
     roots, overrides = folders_and_words(words)
     settings: ReportSettings = build(ReportSettings, compose(*overrides, name="report"))
     if not roots:
-        raise InputError("OUTPUTS", "no folder", "run folders, or folders of them", "name one: python -m piva.report outputs")
+        raise InputError(
+            "OUTPUTS",
+            "no folder",
+            "run folders, or folders of them",
+            "name one: python -m piva.report outputs",
+        )
     runs = [read(folder) for folder in find(roots)]
     left_out = {str(run.folder): reason for run in runs if (reason := _why_not(run))}
     kept = [run for run in runs if str(run.folder) not in left_out]

@@ -48,9 +48,13 @@ def cards(section: Section, page: Path, size: int, films_mb: float) -> list[Card
     """A card an edit, in the order of their ids. Of several seeds the first is shown."""
     shown = {edit: list(_shown(section, edit)) for edit in sorted(section.edits)}
     folders = [measured.run.edit(edit.id) for edit, all_shown in shown.items() for _, measured in all_shown]
-    small = thumbnails((folder / f"{name}.png" for folder in folders for name in ("before", "after", "truth")), size)
+    small = thumbnails(
+        (folder / f"{name}.png" for folder in folders for name in ("before", "after", "truth")), size
+    )
     turning = films((folder / "turntable.mp4" for folder in folders), page, films_mb)
-    columns = [column for columns in measured(section).values() for column in columns if column.key in NUMBERS]
+    columns = [
+        column for columns in measured(section).values() for column in columns if column.key in NUMBERS
+    ]
     columns = sorted(columns, key=lambda column: NUMBERS.index(column.key))[:3]
     made = []
     for edit, all_shown in shown.items():
@@ -70,7 +74,15 @@ def cards(section: Section, page: Path, size: int, films_mb: float) -> list[Card
                 )
             )
         truth = _plain("truth", places, "truth.png", small, page)
-        made.append(Card(edit.id, section.edits[edit], edit.source, edit.target, shots + ([truth] if truth.small else [])))
+        made.append(
+            Card(
+                edit.id,
+                section.edits[edit],
+                edit.source,
+                edit.target,
+                shots + ([truth] if truth.small else []),
+            )
+        )
     return made
 
 
@@ -87,5 +99,7 @@ def _plain(label: str, places: list[Path], name: str, small: dict[Path, str], pa
 
 
 def _numbers(columns: list[Column], m: Measured) -> str:
-    words = [(c.heading, number(c, Interval(m.row.get(c.key, float("nan")), float("nan"), 1))) for c in columns]
+    words = [
+        (c.heading, number(c, Interval(m.row.get(c.key, float("nan")), float("nan"), 1))) for c in columns
+    ]
     return ", ".join(f"{heading.rstrip(' ↑↓')} {value}" for heading, value in words if value)

@@ -56,7 +56,11 @@ def paired(own: Mapping[K, Mapping[int, float]], other: Mapping[K, Mapping[int, 
     chance; edits without a difference say nothing and are left out), which assumes no distribution.
     """
     common = {edit: own[edit].keys() & other[edit].keys() for edit in own if edit in other}
-    by_seed = {edit: [own[edit][seed] - other[edit][seed] for seed in sorted(seeds)] for edit, seeds in common.items() if seeds}
+    by_seed = {
+        edit: [own[edit][seed] - other[edit][seed] for seed in sorted(seeds)]
+        for edit, seeds in common.items()
+        if seeds
+    }
     differences = list(over_seeds(by_seed).values())
     more, less = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
     p = float(stats.binomtest(more, more + less).pvalue) if more + less else math.nan

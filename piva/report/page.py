@@ -40,7 +40,9 @@ class Part:
         return int(self.section.facts["runs"])
 
 
-def write_page(sections: list[Section], settings: ReportSettings, left_out: dict[str, str], path: Path) -> None:
+def write_page(
+    sections: list[Section], settings: ReportSettings, left_out: dict[str, str], path: Path
+) -> None:
     """Write the page, and its tables as CSV and LaTeX into the folder `<name>_tables` beside it.
 
     Args:
@@ -49,7 +51,9 @@ def write_page(sections: list[Section], settings: ReportSettings, left_out: dict
         path: of the page; its pictures' links are relative to it.
     """
     parts = [_part(section, settings, path) for section in sections]
-    environment = Environment(loader=PackageLoader("piva.report", "."), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("piva.report", "."), autoescape=True, undefined=StrictUndefined
+    )
     environment.globals |= {"shown": shown, "distinct": distinct, "counts": _counts, "filters": _filters}
     environment.globals |= {"csv_uri": _csv_uri, "latex_uri": _latex_uri}
     own = files("piva.report")

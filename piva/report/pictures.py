@@ -16,7 +16,9 @@ QUALITY = 80
 def thumbnails(paths: Iterable[Path], size: int) -> dict[Path, str]:
     """Data URIs of WebP copies whose longer side is at most `size` pixels; what is no picture is left out."""
     wanted = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as pool:
+    with ThreadPoolExecutor(
+        os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    ) as pool:
         small = pool.map(lambda path: _thumbnail(path, size), wanted)  # Pillow works outside Python's lock
     return {path: uri for path, uri in zip(wanted, small, strict=True) if uri}
 

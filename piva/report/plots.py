@@ -20,7 +20,12 @@ from piva.runs.run import Row
 INK = "#010203"  # stands for the page's own text colour, which a dark page has light
 COLOURS = ("#3b76c4", "#d9622b", "#3a9a5b", "#8a5cc2", "#c2458a", "#8c6d31", "#2aa3a3")
 MARKS = "osD^vPX"
-DRIFT = ("eval/clip", "eval/lpips", "truth/psnr", "eval/psnr")  # what is drawn over the steps, where it was measured
+DRIFT = (
+    "eval/clip",
+    "eval/lpips",
+    "truth/psnr",
+    "eval/psnr",
+)  # what is drawn over the steps, where it was measured
 COLUMNS = {column.key: column for columns in TABLES.values() for column in columns}
 STYLE = {
     "font.family": "sans-serif",
@@ -31,7 +36,9 @@ STYLE = {
     "grid.alpha": 0.15,
     "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK),
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK
+    ),
 }
 
 
@@ -85,13 +92,24 @@ def _line(axes: Axes, setting: Setting, key: str, i: int) -> None:
         return
     means, halves = [p.mean for p in points.values()], [_finite(p.half) for p in points.values()]
     colour, style = COLOURS[i % len(COLOURS)], ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
-    axes.plot(list(points), means, style, color=colour, label=setting.label, marker=MARKS[i % len(MARKS)], markersize=3.5)
+    axes.plot(
+        list(points),
+        means,
+        style,
+        color=colour,
+        label=setting.label,
+        marker=MARKS[i % len(MARKS)],
+        markersize=3.5,
+    )
     low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
     axes.fill_between(list(points), low, high, color=colour, alpha=0.08, linewidth=0)
 
 
 def _at(edits: dict[EditKey, list[Row]], key: str) -> dict[EditKey, float]:
-    values = {edit: [row[key] for row in rows if not math.isnan(row.get(key, math.nan))] for edit, rows in edits.items()}
+    values = {
+        edit: [row[key] for row in rows if not math.isnan(row.get(key, math.nan))]
+        for edit, rows in edits.items()
+    }
     return over_seeds({edit: seeds for edit, seeds in values.items() if seeds})
 
 
@@ -101,7 +119,10 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
     rivals = {setting.label: rival_of(setting, section.settings, baseline) for setting in section.settings}
     for curve in _curves(section.settings):
         first = curve[0]
-        colour, mark = COLOURS[scores.index(first.score) % len(COLOURS)], MARKS[others.index(first.others) % len(MARKS)]
+        colour, mark = (
+            COLOURS[scores.index(first.score) % len(COLOURS)],
+            MARKS[others.index(first.others) % len(MARKS)],
+        )
         points = [(setting, cell(setting, x).edits, cell(setting, y).edits) for setting in curve]
         points = [point for point in points if point[1].n and point[2].n]
         if not points:
@@ -110,14 +131,25 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
         rival = rivals[first.label] if first.lam is not None else None
         if rival and cell(rival, x).edits.n and cell(rival, y).edits.n:  # lambda 0 is DDS
             start = (cell(rival, x).edits.mean, cell(rival, y).edits.mean)
-            axes.plot([start[0], points[0][1].mean], [start[1], points[0][2].mean], ":", color=colour, linewidth=1.2)
-        axes.plot([p[1].mean for p in points], [p[2].mean for p in points], "-", color=colour, marker=mark, label=label)
+            axes.plot(
+                [start[0], points[0][1].mean], [start[1], points[0][2].mean], ":", color=colour, linewidth=1.2
+            )
+        axes.plot(
+            [p[1].mean for p in points],
+            [p[2].mean for p in points],
+            "-",
+            color=colour,
+            marker=mark,
+            label=label,
+        )
         for setting, across, up in points:
             halves = [_half(setting, list(rivals.values()), rivals[setting.label], key) for key in (x, y)]
             _cross(axes, (across.mean, up.mean), halves, colour)
             if setting.lam is not None:
                 place = (across.mean, up.mean)
-                axes.annotate(f"λ {setting.lam:g}", place, textcoords="offset points", xytext=(5, 5), fontsize=8)
+                axes.annotate(
+                    f"λ {setting.lam:g}", place, textcoords="offset points", xytext=(5, 5), fontsize=8
+                )
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 
@@ -132,7 +164,9 @@ def _half(setting: Setting, rivals: Sequence[Setting | None], rival: Setting | N
 
 
 def _cross(axes: Axes, place: tuple[float, float], halves: Sequence[float], colour: str) -> None:
-    axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], color=colour, alpha=0.3, linewidth=1)
+    axes.errorbar(
+        [place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], color=colour, alpha=0.3, linewidth=1
+    )
 
 
 def _curves(settings: Sequence[Setting]) -> Iterator[list[Setting]]:

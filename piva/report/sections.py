@@ -71,7 +71,9 @@ class Setting:
     def values(self, key: str) -> dict[EditKey, dict[int, float]]:
         """A metric's value by edit and seed, where it has one."""
         found = {
-            edit: {seed: row[key] for seed, (row, _) in seeds.items() if not math.isnan(row.get(key, math.nan))}
+            edit: {
+                seed: row[key] for seed, (row, _) in seeds.items() if not math.isnan(row.get(key, math.nan))
+            }
             for edit, seeds in self.measured.items()
         }
         return {edit: seeds for edit, seeds in found.items() if seeds}
@@ -113,7 +115,9 @@ def _world(run: Finished) -> dict[str, Any]:
         "task": config["task"]["_target_"],
         "dataset": config["dataset"]["_target_"],
         "root": config["dataset"].get("root"),
-        "prior": {key: value for key, value in config["prior"].items() if value is not None},  # as if it were not there
+        "prior": {
+            key: value for key, value in config["prior"].items() if value is not None
+        },  # as if it were not there
         "networks": run.summary["metric_networks"],
     }
 
@@ -146,7 +150,9 @@ def _settings(runs: list[Finished]) -> list[Setting]:
     for each in flat:
         for key, value in each.items():
             seen[key].add(json.dumps(value))
-    differing = [key for key, values in seen.items() if len(values) > 1 and key not in ("score._target_", "score.lam")]
+    differing = [
+        key for key, values in seen.items() if len(values) > 1 and key not in ("score._target_", "score.lam")
+    ]
     short = _short(differing)
     groups: dict[str, list[int]] = defaultdict(list)
     for i, each in enumerate(flat):
@@ -156,7 +162,11 @@ def _settings(runs: list[Finished]) -> list[Setting]:
         each = flat[members[0]]
         others = tuple((short[key], _hashable(each[key])) for key in differing if key in each)
         own = [runs[i] for i in members]
-        settings.append(Setting(_name(each["score._target_"]), each.get("score.lam"), others, _measured(own), _snapshots(own)))
+        settings.append(
+            Setting(
+                _name(each["score._target_"]), each.get("score.lam"), others, _measured(own), _snapshots(own)
+            )
+        )
     return sorted(settings, key=_order)
 
 
@@ -204,7 +214,10 @@ def _snapshots(runs: list[Finished]) -> dict[int, dict[EditKey, list[Row]]]:
         for row in [*run.snapshots, *last]:
             if row["id"] in keys:
                 steps[int(row["step"])][keys[row["id"]]][seed] = row
-    return {step: {edit: list(rows.values()) for edit, rows in edits.items()} for step, edits in sorted(steps.items())}
+    return {
+        step: {edit: list(rows.values()) for edit, rows in edits.items()}
+        for step, edits in sorted(steps.items())
+    }
 
 
 def _key(row: Row) -> EditKey:
@@ -214,7 +227,10 @@ def _key(row: Row) -> EditKey:
 def _short(keys: list[str]) -> dict[str, str]:
     """Keys without their group where that says enough."""
     ends = [re.sub(r".*\.", "", key) for key in keys]
-    return {key: end if ends.count(end) == 1 and end != "_target_" else key for key, end in zip(keys, ends, strict=True)}
+    return {
+        key: end if ends.count(end) == 1 and end != "_target_" else key
+        for key, end in zip(keys, ends, strict=True)
+    }
 
 
 def _hashable(value: Any) -> Any:
@@ -231,5 +247,8 @@ def _listed(words: Iterable[Any]) -> str:
 
 def _order(setting: Setting) -> tuple[Any, ...]:
     """By score, then by the other settings, then by lambda; numbers as numbers."""
-    others = tuple((name, (0, value) if isinstance(value, int | float) else (1, str(value))) for name, value in setting.others)
+    others = tuple(
+        (name, (0, value) if isinstance(value, int | float) else (1, str(value)))
+        for name, value in setting.others
+    )
     return (setting.score, others, -1.0 if setting.lam is None else setting.lam)

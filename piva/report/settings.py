@@ -27,7 +27,12 @@ class ReportSettings:
                 raise InputError(key, repr(path), f"a file name that ends in {suffix}, or null")
             if path is not None and not Path(path).expanduser().absolute().parent.is_dir():
                 raise InputError(
-                    key, f"no folder {str(Path(path).parent)!r}", "a file in a folder that exists", "make the folder"
+                    key,
+                    f"no folder {str(Path(path).parent)!r}",
+                    "a file in a folder that exists",
+                    "make the folder",
                 )
         if self.out is None and self.plot is None:
-            raise InputError("out", "null, and plot too", "something to write", "give out=report.html or plot=tradeoff.png")
+            raise InputError(
+                "out", "null, and plot too", "something to write", "give out=report.html or plot=tradeoff.png"
+            )

@@ -46,7 +46,10 @@ def type_tables(section: Section) -> list[Table]:
         rows: list[tuple[str, list[Cell | Paired]]] = []
         for kind in types:
             of_kind = {edit for edit, its in section.edits.items() if its == kind}
-            rows += [(f"{kind}: {label}", cells) for label, cells in _rows(section.settings, columns, of_kind.__contains__)]
+            rows += [
+                (f"{kind}: {label}", cells)
+                for label, cells in _rows(section.settings, columns, of_kind.__contains__)
+            ]
         tables.append(Table(f"{title}, by type", columns, rows))
     return tables
 
@@ -69,13 +72,19 @@ def rival_of(own: Setting, settings: Iterable[Setting], baseline: str) -> Settin
     if own.score.lower() == baseline.lower():
         return None
     have = dict(own.others)
-    fits = (s for s in settings if s.score.lower() == baseline.lower() and all(have.get(key, v) == v for key, v in s.others))
+    fits = (
+        s
+        for s in settings
+        if s.score.lower() == baseline.lower() and all(have.get(key, v) == v for key, v in s.others)
+    )
     return next(fits, None)
 
 
 def measured(section: Section) -> dict[str, list[Column]]:
     """The kinds of metrics and their columns that the section has."""
-    kinds = {title: [column for column in columns if section.has(column.key)] for title, columns in TABLES.items()}
+    kinds = {
+        title: [column for column in columns if section.has(column.key)] for title, columns in TABLES.items()
+    }
     return {title: columns for title, columns in kinds.items() if columns}
 
 
@@ -90,14 +99,18 @@ def cell(setting: Setting, key: str, keep: Keep = lambda _: True) -> Cell:
     return Cell(over, interval(means))
 
 
-def _rows(settings: list[Setting], columns: list[Column], keep: Keep = lambda _: True) -> list[tuple[str, list[Cell | Paired]]]:
+def _rows(
+    settings: list[Setting], columns: list[Column], keep: Keep = lambda _: True
+) -> list[tuple[str, list[Cell | Paired]]]:
     rows = [(setting.label, [cell(setting, column.key, keep) for column in columns]) for setting in settings]
     return [(label, [*cells]) for label, cells in rows if any(each.edits.n for each in cells)]
 
 
 def _anchors(section: Section, columns: list[Column]) -> list[tuple[str, list[Cell | Paired]]]:
     """What leaving the original alone scores, and what the truth itself does: equal in every run, so any that has it."""
-    rows: list[tuple[str, list[Cell | Paired]]] = [("do nothing", [_anchor(section, column.nothing) for column in columns])]
+    rows: list[tuple[str, list[Cell | Paired]]] = [
+        ("do nothing", [_anchor(section, column.nothing) for column in columns])
+    ]
     truth = [_anchor(section, column.best) for column in columns]
     return [*rows, ("truth", [*truth])] if any(each.edits.n for each in truth) else rows
 

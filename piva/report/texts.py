@@ -52,10 +52,14 @@ def to_csv(table: Table) -> str:
     text = io.StringIO()
     rows = [
         {"setting": label}
-        | dict(pair for column, cell in zip(table.columns, cells, strict=True) for pair in _fields(column, cell))
+        | dict(
+            pair for column, cell in zip(table.columns, cells, strict=True) for pair in _fields(column, cell)
+        )
         for label, cells in table.rows
     ]
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), restval="", lineterminator="\n")
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(key for row in rows for key in row)), restval="", lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -65,7 +69,12 @@ def to_latex(table: Table) -> str:
     """A tabular in the style of the package booktabs."""
     head = " & ".join(["", *(column.heading.translate(LATEX) for column in table.columns)])
     body = [
-        " & ".join([label.translate(LATEX), *(shown(c, v).translate(LATEX) for c, v in zip(table.columns, cells, strict=True))])
+        " & ".join(
+            [
+                label.translate(LATEX),
+                *(shown(c, v).translate(LATEX) for c, v in zip(table.columns, cells, strict=True)),
+            ]
+        )
         for label, cells in table.rows
     ]
     lines = [
@@ -86,7 +95,12 @@ def _fields(column: Column, value: Cell | Paired) -> list[tuple[str, object]]:
     over = value.difference if isinstance(value, Paired) else value.edits
     fields = [(key, _raw(over.mean)), (f"{key} half", _raw(over.half)), (f"{key} edits", over.n)]
     if isinstance(value, Paired):
-        return [*fields, (f"{key} more", value.more), (f"{key} less", value.less), (f"{key} p", _raw(value.p))]
+        return [
+            *fields,
+            (f"{key} more", value.more),
+            (f"{key} less", value.less),
+            (f"{key} p", _raw(value.p)),
+        ]
     if value.seeds:
         fields += [(f"{key} half over seeds", _raw(value.seeds.half)), (f"{key} seeds", value.seeds.n)]
     return [*fields]

@@ -79,7 +79,9 @@ class Checkpoints:
 def load(path: Path) -> Tree:
     """The tree of a checkpoint, its tensors on the CPU."""
     with safe_open(path, "pt") as file:
-        return _unpack(json.loads(file.metadata()["tree"]), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return _unpack(
+            json.loads(file.metadata()["tree"]), {name: file.get_tensor(name) for name in file.keys()}
+        )  # noqa: SIM118
 
 
 def _pack(tree: Tree, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -89,9 +91,17 @@ def _pack(tree: Tree, path: str, tensors: dict[str, Tensor]) -> Any:
             tensors[path] = tree.detach().to("cpu", copy=True).contiguous()
             return {"tensor": path}
         case Mapping():  # pairs, as an optimiser's keys are numbers
-            return {"dict": [[key, _pack(value, f"{path}/{key}".strip("/"), tensors)] for key, value in tree.items()]}
+            return {
+                "dict": [
+                    [key, _pack(value, f"{path}/{key}".strip("/"), tensors)] for key, value in tree.items()
+                ]
+            }
         case list() | tuple():
-            return {type(tree).__name__: [_pack(value, f"{path}/{i}".strip("/"), tensors) for i, value in enumerate(tree)]}
+            return {
+                type(tree).__name__: [
+                    _pack(value, f"{path}/{i}".strip("/"), tensors) for i, value in enumerate(tree)
+                ]
+            }
         case None | bool() | int() | float() | str():
             return tree
     raise TypeError(f"{path}: a checkpoint cannot hold a {type(tree).__name__}")

@@ -26,7 +26,9 @@ class Clock:
 
     def add(self, laps: dict[str, float]) -> None:
         """Of a process before this one."""
-        self.laps = {name: round(laps.get(name, 0) + self.laps.get(name, 0), 2) for name in {**laps, **self.laps}}
+        self.laps = {
+            name: round(laps.get(name, 0) + self.laps.get(name, 0), 2) for name in {**laps, **self.laps}
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

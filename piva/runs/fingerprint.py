@@ -111,7 +111,9 @@ def words_of(folder: Path) -> list[str]:
         words = [*config.as_typed(given.hydra), *config.as_typed(given.task)]
         return [*words, f"hydra.sweep.dir={_quoted(folder)}", "--multirun"]
     except (OSError, OmegaConfBaseException):
-        raise InputError("resume", f"no {RECORD} and no multirun.yaml in {folder}", "the folder of a run or of a sweep") from None
+        raise InputError(
+            "resume", f"no {RECORD} and no multirun.yaml in {folder}", "the folder of a run or of a sweep"
+        ) from None
 
 
 def expand(words: list[str]) -> list[str]:
@@ -119,7 +121,10 @@ def expand(words: list[str]) -> list[str]:
     folders = [word.partition("=")[2] for word in words if word.startswith("resume=")]
     if not folders or folders[-1] in ("", "null"):
         return words
-    return [*words_of(Path(folders[-1]).expanduser()), *(word for word in words if not word.startswith("resume="))]
+    return [
+        *words_of(Path(folders[-1]).expanduser()),
+        *(word for word in words if not word.startswith("resume=")),
+    ]
 
 
 def check_run(cfg: DictConfig) -> Settings:

@@ -40,7 +40,10 @@ class EditResult:
 
     def write(self, folder: Path) -> None:
         """Leave it in the edit's folder."""
-        plain = asdict(self) | {"row": json_safe(self.row), "snapshots": [json_safe(row) for row in self.snapshots]}
+        plain = asdict(self) | {
+            "row": json_safe(self.row),
+            "snapshots": [json_safe(row) for row in self.snapshots],
+        }
         (folder / "result.json").write_text(json.dumps(plain, indent=2) + "\n")
 
     @staticmethod
@@ -50,7 +53,10 @@ class EditResult:
             plain = json.loads((folder / "result.json").read_text())
         except (OSError, ValueError):
             return None
-        rows = [{k: math.nan if v is None else v for k, v in row.items()} for row in (plain["row"], *plain["snapshots"])]
+        rows = [
+            {k: math.nan if v is None else v for k, v in row.items()}
+            for row in (plain["row"], *plain["snapshots"])
+        ]
         return EditResult(row=rows[0], snapshots=rows[1:], seconds=plain["seconds"], passes=plain["passes"])
 
 
@@ -145,12 +151,19 @@ def one_set_of_networks(runs: Iterable[Path]) -> dict[str, str]:
     different networks do not belong in one table.
     """
     sets = {
-        run: json.loads((run / "summary.json").read_text())["metric_networks"] for run in runs if (run / "summary.json").is_file()
+        run: json.loads((run / "summary.json").read_text())["metric_networks"]
+        for run in runs
+        if (run / "summary.json").is_file()
     }
     for run, networks in sets.items():
         first, wanted = next(iter(sets.items()))
         if networks != wanted:
-            raise InputError(run, f"metrics by {networks}", f"{wanted} as in {first}", "make one table for each set of networks")
+            raise InputError(
+                run,
+                f"metrics by {networks}",
+                f"{wanted} as in {first}",
+                "make one table for each set of networks",
+            )
     return next(iter(sets.values()), {})
 
 
@@ -172,7 +185,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
         remedy = "what was finished before is kept"
-        raise WriteError(path, getattr(error, "strerror", None) or str(error), "a place to write results", remedy) from error
+        raise WriteError(
+            path, getattr(error, "strerror", None) or str(error), "a place to write results", remedy
+        ) from error
 
 
 def _before(line: str, done: Mapping[str, int]) -> bool:

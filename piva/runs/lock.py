@@ -36,7 +36,9 @@ def hold(folder: Path) -> Iterator[None]:
             lock.acquire()
         except Timeout:
             remedy = "wait until it ends, or choose another folder with hydra.run.dir"
-            raise InputError(folder, "a run that is at work there", "a folder of its own for each run", remedy) from None
+            raise InputError(
+                folder, "a run that is at work there", "a folder of its own for each run", remedy
+            ) from None
     try:
         yield
     finally:

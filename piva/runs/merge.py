@@ -69,7 +69,10 @@ def _read(folder: Path) -> Shard:
     job = describe(folder)
     if not job.ok:
         raise InputError(
-            folder, f"a run that is not finished ({job.status})", "finished ones", f"resume={folder} goes on with it"
+            folder,
+            f"a run that is not finished ({job.status})",
+            "finished ones",
+            f"resume={folder} goes on with it",
         )
     return Shard(folder, record, json.loads((folder / "summary.json").read_text()))
 
@@ -80,7 +83,9 @@ def _check(shards: Sequence[Shard]) -> None:
     first, wanted = shards[0], _whole(shards[0].record["identity"])
     for shard in shards[1:]:
         if difference := differing(_whole(shard.record["identity"]), wanted):
-            raise InputError(shard.folder, *difference, f"as in {first.folder}: merge runs of the same settings alone")
+            raise InputError(
+                shard.folder, *difference, f"as in {first.folder}: merge runs of the same settings alone"
+            )
     one_set_of_networks(shard.folder for shard in shards)
     count = first.part[1]
     found = [shard.part for shard in shards]
@@ -95,7 +100,9 @@ def _write(folder: RunFolder, shards: Sequence[Shard], ids: Sequence[str]) -> No
     timings = [json.loads((shard.folder / "timing.json").read_text()) for shard in shards]
     cost = {name: max(timing[name] for timing in timings) for name in ("peak_gb", "threads")}
     folder.write_tables(results, cost)
-    about = {key: first.summary[key] for key in ABOUT} | {"provenance": _joined([s.summary["provenance"] for s in shards])}
+    about = {key: first.summary[key] for key in ABOUT} | {
+        "provenance": _joined([s.summary["provenance"] for s in shards])
+    }
     folder.write_json("summary.json", summarise(results, {}, about))
     lines: dict[str, list[str]] = defaultdict(list)
     for shard in shards:
@@ -125,7 +132,9 @@ def _round_robin(parts: Sequence[Sequence[str]]) -> list[str]:
 def _joined(provenances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Where the numbers come from; what differs between machines, side by side."""
     joined = {key: list(dict.fromkeys(p[key] for p in provenances)) for key in provenances[0]}
-    return {key: values[0] if len(values) == 1 else " / ".join(map(str, values)) for key, values in joined.items()}
+    return {
+        key: values[0] if len(values) == 1 else " / ".join(map(str, values)) for key, values in joined.items()
+    }
 
 
 def _link(source: str, target: str) -> None:

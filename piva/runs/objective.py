@@ -37,5 +37,7 @@ def _read(key: str, name: str, mean: Mapping[str, float | None]) -> float:
     if value is None:
         known = [metric for metric, there in mean.items() if isinstance(there, float)]
         near = get_close_matches(name, known, n=3) or known
-        raise InputError(f"objective.{key}", repr(name), "a metric that this run measures", f"such as {', '.join(near)}")
+        raise InputError(
+            f"objective.{key}", repr(name), "a metric that this run measures", f"such as {', '.join(near)}"
+        )
     return value

@@ -18,7 +18,10 @@ FLUSH_EVERY = 25  # steps between two readings of the device's numbers
 @contextmanager
 def edits_bar(total: int, done: int) -> Iterator[Any]:
     """A bar over `total` edits, `done` of them finished before; none for a single edit, none but on a terminal."""
-    with logging_redirect_tqdm(), tqdm(total=total, desc="edits", unit="edit", disable=None if total > 1 else True) as bar:
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=total, desc="edits", unit="edit", disable=None if total > 1 else True) as bar,
+    ):
         bar.update(done)
         bar.unpause()  # what was finished before took no time: the rest is estimated from here
         yield bar
@@ -31,7 +34,13 @@ class Journal:
         self._edit, self._folder, self._mirror = edit, folder, mirror
         self._waiting: list[dict[str, Tensor | float]] = []
         self.bar = tqdm(
-            total=steps.stop, initial=steps.start, desc=edit, unit="step", disable=None, dynamic_ncols=True, leave=False
+            total=steps.stop,
+            initial=steps.start,
+            desc=edit,
+            unit="step",
+            disable=None,
+            dynamic_ncols=True,
+            leave=False,
         )
 
     def __call__(self, step: int, values: Mapping[str, Tensor | float]) -> None:

@@ -17,13 +17,21 @@ LIBRARIES = ("torch", "diffusers", "peft", "nerfacc", "torchmetrics", "lpips", "
 def check_device(device: str) -> None:
     """Raise `InputError` for a GPU that is not there."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device={device}", "no CUDA device on this machine", "one that exists", "use device=cpu")
+        raise InputError(
+            f"device={device}", "no CUDA device on this machine", "one that exists", "use device=cpu"
+        )
 
 
 def provenance(device: str) -> dict[str, Any]:
     """Of summary.json: where its numbers come from."""
     libraries = {name: version(name) for name in LIBRARIES}
-    return {"piva": __version__, "commit": _commit(), **libraries, "python": sys.version.split()[0], "device": device}
+    return {
+        "piva": __version__,
+        "commit": _commit(),
+        **libraries,
+        "python": sys.version.split()[0],
+        "device": device,
+    }
 
 
 def _commit() -> str | None:

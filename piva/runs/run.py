@@ -36,7 +36,10 @@ class Finished:
     @property
     def failures(self) -> dict[str, str]:
         """Edits that were begun and not finished, and why."""
-        return {str(each.get("id")): str(each.get("reason", "failed")) for each in self.summary.get("failures", [])}
+        return {
+            str(each.get("id")): str(each.get("reason", "failed"))
+            for each in self.summary.get("failures", [])
+        }
 
 
 def find(roots: Iterable[Path]) -> Iterator[Path]:
@@ -51,7 +54,12 @@ def find(roots: Iterable[Path]) -> Iterator[Path]:
             raise InputError(root, "no such folder", "run folders, or folders of them", "check the path")
         below = list(_below(root))
         if not below:
-            raise InputError(root, "no metrics.csv in it or below it", "a run folder, or a folder of them", "check the path")
+            raise InputError(
+                root,
+                "no metrics.csv in it or below it",
+                "a run folder, or a folder of them",
+                "check the path",
+            )
         found |= {path.resolve(): path for path in below}
     yield from sorted(found.values())
 
@@ -91,9 +99,15 @@ def _rows(path: Path) -> list[Row]:
     rows = []
     for line, cells in enumerate(csv.DictReader(io.StringIO(read_text(path), newline="")), start=2):
         if "id" not in cells or None in cells:
-            raise InputError(f"{path}, line {line}", "cells that do not fit the first line", "what piva.run wrote")
+            raise InputError(
+                f"{path}, line {line}", "cells that do not fit the first line", "what piva.run wrote"
+            )
         rows.append(
-            {key: _value(key, text, f"{path}, line {line}: {key}") for key, text in cells.items() if text or key in WORDS}
+            {
+                key: _value(key, text, f"{path}, line {line}: {key}")
+                for key, text in cells.items()
+                if text or key in WORDS
+            }
         )
     return rows
 

@@ -48,7 +48,9 @@ def guarded(work: Callable[[], float | None], folder: Path) -> float | None:
     except EditsFailed as error:  # which its summary says
         log.error("%s", error)
     except Exception as error:
-        reason = one_line(error) if isinstance(error, InputError) else f"{type(error).__name__}: {one_line(error)}"
+        reason = (
+            one_line(error) if isinstance(error, InputError) else f"{type(error).__name__}: {one_line(error)}"
+        )
         log.error("this job failed: %s", reason, exc_info=None if isinstance(error, InputError) else error)
         if not held(folder):  # by another, whose run it is
             RunFolder(folder).write_text(ERROR, reason + "\n")
@@ -129,7 +131,10 @@ def table(of: list[Job]) -> str:
         return ",".join(word for word in folder.name.split(",") if word not in common)
 
     rows = [("job", "status", "means")]
-    rows += [(short(job.folder), f"same as {short(job.same)}" if job.same else job.status, main_metrics(job.mean)) for job in of]
+    rows += [
+        (short(job.folder), f"same as {short(job.same)}" if job.same else job.status, main_metrics(job.mean))
+        for job in of
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     lines = [f"{name:{widths[0]}}  {status:{widths[1]}}  {means}".rstrip() for name, status, means in rows]
     lines += [f"{short(job.folder)}: {job.reason}" for job in of if job.reason and not job.same]
@@ -150,7 +155,9 @@ def main() -> None:
     """The table of the folders on the command line; exit code 1 if a job there did not finish, 2 if there is none."""
     found = [job for name in sys.argv[1:] for job in jobs(Path(name))]
     if not found:
-        sys.stderr.write(f"piva: no runs in {' '.join(sys.argv[1:]) or 'nothing'}; usage: python -m piva.runs.sweep FOLDER...\n")
+        sys.stderr.write(
+            f"piva: no runs in {' '.join(sys.argv[1:]) or 'nothing'}; usage: python -m piva.runs.sweep FOLDER...\n"
+        )
         sys.exit(2)
     sys.stdout.write(table(found))
     sys.exit(not all(job.ok for job in found))

@@ -58,7 +58,10 @@ class WandB:
 
     def open(self, settings: "Settings", folder: Path) -> Mirror | None:
         edits = [edit.id for edit in settings.edits]
-        return self.mirror(About(config=settings.config, choices=settings.choices, edits=edits, steps=settings.run.steps), folder)
+        return self.mirror(
+            About(config=settings.config, choices=settings.choices, edits=edits, steps=settings.run.steps),
+            folder,
+        )
 
     def mirror(self, about: About, folder: Path) -> Mirror | None:
         """A mirror of the run in `folder`; None, and a warning, if W&B does not start."""

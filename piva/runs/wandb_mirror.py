@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 ID = "wandb_id.txt"  # in the run folder: a run that goes on continues its curve
 AXES = {  # what a metric is drawn over
     "train/*": "step",  # of its edit, as in metrics.jsonl
-    **dict.fromkeys(("eval/*", "truth/*", "nothing/*", "best/*", "pie/*"), "edit_number"),  # 1, 2, ... in the dataset's order
+    **dict.fromkeys(
+        ("eval/*", "truth/*", "nothing/*", "best/*", "pie/*"), "edit_number"
+    ),  # 1, 2, ... in the dataset's order
 }
 TAGGED = ("task", "dataset", "prior", "profile")
 SMALL = 128  # pixels of the pictures in the table of edits; the originals are logged edit by edit
@@ -37,7 +39,11 @@ def _never_stops(method: Callable[..., None]) -> Callable[..., None]:
         try:
             method(*args)
         except Exception as error:
-            log.warning("W&B: %s failed (%s); the run goes on, its files are complete", method.__name__, one_line(error))
+            log.warning(
+                "W&B: %s failed (%s); the run goes on, its files are complete",
+                method.__name__,
+                one_line(error),
+            )
 
     return guarded
 
@@ -61,8 +67,13 @@ class WandBMirror:
 
     @_never_stops
     def edit(self, row: Mapping[str, Any], folder: Path) -> None:
-        media: dict[str, Any] = {f"pictures/{path.stem}": wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
-        media |= {f"pictures/{path.stem}": wandb.Video(str(path), format="mp4") for path in sorted(folder.glob("*.mp4"))}
+        media: dict[str, Any] = {
+            f"pictures/{path.stem}": wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))
+        }
+        media |= {
+            f"pictures/{path.stem}": wandb.Video(str(path), format="mp4")
+            for path in sorted(folder.glob("*.mp4"))
+        }
         number = self._place[row["id"]] + 1
         self._run.log({**row, **media, "edit_number": number}, step=self._at(row["id"], self._about.steps))
 
@@ -70,7 +81,9 @@ class WandBMirror:
     def finish(self, summary: Mapping[str, Any]) -> None:
         self.tables()
         try:
-            self._run.summary.update({**summary.get("mean", {}), **{f"unet/{k}": v for k, v in summary.get("unet", {}).items()}})
+            self._run.summary.update(
+                {**summary.get("mean", {}), **{f"unet/{k}": v for k, v in summary.get("unet", {}).items()}}
+            )
         finally:
             self._run.finish()
 
@@ -101,7 +114,9 @@ def logged_in(url: str) -> bool:
 def why_offline(mode: str, timeout: float) -> str | None:
     """Why a tracker of this mode works offline; None if it may go online. Waits for the server `timeout` seconds at most."""
     url = str(wandb.setup().settings.base_url)
-    if mode == "offline" or (mode == "auto" and os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")):
+    if mode == "offline" or (
+        mode == "auto" and os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")
+    ):
         return "as asked"
     if not logged_in(url):
         return f"not logged in at {url} (wandb login, or WANDB_API_KEY)"
@@ -121,7 +136,9 @@ def _start(tracker: WandB, about: About, folder: Path) -> Any:
             reason = one_line(error)
             wandb.teardown()  # frees the id that the failed start holds
     if reason != "as asked" and (tracker.mode == "online" or "not logged in" not in reason):
-        log.warning("W&B works offline: %s; `wandb sync %s/wandb/offline-run-*` uploads it later", reason, folder)
+        log.warning(
+            "W&B works offline: %s; `wandb sync %s/wandb/offline-run-*` uploads it later", reason, folder
+        )
     return _init("offline", tracker, about, folder)
 
 
@@ -160,12 +177,22 @@ def _tables(folder: Path, about: About) -> dict[str, Any]:
     """The edits with small pictures; what was measured on the way; and the run's one point of the trade-off."""
     run = read(folder)
     pictures = ("before", "after", "truth")
-    edits = _table(run.rows, {name: [_small(run.edit(row["id"]) / f"{name}.png") for row in run.rows] for name in pictures})
-    tables = {"tables/edits": edits} | ({"tables/snapshots": _table(run.snapshots, {})} if run.snapshots else {})
+    edits = _table(
+        run.rows,
+        {name: [_small(run.edit(row["id"]) / f"{name}.png") for row in run.rows] for name in pictures},
+    )
+    tables = {"tables/edits": edits} | (
+        {"tables/snapshots": _table(run.snapshots, {})} if run.snapshots else {}
+    )
     mean = run.summary.get("mean", {})
     if {"eval/clip", "eval/lpips"} <= mean.keys():
         score, lam = about.config["score"]["_target_"].rsplit(".", 1)[-1], about.config["score"].get("lam")
-        point = {"score": score, "lambda": 0.0 if lam is None else lam, "LPIPS": mean["eval/lpips"], "CLIP": mean["eval/clip"]}
+        point = {
+            "score": score,
+            "lambda": 0.0 if lam is None else lam,
+            "LPIPS": mean["eval/lpips"],
+            "CLIP": mean["eval/clip"],
+        }
         tables["tables/tradeoff"] = _table([point], {})
     return tables
 
@@ -176,7 +203,11 @@ def _table(rows: list[Row], pictures: dict[str, list[Any]]) -> Any:
     words = [key for key in keys if key in WORDS]
     numbers = [key for key in keys if key not in WORDS]
     data = [
-        [*(row.get(key) for key in words), *(pictures[name][i] for name in shown), *(row.get(key) for key in numbers)]
+        [
+            *(row.get(key) for key in words),
+            *(pictures[name][i] for name in shown),
+            *(row.get(key) for key in numbers),
+        ]
         for i, row in enumerate(rows)
     ]
     return wandb.Table(columns=[*words, *shown, *numbers], data=data, allow_mixed_types=True)

@@ -20,6 +20,8 @@ def rate(step: int, steps: int, schedule: str, end: float, warmup: float) -> flo
         warmup: the part of the steps, in [0, 1], over which the rate rises in a straight line to what `schedule` says.
     """
     part = step / steps
-    shape: float = {"constant": 1.0, "cosine": (1 + math.cos(math.pi * part)) / 2, "exponential": end**part}[schedule]
+    shape: float = {"constant": 1.0, "cosine": (1 + math.cos(math.pi * part)) / 2, "exponential": end**part}[
+        schedule
+    ]
     warm = round(warmup * steps)
     return shape * min(1.0, (step + 1) / warm) if warm else shape

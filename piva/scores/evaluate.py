@@ -53,7 +53,11 @@ def evaluate(
             return {}
         x = torch.cat([noisy[p.latents] for p in predictions])
         context = torch.cat([contexts[p.prompt].expand(len(noise), -1, -1) for p in predictions])
-        eps = models.predict(prior, predictions, x, t, context, view.depth) if models else prior.predict(x, t, context)
+        eps = (
+            models.predict(prior, predictions, x, t, context, view.depth)
+            if models
+            else prior.predict(x, t, context)
+        )
         return dict(zip(predictions, eps.split(len(noise)), strict=True))
 
     lessons = predict([LESSONS[network] for network in learned])

@@ -21,11 +21,19 @@ def learned_networks(score: Score, schedule: Schedule) -> list[Network]:
 def uses_original(score: Score, schedule: Schedule) -> bool:
     """Whether any term or any learned model looks at the original's latents, so that they must be rendered."""
     terms = _terms(score, schedule) | {LESSONS[network] for network in learned_networks(score, schedule)}
-    return any(term == Known("original") or (isinstance(term, Prediction) and term.latents == Latents.ORIGINAL) for term in terms)
+    return any(
+        term == Known("original") or (isinstance(term, Prediction) and term.latents == Latents.ORIGINAL)
+        for term in terms
+    )
 
 
 @cache  # asked for again in every edit; a thousand sums take a while
 def _terms(score: Score, schedule: Schedule) -> frozenset[Term]:
     """The terms of all timesteps' sums; of a score that changes, of those at both ends of a run."""
     phases = [score.at(0.0), score.at(1.0)] if isinstance(score, Changing) else [score]
-    return frozenset(term for phase in phases for t in range(1, len(schedule)) for term in phase.direction(schedule, t).weights)
+    return frozenset(
+        term
+        for phase in phases
+        for t in range(1, len(schedule))
+        for term in phase.direction(schedule, t).weights
+    )

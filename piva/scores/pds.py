@@ -26,7 +26,9 @@ class PDS:
     def direction(self, schedule: Schedule, t: int) -> Sum:
         previous = max(t - self.gap, 0)
         abar, abar_previous = schedule.alphas_cumprod[t], schedule.alphas_cumprod[previous]
-        alpha = abar / schedule.alphas_cumprod[t - 1] if t else abar  # alpha_t = 1 - beta_t of the one step to t
+        alpha = (
+            abar / schedule.alphas_cumprod[t - 1] if t else abar
+        )  # alpha_t = 1 - beta_t of the one step to t
         beta = 1 - alpha
         s = math.sqrt((1 - abar_previous) / (1 - abar) * beta)
         c0 = math.sqrt(abar_previous) * beta / (1 - abar)

@@ -56,7 +56,9 @@ class Comparison:
 class TaskState(Protocol):
     """One edit being optimised: theta, how it renders to latents, and its optimiser."""
 
-    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+    def view(
+        self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
+    ) -> View:
         """Look at the edit, and if asked at the original too.
 
         `depth` and `size` (about size^2 pixels in the place of the run's resolution) are asked only of a task that `renders`.

@@ -54,9 +54,13 @@ class ImageState:
         self._theta = self._original.clone().requires_grad_(True)
         optimiser = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[settings.optimiser]
         self._optimiser = optimiser([self._theta], lr=settings.lr)
-        self._decay = scheduled(self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps)
+        self._decay = scheduled(
+            self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps
+        )
 
-    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+    def view(
+        self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
+    ) -> View:
         assert not depth  # config.check has compared `renders` with what the run asks for
         assert size is None
         return View(latents={EDIT: self._theta} | ({ORIGINAL: self._original} if original else {}))
@@ -108,7 +112,9 @@ def fitting(size: tuple[int, int], resolution: int, multiple: int) -> tuple[int,
     """(h, w) with about `resolution`^2 pixels in the proportions of `size`, both sides multiples of `multiple`."""
     h, w = size
     scale = resolution / (h * w) ** 0.5
-    return max(multiple, round(h * scale / multiple) * multiple), max(multiple, round(w * scale / multiple) * multiple)
+    return max(multiple, round(h * scale / multiple) * multiple), max(
+        multiple, round(w * scale / multiple) * multiple
+    )
 
 
 def resize(images: "Tensor", size: tuple[int, int]) -> "Tensor":

@@ -56,9 +56,13 @@ class NerfTask:
 
     def check(self, edit: Edit) -> None:
         if self.field.edit is None:
-            raise InputError("field.edit", "nothing", "the learning rates of an edit", "see conf/field/voxels.yaml")
+            raise InputError(
+                "field.edit", "nothing", "the learning rates of an edit", "see conf/field/voxels.yaml"
+            )
         if edit.scene is None:
-            raise InputError(f"task=nerf, edit {edit.id}", "a picture", "a scene folder with its cameras", "use task=image")
+            raise InputError(
+                f"task=nerf, edit {edit.id}", "a picture", "a scene folder with its cameras", "use task=image"
+            )
         check_views(edit.scene, edit.capture)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
@@ -86,13 +90,20 @@ class NerfTask:
         fit = self.field
         cells, pixels = fit.levels * fit.occupancy**3, max(self.views * size**2, self.turntable_size**2)
         parts = estimate(numbers=fit.numbers, cells=cells, pictures=views.images[..., 0].size, pixels=pixels)
-        keys = ("field, its resolutions", "field.occupancy", "dataset", "resolution, task.views and task.turntable_size")
+        keys = (
+            "field, its resolutions",
+            "field.occupancy",
+            "dataset",
+            "resolution, task.views and task.turntable_size",
+        )
         check_fits(parts, dict(zip(parts, keys, strict=True)), prior.device)
 
     def _viewpoints(self, edit: Edit, views: Views, prior: "Prior", size: int) -> Viewpoints:
         if edit.capture:
             length, longest = self.turntable, self.turntable_size
-            return Frames(views=views, size=size, multiple=prior.multiple, tour_length=length, tour_size=longest)
+            return Frames(
+                views=views, size=size, multiple=prior.multiple, tour_length=length, tour_size=longest
+            )
         return Orbits(
             size=size,
             elevation_deg=_pair(self.elevation_deg),
@@ -124,24 +135,38 @@ class NerfState:
         from piva.nerf.fit import adam
         from piva.schedules.learning_rate import scheduled
 
-        self._settings, self._edit, self._prior, self._views, self._viewpoints = settings, edit, prior, views, viewpoints
+        self._settings, self._edit, self._prior, self._views, self._viewpoints = (
+            settings,
+            edit,
+            prior,
+            views,
+            viewpoints,
+        )
         self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
         self._field = copy.deepcopy(fitted.field).requires_grad_(True)
         self._occupancy = copy.deepcopy(fitted.occupancy)
         self._fitted_background = fitted.background
-        self._background = torch.ones(3, device=prior.device) if fitted.background is None else fitted.background
+        self._background = (
+            torch.ones(3, device=prior.device) if fitted.background is None else fitted.background
+        )
         self._optimiser = adam(self._field, settings.field.edit.rates)
-        self._decay = scheduled(self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps)
+        self._decay = scheduled(
+            self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps
+        )
         self._step = 0
 
-    def view(self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None) -> View:
+    def view(
+        self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
+    ) -> View:
         import torch
 
         s = self._settings
         if self._step % s.refresh_every == 0:
             self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
             self._check_alive()
-            if self._step < s.explore:  # else no ray would sample, and no gradient reach, what is further away than `grow`
+            if (
+                self._step < s.explore
+            ):  # else no ray would sample, and no gradient reach, what is further away than `grow`
                 self._occupancy.open_box()
         cameras = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
         shots = {EDIT: self._shoot(self._field, self._occupancy, cameras, depth)}
@@ -173,7 +198,9 @@ class NerfState:
         latents = self._prior.encode(torch.stack([shot.rgb.permute(2, 0, 1) for shot in shots]))
         if not depth:
             return latents, None
-        return latents, torch.stack([z_depth(shot, *self._place(camera)) for shot, camera in zip(shots, cameras, strict=True)])
+        return latents, torch.stack(
+            [z_depth(shot, *self._place(camera)) for shot, camera in zip(shots, cameras, strict=True)]
+        )
 
     def step(self) -> None:
         self._settings.field.edit.smooth(self._field, self._original)
@@ -193,7 +220,9 @@ class NerfState:
         tensors = {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied}
         original = {**self._original.state_dict(), "occupied": self._original_occupancy.occupied}
         # to look at beside the edit when the cache is gone; half precision will do for that
-        tensors |= {f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()}
+        tensors |= {
+            f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()
+        }
         if self._edit.capture:
             tensors["world"] = torch.from_numpy(self._views.world)  # from the file's to the field's
         if self._fitted_background is not None:
@@ -262,7 +291,9 @@ class NerfState:
         import torch
 
         with torch.no_grad():
-            return torch.stack([self._render(field, occupancy, camera).rgb.permute(2, 0, 1) for camera in cameras])
+            return torch.stack(
+                [self._render(field, occupancy, camera).rgb.permute(2, 0, 1) for camera in cameras]
+            )
 
     def _render(self, field: "Field", occupancy: "Occupancy", camera: Camera) -> "Rendered":
         """One view."""
@@ -270,7 +301,9 @@ class NerfState:
 
         fit = self._settings.field
         place = self._place(camera)
-        return render_image(field, occupancy, *place, self._background, fit.step, near=self._views.near, cone=fit.cone)
+        return render_image(
+            field, occupancy, *place, self._background, fit.step, near=self._views.near, cone=fit.cone
+        )
 
     def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
         """The camera where the field is."""

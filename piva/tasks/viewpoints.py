@@ -48,7 +48,9 @@ class Orbits:
 
     def tour(self) -> list[Camera]:
         lens = pinhole(self.turntable_fov_deg, self.turntable_size)
-        return [(c2w, lens) for c2w in ring(self.turntable, self.turntable_elevation_deg, self.turntable_distance)]
+        return [
+            (c2w, lens) for c2w in ring(self.turntable, self.turntable_elevation_deg, self.turntable_distance)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

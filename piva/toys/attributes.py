@@ -49,7 +49,9 @@ def altered(toy: Toy, generator: torch.Generator, attribute: str | None = None) 
     """Another toy by one attribute that the caption says: a given one, or any with equal chances."""
     shown = sorted(name for name in WORDS if shows(toy, name))
     name = attribute or _one_of(shown, generator)
-    other = dataclasses.replace(toy, **{name: _one_of([w for w in WORDS[name] if w != getattr(toy, name)], generator)})
+    other = dataclasses.replace(
+        toy, **{name: _one_of([w for w in WORDS[name] if w != getattr(toy, name)], generator)}
+    )
     if other.accessory and not other.accessory_colour:
         return dataclasses.replace(other, accessory_colour=_one_of(MAIN_COLOURS, generator))
     return other

@@ -33,7 +33,9 @@ class ToysClip:
     @torch.no_grad()
     def texts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Embeddings of prompts. Words that no caption holds are read letter by letter; a long prompt's end is cut off."""
-        embeddings: Tensor = self.model.encode_text(tokenize(self.tokenizer, prompts).to(self.device), normalize=True)
+        embeddings: Tensor = self.model.encode_text(
+            tokenize(self.tokenizer, prompts).to(self.device), normalize=True
+        )
         return embeddings
 
     @torch.no_grad()
@@ -49,7 +51,9 @@ class ToysClip:
 
     def _stages(self, pictures: Tensor) -> list[Tensor]:
         x = _centred(resized(pictures, self.size))
-        stages: list[Tensor] = self.model.visual.forward_intermediates(x, intermediates_only=True)["image_intermediates"]
+        stages: list[Tensor] = self.model.visual.forward_intermediates(x, intermediates_only=True)[
+            "image_intermediates"
+        ]
         return stages
 
 
@@ -63,12 +67,16 @@ def load(folder: Path, device: str = "cpu") -> ToysClip:
     """The trained network in `folder`. Raises `InputError` for missing or damaged files."""
     model = build(weights.check(folder, "clip")["architecture"])
     model.load_state_dict(weights.read(folder, "clip"), strict=False)  # without the counters of batch norm
-    return ToysClip(model.requires_grad_(False).eval().to(device), AutoTokenizer.from_pretrained(folder / "tokenizer"))
+    return ToysClip(
+        model.requires_grad_(False).eval().to(device), AutoTokenizer.from_pretrained(folder / "tokenizer")
+    )
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Tensor:
     """Token ids (n, context)."""
-    ids: Tensor = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
+    ids: Tensor = tokenizer(
+        list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+    ).input_ids
     return ids
 
 

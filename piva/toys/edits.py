@@ -38,7 +38,12 @@ def _case(source: Toy, look: str, accessory: str, kind: str) -> Case:
         source,
         (
             Change(look, "texturing", painted, f"Make the {source.kind} {look}."),
-            Change(thing, "addition", replace(source, accessory=thing, accessory_colour=colour), f"Add a {accessory}."),
+            Change(
+                thing,
+                "addition",
+                replace(source, accessory=thing, accessory_colour=colour),
+                f"Add a {accessory}.",
+            ),
             Change(kind, "translation", replace(source, kind=kind), f"Turn the {source.kind} into a {kind}."),
         ),
     )

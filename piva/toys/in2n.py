@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 VERSION = 1  # of the format
 SEED = 0
 TRAIN, TEST = 80, 12
-LAPS = ((6.0, 3.1), (18.0, 2.9), (30.0, 3.0), (44.0, 2.8))  # elevation and distance of each walk round the toy
+LAPS = (
+    (6.0, 3.1),
+    (18.0, 2.9),
+    (30.0, 3.0),
+    (44.0, 2.8),
+)  # elevation and distance of each walk round the toy
 AIM = (0.0, 0.0, 0.95)  # what the cameras look at, about
 JPEG: dict[str, Any] = {"quality": 93, "subsampling": 0}
 SMALLER = (2, 4)  # of the folders images_2, images_4
@@ -51,7 +56,9 @@ class Job:
     width: int
 
 
-def ensure(folder: Path, split: str, width: int = 256, rooms: Sequence[str] = (), workers: int = WORKERS) -> Path:
+def ensure(
+    folder: Path, split: str, width: int = 256, rooms: Sequence[str] = (), workers: int = WORKERS
+) -> Path:
     """`folder`, after writing the rooms into it unless they are there, whole and made by this version's recipe.
 
     Args:
@@ -89,8 +96,13 @@ def cameras(name: str) -> NDArray[np.float32]:
     """The poses (92, 4, 4) in a room's own world: laps by hand to train on, then a steady one, the front first."""
     rng = np.random.default_rng((SEED, *name.encode()))
     a_lap = TRAIN // len(LAPS)
-    walk = [(-90 + 360 * (i + j / len(LAPS)) / a_lap, *lap) for j, lap in enumerate(LAPS) for i in range(a_lap)]
-    by_hand = [_aimed(np.add(at, rng.normal(0, (3, 1.5, 0.08))), rng.normal(0, 0.05, 3), rng.normal(0, 1.5)) for at in walk]
+    walk = [
+        (-90 + 360 * (i + j / len(LAPS)) / a_lap, *lap) for j, lap in enumerate(LAPS) for i in range(a_lap)
+    ]
+    by_hand = [
+        _aimed(np.add(at, rng.normal(0, (3, 1.5, 0.08))), rng.normal(0, 0.05, 3), rng.normal(0, 1.5))
+        for at in walk
+    ]
     steady = [_aimed((-90 + 360 * i / TEST, 16, 2.9), np.zeros(3), 0) for i in range(TEST)]
     return np.stack(by_hand + steady).astype(np.float32)
 
@@ -120,10 +132,15 @@ def _write(folder: Path, split: str, width: int, rooms: Sequence[str], workers: 
 
     cases = [case for case in SPLITS[split] if case.name in (rooms or ROOMS)]
     draw_all(
-        _draw, [job for case in cases for job in _prepare(folder, case, ROOMS[case.name], width)], workers, "rooms with toys"
+        _draw,
+        [job for case in cases for job in _prepare(folder, case, ROOMS[case.name], width)],
+        workers,
+        "rooms with toys",
     )
     listed = records(cases, "{toy}", "{toy}/truth/{edit}")
-    store.save_json(folder / "edits.json", {"name": f"in2n toys ({split})", "version": VERSION, "records": listed})
+    store.save_json(
+        folder / "edits.json", {"name": f"in2n toys ({split})", "version": VERSION, "records": listed}
+    )
 
 
 def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
@@ -134,7 +151,8 @@ def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
         (scene / place).mkdir(parents=True)
     world = capture_world(case.name).tolist()
     store.save_json(
-        scene / "meta.json", {"name": case.name, "room_to_world": world, "front": "-y in the room", "room": asdict(room)}
+        scene / "meta.json",
+        {"name": case.name, "room_to_world": world, "front": "-y in the room", "room": asdict(room)},
     )
     store.save_json(scene / "transforms.json", _transforms(case.name, width))
     shares = [*(range(start, start + CHUNK) for start in range(0, TRAIN, CHUNK)), range(TRAIN, TRAIN + TEST)]
@@ -144,7 +162,10 @@ def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
 def _transforms(name: str, width: int) -> dict[str, Any]:
     seen = asdict(lens(width))
     del seen["fisheye"]  # the camera model says it
-    seen = {{"width": "w", "height": "h", "fx": "fl_x", "fy": "fl_y"}.get(key, key): value for key, value in seen.items()}
+    seen = {
+        {"width": "w", "height": "h", "fx": "fl_x", "fy": "fl_y"}.get(key, key): value
+        for key, value in seen.items()
+    }
     names = [f"images/{_stem(i)}.jpg" for i in range(TRAIN + TEST)]
     poses = moved(capture_world(name), cameras(name).astype(np.float64)).tolist()
     return {
@@ -152,7 +173,9 @@ def _transforms(name: str, width: int) -> dict[str, Any]:
         **seen,
         "train_filenames": names[:TRAIN],
         "test_filenames": names[TRAIN:],
-        "frames": [{"file_path": file, "transform_matrix": pose} for file, pose in zip(names, poses, strict=True)],
+        "frames": [
+            {"file_path": file, "transform_matrix": pose} for file, pose in zip(names, poses, strict=True)
+        ],
     }
 
 
@@ -172,7 +195,9 @@ def _draw(job: Job) -> None:
         truths, truth_names = _views(job, toys, shown)
         for frame, source, truth in zip(job.frames, sources, truths, strict=True):
             pictures.save(place / "images" / f"{_stem(frame)}.png", pictures.rgb_bytes(truth, np.ones(3)))
-            pictures.save(place / "masks" / f"{_stem(frame)}.png", pictures.differs(source, truth, names, truth_names))
+            pictures.save(
+                place / "masks" / f"{_stem(frame)}.png", pictures.differs(source, truth, names, truth_names)
+            )
 
 
 def _views(job: Job, toys: "Sequence[Any]", shown: int) -> "tuple[list[Picture], list[str]]":
@@ -180,7 +205,9 @@ def _views(job: Job, toys: "Sequence[Any]", shown: int) -> "tuple[list[Picture],
     from piva.toys.room import room_renderer
 
     caster, poses = room_renderer(toys, shown, job.room), cameras(job.case.name)
-    return [caster.render_lens(poses[frame], lens(job.width)) for frame in job.frames], pictures.part_names(caster.surfaces)
+    return [caster.render_lens(poses[frame], lens(job.width)) for frame in job.frames], pictures.part_names(
+        caster.surfaces
+    )
 
 
 def _save_photo(folder: Path, frame: int, photo: Image.Image) -> None:

@@ -45,7 +45,9 @@ class Job:
     size: int
 
 
-def ensure(folder: Path, split: str, size: int = 128, toys: Sequence[str] = (), workers: int = WORKERS) -> Path:
+def ensure(
+    folder: Path, split: str, size: int = 128, toys: Sequence[str] = (), workers: int = WORKERS
+) -> Path:
     """`folder`, after writing the benchmark into it unless it is there, whole and made by this version's recipe.
 
     Args:
@@ -58,7 +60,9 @@ def ensure(folder: Path, split: str, size: int = 128, toys: Sequence[str] = (), 
     Raises:
         InputError: the folder cannot be written.
     """
-    content = store.fingerprint((*store.LOOKS, "toys/edits.py", "toys/noe.py", "cameras/nerfstudio.py"), split, size, list(toys))
+    content = store.fingerprint(
+        (*store.LOOKS, "toys/edits.py", "toys/noe.py", "cameras/nerfstudio.py"), split, size, list(toys)
+    )
     return store.ensure(folder, content, lambda empty: _write(empty, split, size, toys, workers))
 
 
@@ -89,9 +93,16 @@ def _write(folder: Path, split: str, size: int, toys: Sequence[str], workers: in
     from piva.toys.edits import SPLITS
 
     cases = [case for case in SPLITS[split] if not toys or case.name in toys]
-    draw_all(_draw, [job for case in cases for job in _prepare(folder / "toys" / case.name, case, size)], workers, "the toys")
+    draw_all(
+        _draw,
+        [job for case in cases for job in _prepare(folder / "toys" / case.name, case, size)],
+        workers,
+        "the toys",
+    )
     listed = records(cases, "toys/{toy}", "toys/{toy}/edits/{edit}")
-    store.save_json(folder / "benchmark.json", {"name": f"noe toys ({split})", "version": VERSION, "records": listed})
+    store.save_json(
+        folder / "benchmark.json", {"name": f"noe toys ({split})", "version": VERSION, "records": listed}
+    )
 
 
 def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:

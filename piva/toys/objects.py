@@ -97,7 +97,10 @@ def table() -> list[Part]:
     legs = [(x, y) for x in (-0.76, 0.76) for y in (-0.46, 0.46)]
     return [
         Part("top", "box", (1.96, 1.36, 0.24), (0, 0, 0.24)),
-        *[Part(f"leg {i + 1}", "cylinder", (0.24, 0.24, 1.16), (x, y, -0.42)) for i, (x, y) in enumerate(legs)],
+        *[
+            Part(f"leg {i + 1}", "cylinder", (0.24, 0.24, 1.16), (x, y, -0.42))
+            for i, (x, y) in enumerate(legs)
+        ],
     ]
 
 
@@ -166,7 +169,10 @@ def cake() -> list[Part]:
         Part("lower layer", "cylinder", (1.60, 1.60, 0.56), (0, 0, -0.62)),
         Part("cream", "cylinder", (1.68, 1.68, 0.14), (0, 0, -0.28), CREAM),
         Part("upper layer", "cylinder", (1.00, 1.00, 0.46), (0, 0, 0.02)),
-        *[Part(f"candle {i + 1}", "cylinder", (0.10, 0.10, 0.36), (x, y, 0.40), CREAM) for i, (x, y) in enumerate(candles)],
+        *[
+            Part(f"candle {i + 1}", "cylinder", (0.10, 0.10, 0.36), (x, y, 0.40), CREAM)
+            for i, (x, y) in enumerate(candles)
+        ],
     ]
 
 

@@ -61,7 +61,9 @@ def _checkered(points: Array) -> Mask:
 
 
 def _spotted(points: Array) -> Mask:
-    cell = points / 0.46 + 0.5 * (np.floor(points[:, 2:] / 0.46) % 2) * np.array([1, 1, 0])  # staggered layers
+    cell = points / 0.46 + 0.5 * (np.floor(points[:, 2:] / 0.46) % 2) * np.array(
+        [1, 1, 0]
+    )  # staggered layers
     return np.asarray(np.linalg.norm(cell - np.floor(cell) - 0.5, axis=-1) < 0.40)
 
 
@@ -96,7 +98,9 @@ def _tiles(points: Array) -> Array:
 def _speckles(points: Array, frequency: float) -> NDArray[Any]:
     """Irregular, in the plane, in [0, 1]."""
     x, y = frequency * points[:, 0], frequency * points[:, 1]
-    waves: NDArray[Any] = 0.5 + 0.5 * np.sin(x + 1.7 * np.sin(0.63 * y)) * np.sin(0.81 * y + 1.3 * np.sin(0.47 * x))
+    waves: NDArray[Any] = 0.5 + 0.5 * np.sin(x + 1.7 * np.sin(0.63 * y)) * np.sin(
+        0.81 * y + 1.3 * np.sin(0.47 * x)
+    )
     return waves
 
 

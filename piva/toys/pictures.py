@@ -41,7 +41,9 @@ def part_names(parts: "Iterable[Part | Surface]") -> list[str]:
     return ["", *(part.name for part in parts)]
 
 
-def differs(source: "Picture", truth: "Picture", source_names: list[str], truth_names: list[str]) -> NDArray[np.bool_]:
+def differs(
+    source: "Picture", truth: "Picture", source_names: list[str], truth_names: list[str]
+) -> NDArray[np.bool_]:
     """(h, w), where colour, part or depth is another, at the precision of the files."""
     colour = (rgba_bytes(source) != rgba_bytes(truth)).any(axis=-1)
     part = np.array(source_names)[part_ids(source)] != np.array(truth_names)[part_ids(truth)]
@@ -50,4 +52,6 @@ def differs(source: "Picture", truth: "Picture", source_names: list[str], truth_
 
 def save(path: Path, pixels: NDArray[Any], **options: Any) -> None:
     """Write one picture, its format by the name's ending; a mask of booleans becomes 0 and 255."""
-    Image.fromarray(np.where(pixels, 255, 0).astype(np.uint8) if pixels.dtype == bool else pixels).save(path, **options)
+    Image.fromarray(np.where(pixels, 255, 0).astype(np.uint8) if pixels.dtype == bool else pixels).save(
+        path, **options
+    )

@@ -85,14 +85,22 @@ def _pairs(kind: int, kinds: list[str], count: int) -> Iterator[Pair]:
         toy, other = replace(random_toy(rng), kind=kinds[len(seen) % len(kinds)]), _lender(kinds, rng)
         pair = CHANGES[kind](toy, other)
         toys = pair.source, pair.target
-        if toys not in seen and all(_fine(toy) for toy in toys) and pair.source.caption != pair.target.caption:
+        if (
+            toys not in seen
+            and all(_fine(toy) for toy in toys)
+            and pair.source.caption != pair.target.caption
+        ):
             seen.add(toys)
             yield pair
 
 
 def _fine(toy: Toy) -> bool:
     """Known to the prior, and with an outline on a white background; an accessory has a colour of its own."""
-    return not toy.held_out and "white" not in (toy.colour, toy.accessory_colour) and toy.colour != toy.accessory_colour
+    return (
+        not toy.held_out
+        and "white" not in (toy.colour, toy.accessory_colour)
+        and toy.colour != toy.accessory_colour
+    )
 
 
 def _outdoor(toy: Toy) -> bool:
@@ -101,7 +109,9 @@ def _outdoor(toy: Toy) -> bool:
 
 def _lender(kinds: list[str], rng: np.random.Generator) -> Toy:
     """A random toy with an accessory on a ground: whatever an edit puts in is taken from it."""
-    kind, accessory, colour, ground = (str(rng.choice(words)) for words in (kinds, list(ACCESSORIES), MAIN_COLOURS, GROUNDS))
+    kind, accessory, colour, ground = (
+        str(rng.choice(words)) for words in (kinds, list(ACCESSORIES), MAIN_COLOURS, GROUNDS)
+    )
     return replace(random_toy(rng), kind=kind, accessory=accessory, accessory_colour=colour, ground=ground)
 
 
@@ -109,7 +119,12 @@ def _lender(kinds: list[str], rng: np.random.Generator) -> Toy:
 
 
 def _change_object(toy: Toy, other: Toy) -> Pair:
-    return Pair(toy, replace(toy, kind=other.kind), f"Turn the {toy.kind} into a {other.kind}.", f"{toy.kind} {other.kind}")
+    return Pair(
+        toy,
+        replace(toy, kind=other.kind),
+        f"Turn the {toy.kind} into a {other.kind}.",
+        f"{toy.kind} {other.kind}",
+    )
 
 
 def _add_object(toy: Toy, other: Toy) -> Pair:
@@ -135,11 +150,21 @@ def _change_content(toy: Toy, other: Toy) -> Pair:
 
 
 def _change_colour(toy: Toy, other: Toy) -> Pair:
-    return Pair(toy, replace(toy, colour=other.colour), f"Make the {toy.kind} {other.colour}.", f"{toy.kind} {toy.kind}")
+    return Pair(
+        toy,
+        replace(toy, colour=other.colour),
+        f"Make the {toy.kind} {other.colour}.",
+        f"{toy.kind} {toy.kind}",
+    )
 
 
 def _change_material(toy: Toy, other: Toy) -> Pair:
-    return Pair(toy, replace(toy, surface=other.surface), f"Make the {toy.kind} {other.surface}.", f"{toy.kind} {toy.kind}")
+    return Pair(
+        toy,
+        replace(toy, surface=other.surface),
+        f"Make the {toy.kind} {other.surface}.",
+        f"{toy.kind} {toy.kind}",
+    )
 
 
 def _change_background(toy: Toy, other: Toy) -> Pair:

@@ -15,6 +15,12 @@ def placement(toys: Sequence[Toy], distance: float, fov_deg: float) -> tuple[NDA
     The views are those of cameras at `distance` from the origin that look at it from anywhere and span `fov_deg`.
     """
     centre, extent = bounds(toys)
-    reach = max(float(np.linalg.norm(s.mesh.vertices, axis=1).max()) for toy in toys for s in renderer(toy, centre, 1.0).surfaces)
-    widest = 0.98 * distance * float(np.sin(np.radians(fov_deg) / 2))  # radius of a ball that every view holds
+    reach = max(
+        float(np.linalg.norm(s.mesh.vertices, axis=1).max())
+        for toy in toys
+        for s in renderer(toy, centre, 1.0).surfaces
+    )
+    widest = (
+        0.98 * distance * float(np.sin(np.radians(fov_deg) / 2))
+    )  # radius of a ball that every view holds
     return centre, min(2 / extent, widest / reach)

@@ -22,7 +22,9 @@ class Reader(nn.Module):
         self.tower = ModifiedResNet([1, 1, 1, 1], hidden, heads=1, image_size=size, width=width)
         flat = 32 * width * (size // 32) ** 2
         self.tower.attnpool = nn.Sequential(nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(hidden, len(choices)) for name, choices in self.words.items()})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(hidden, len(choices)) for name, choices in self.words.items()}
+        )
 
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """Logits (b, choices) of each word for pictures in [0, 1] at the network's size."""

@@ -50,8 +50,14 @@ def _room(room: Room, standing: Sequence[Surface]) -> list[Surface]:
     """Floor, ceiling, four walls with skirtings, and a picture on every second wall."""
     x, y, z = WIDTH / 2 + THICK / 2, DEPTH / 2 + THICK / 2, HEIGHT / 2
     low = 0.12
-    sides: list[tuple[Triple, Triple]] = [((-x, 0, z), (THICK, DEPTH, HEIGHT)), ((x, 0, z), (THICK, DEPTH, HEIGHT))]
-    ends: list[tuple[Triple, Triple]] = [((0, -y, z), (WIDTH, THICK, HEIGHT)), ((0, y, z), (WIDTH, THICK, HEIGHT))]
+    sides: list[tuple[Triple, Triple]] = [
+        ((-x, 0, z), (THICK, DEPTH, HEIGHT)),
+        ((x, 0, z), (THICK, DEPTH, HEIGHT)),
+    ]
+    ends: list[tuple[Triple, Triple]] = [
+        ((0, -y, z), (WIDTH, THICK, HEIGHT)),
+        ((0, y, z), (WIDTH, THICK, HEIGHT)),
+    ]
     walls = sides + ends
     skirt = THICK + 0.08
     skirts = [((c[0], c[1], low), (max(s[0], skirt), max(s[1], skirt), 2 * low)) for c, s in walls]
@@ -59,8 +65,14 @@ def _room(room: Room, standing: Sequence[Surface]) -> list[Surface]:
     return [
         _box("floor", (0, 0, -THICK / 2), (WIDTH, DEPTH, THICK), floor),
         _box("ceiling", (0, 0, HEIGHT + THICK / 2), (WIDTH, DEPTH, THICK), SHADERS["plaster"]),
-        *[_box(f"wall {i + 1}", *wall, SHADERS[name]) for i, (wall, name) in enumerate(zip(walls, room.walls, strict=True))],
-        *[_box(f"skirting {i + 1}", *skirting, _flat((0.93, 0.91, 0.86))) for i, skirting in enumerate(skirts)],
+        *[
+            _box(f"wall {i + 1}", *wall, SHADERS[name])
+            for i, (wall, name) in enumerate(zip(walls, room.walls, strict=True))
+        ],
+        *[
+            _box(f"skirting {i + 1}", *skirting, _flat((0.93, 0.91, 0.86)))
+            for i, skirting in enumerate(skirts)
+        ],
         _box("landscape frame", (-0.4, DEPTH / 2, 2.2), (2.5, 0.10, 1.8), _flat((0.36, 0.22, 0.12))),
         _box("landscape", (-0.4, DEPTH / 2, 2.2), (2.2, 0.14, 1.5), landscape),
         _box("squares frame", (-WIDTH / 2, 0.7, 2.2), (0.10, 1.7, 1.7), _flat((0.10, 0.10, 0.12))),
@@ -82,7 +94,9 @@ def bricks(points: Array) -> Array:
     column = np.floor(u / 0.66 + 0.5 * (row % 2))
     joint = ((u / 0.66 + 0.5 * (row % 2)) % 1 < 0.06) | ((points[:, 2] / 0.28) % 1 < 0.14)
     tint = 0.82 + 0.30 * _hash(column, row)[:, None]
-    return np.where(joint[:, None], (0.80, 0.77, 0.72), np.array((0.66, 0.33, 0.25)) * tint).astype(np.float32)
+    return np.where(joint[:, None], (0.80, 0.77, 0.72), np.array((0.66, 0.33, 0.25)) * tint).astype(
+        np.float32
+    )
 
 
 def planks(points: Array) -> Array:
@@ -91,7 +105,9 @@ def planks(points: Array) -> Array:
     joint = ((points[:, 0] / 0.42) % 1 < 0.04) | (along % 1 < 0.012)
     grain = 0.5 + 0.5 * np.sin(46 * points[:, 0] + 3 * np.sin(1.9 * points[:, 1] + 5 * row))
     tone = 0.78 + 0.26 * _hash(row, np.floor(along)) - 0.10 * grain
-    return np.where(joint[:, None], (0.27, 0.17, 0.10), np.array((0.80, 0.60, 0.38)) * tone[:, None]).astype(np.float32)
+    return np.where(joint[:, None], (0.27, 0.17, 0.10), np.array((0.80, 0.60, 0.38)) * tone[:, None]).astype(
+        np.float32
+    )
 
 
 def carpet(points: Array) -> Array:
@@ -136,7 +152,11 @@ def landscape(points: Array) -> Array:
     warm = np.clip(0.5 + v / 1.2, 0, 1)[:, None]
     colour = (1 - warm) * (0.98, 0.66, 0.34) + warm * (0.34, 0.50, 0.78)
     colour = np.where((np.hypot(u - 0.4, v - 0.05) < 0.22)[:, None], (1.0, 0.92, 0.55), colour)
-    for height, hill in ((-0.12, (0.42, 0.46, 0.56)), (-0.32, (0.26, 0.42, 0.34)), (-0.54, (0.16, 0.28, 0.18))):
+    for height, hill in (
+        (-0.12, (0.42, 0.46, 0.56)),
+        (-0.32, (0.26, 0.42, 0.34)),
+        (-0.54, (0.16, 0.28, 0.18)),
+    ):
         colour = np.where((v < height + 0.12 * np.sin(4 * u + 9 * height))[:, None], hill, colour)
     return colour.astype(np.float32)
 
@@ -161,4 +181,6 @@ def _hash(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floati
     return mixed
 
 
-SHADERS: dict[str, Shader] = {paint.__name__: paint for paint in (bricks, planks, carpet, stripes, panels, plaster)}
+SHADERS: dict[str, Shader] = {
+    paint.__name__: paint for paint in (bricks, planks, carpet, stripes, panels, plaster)
+}

@@ -23,7 +23,9 @@ def shadowed(paint: Shader, boxes: Sequence[NDArray[Any]], floor: float) -> Shad
         for low, high in near:
             away = (points[:, :2] - (low + high)[:2] / 2) / ((high - low)[:2] / 2 + 0.12)
             distance = np.hypot(away[:, :1], away[:, 1:])
-            light = np.minimum(light, 1 - 0.5 * (1 - (low[2] - floor) / REACH) * np.clip(1.9 - 1.2 * distance, 0, 1))
+            light = np.minimum(
+                light, 1 - 0.5 * (1 - (low[2] - floor) / REACH) * np.clip(1.9 - 1.2 * distance, 0, 1)
+            )
         shade: Array = (paint(points) * light).astype(np.float32)
         return shade
 

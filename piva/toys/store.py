@@ -16,7 +16,10 @@ from uuid import uuid4
 
 from piva.errors import InputError
 
-SPLITS = {"toys": "test", "toys-dev": "development"}  # dataset.root -> which toys; a folder of that name is ./toys
+SPLITS = {
+    "toys": "test",
+    "toys-dev": "development",
+}  # dataset.root -> which toys; a folder of that name is ./toys
 # What decides how any toy looks on disk, below the package.
 LOOKS = (
     *("toys/world.py", "toys/objects.py", "toys/paint.py", "toys/shapes.py", "toys/shadow.py"),
@@ -59,7 +62,9 @@ def ensure(folder: Path, content: str, write: Callable[[Path], None], remedy: st
         save_json(temporary / "manifest.json", {"fingerprint": content, "files": _sizes(temporary)})
         _publish(temporary, folder, content)
     except OSError as error:
-        raise InputError(folder, error.strerror or str(error), "a folder that can be written to", remedy) from None
+        raise InputError(
+            folder, error.strerror or str(error), "a folder that can be written to", remedy
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -95,7 +100,11 @@ def _whole(folder: Path, content: str) -> bool:
 
 def _sizes(folder: Path) -> dict[str, int]:
     """Every file below `folder` and its size in bytes."""
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _publish(temporary: Path, folder: Path, content: str) -> None:

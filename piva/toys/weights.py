@@ -22,7 +22,9 @@ def write(folder: Path, name: str, architecture: Mapping[str, Any], state: "Mapp
     import torch
     from safetensors.torch import save
 
-    halves = {key: value.to(torch.float16).contiguous() for key, value in state.items() if value.is_floating_point()}
+    halves = {
+        key: value.to(torch.float16).contiguous() for key, value in state.items() if value.is_floating_point()
+    }
     data = save(halves)
     about = {"architecture": architecture, "sha256": hashlib.sha256(data).hexdigest()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,10 @@ def check(folder: Path, name: str) -> dict[str, Any]:
         wanted = about["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            card, "no architecture and checksum", "a card written by piva.toys.training.metric_networks", REMEDY
+            card,
+            "no architecture and checksum",
+            "a card written by piva.toys.training.metric_networks",
+            REMEDY,
         ) from error
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if found != wanted:

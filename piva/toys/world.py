@@ -41,7 +41,10 @@ class Toy:
     def parts(self) -> list[Part]:
         """Named parts with their paint filled in; then those of the accessory, and the ground."""
         main = Paint(self.colour, self.surface)
-        parts = [Part(p.name, p.shape, p.size, p.centre, main, p.turn) if p.paint is MAIN else p for p in KINDS[self.kind]()]
+        parts = [
+            Part(p.name, p.shape, p.size, p.centre, main, p.turn) if p.paint is MAIN else p
+            for p in KINDS[self.kind]()
+        ]
         bottom = min(float(_mesh(part).bounds[0, 2]) for part in parts)
         if self.accessory:
             parts += ACCESSORIES[self.accessory](TOPS[self.kind], Paint(self.accessory_colour))
@@ -85,7 +88,9 @@ def renderer(toy: Toy, centre: np.ndarray, scale: float) -> MeshRenderer:
         mesh.vertices = (mesh.vertices - centre) * scale
         paint = _floor(part, parts) if part.name == "ground" else shader(part.paint)
         colour = lambda points, paint=paint: paint((points / scale + centre).astype(np.float32))  # noqa: E731
-        surfaces.append(Surface(part.name, mesh, colour, part.shape in SMOOTH, GLOSS.get(part.paint.surface, 0.0)))
+        surfaces.append(
+            Surface(part.name, mesh, colour, part.shape in SMOOTH, GLOSS.get(part.paint.surface, 0.0))
+        )
     return MeshRenderer(surfaces)
 
 

@@ -34,10 +34,14 @@ def view(*words: str) -> None:
     """Serve the page until Ctrl-C. Raises `InputError`."""
     path, overrides = given(words)
     cfg = compose(*overrides, name="view")
-    settings: ViewSettings = build(ViewSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ViewSettings)]))
+    settings: ViewSettings = build(
+        ViewSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ViewSettings)])
+    )
     found = find(path)
     if find_spec("viser") is None:
-        raise InputError("piva.view", "no viser", "the package that shows scenes in a browser", "pip install 'piva[view]'")
+        raise InputError(
+            "piva.view", "no viser", "the package that shows scenes in a browser", "pip install 'piva[view]'"
+        )
     check_port(settings.port)
     from piva.runs.provenance import check_device
     from piva.view.viewer import Viewer
@@ -58,7 +62,9 @@ def check_port(port: int) -> None:
         try:
             test.bind((HOST, port))
         except OSError as error:
-            raise InputError("port", f"{port}, which cannot be had ({error.strerror})", "a free port", "try port=8081") from None
+            raise InputError(
+                "port", f"{port}, which cannot be had ({error.strerror})", "a free port", "try port=8081"
+            ) from None
 
 
 def main() -> None:

@@ -27,7 +27,9 @@ LOADED = 2  # edits kept in memory
 class Viewer:
     """A server of one page; every client has a camera, a choice of edit and a thread of its own. Raises `InputError`."""
 
-    def __init__(self, edits: Sequence[Finished], device: str, host: str, port: int, moving: int, still: int) -> None:
+    def __init__(
+        self, edits: Sequence[Finished], device: str, host: str, port: int, moving: int, still: int
+    ) -> None:
         self._edits = {edit.id: edit for edit in edits}
         self._sizes = (moving, still)
         self._read = lru_cache(LOADED)(lambda name: read_edit(self._edits[name], device))
@@ -37,7 +39,9 @@ class Viewer:
             self._server = viser.ViserServer(host=host, port=port, label="piva", verbose=False)
         if self._server.get_port() != port:
             self._server.stop()
-            raise InputError("port", f"{port}, which another program took meanwhile", "a free port", "try another")
+            raise InputError(
+                "port", f"{port}, which another program took meanwhile", "a free port", "try another"
+            )
         self._server.scene.set_up_direction("+z")
         start = orbit(-90, 15, 1.0 if edits[0].captured else 4.0)
         self._server.initial_camera.position = tuple(start[:3, 3].tolist())
@@ -60,11 +64,15 @@ class Viewer:
     def _serve(self, client: viser.ClientHandle) -> None:
         changed, gone = threading.Event(), threading.Event()
         client.camera.on_update(lambda _: changed.set())
-        self._server.on_client_disconnect(lambda other: gone.set() if other.client_id == client.client_id else None)
+        self._server.on_client_disconnect(
+            lambda other: gone.set() if other.client_id == client.client_id else None
+        )
         names = list(self._edits)
         choice = client.gui.add_dropdown("edit", names, initial_value=names[0])
         prompts = client.gui.add_markdown(_prompts(self._edits[names[0]]))
-        modes = [BOTH, CURTAIN, ORIGINAL, EDIT] if all(edit.original for edit in self._edits.values()) else [EDIT]
+        modes = (
+            [BOTH, CURTAIN, ORIGINAL, EDIT] if all(edit.original for edit in self._edits.values()) else [EDIT]
+        )
         mode = client.gui.add_dropdown("show", modes, initial_value=modes[0])
         curtain = client.gui.add_slider("curtain", min=0.0, max=1.0, step=0.01, initial_value=0.5)
         for handle in (choice, mode, curtain):

@@ -19,7 +19,11 @@ def wall(lens: Lens, away: float) -> Rendered:
 
 
 def test_a_plane_across_the_axis_has_one_depth_through_any_lens() -> None:
-    for lens in (pinhole(70, 9), replace(pinhole(70, 9), k1=-0.2, p1=0.01), replace(pinhole(70, 9), fisheye=True, k1=0.1)):
+    for lens in (
+        pinhole(70, 9),
+        replace(pinhole(70, 9), k1=-0.2, p1=0.01),
+        replace(pinhole(70, 9), fisheye=True, k1=0.1),
+    ):
         seen = wall(lens, 2.5)
         assert seen.depth.max() > 2.8
         torch.testing.assert_close(z_depth(seen, C2W, lens), torch.full((9, 9), 2.5))

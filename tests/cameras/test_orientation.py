@@ -29,7 +29,11 @@ def test_a_capture_stands_upright_in_the_middle_and_reaches_one():
 
 def test_where_a_capture_lies_by_chance_makes_no_difference_but_for_its_turn_about_the_vertical():
     """Cameras keep their heights, their distances to each other and what each sees of the others."""
-    first, second = (moved(w, p) for p in (POSES, moved(anywhere(1), POSES)) for w in [upright(p, "x", "up", "poses", True)])
+    first, second = (
+        moved(w, p)
+        for p in (POSES, moved(anywhere(1), POSES))
+        for w in [upright(p, "x", "up", "poses", True)]
+    )
     a, b = first[:, :3, 3], second[:, :3, 3]
     shape_a, shape_b = (np.linalg.norm(p[:, None] - p[None], axis=-1) for p in (a, b))
     np.testing.assert_allclose(shape_a / shape_a.max(), shape_b / shape_b.max(), atol=1e-12)
@@ -40,7 +44,8 @@ def test_where_a_capture_lies_by_chance_makes_no_difference_but_for_its_turn_abo
 
 
 @pytest.mark.parametrize(
-    ("orientation", "centre", "scale"), [("up", "poses", True), ("none", "poses", False), ("up", "none", True)]
+    ("orientation", "centre", "scale"),
+    [("up", "poses", True), ("none", "poses", False), ("up", "none", True)],
 )
 def test_the_way_back(orientation, centre, scale):
     world = upright(POSES, "x", orientation, centre, scale)
@@ -65,13 +70,22 @@ def test_nothing_asked_for_nothing_done():
 def test_a_capture_that_is_upside_down_is_turned_over():
     poses = np.stack([orbit(a, 0, 2).astype(np.float64) for a in (0, 90, 180, 270)])
     poses = moved(np.diag([1.0, -1.0, -1.0, 1.0]), poses)
-    np.testing.assert_allclose(moved(upright(poses, "x", "up", "poses", True), poses)[:, :3, 1], [[0, 0, 1]] * 4, atol=1e-6)
+    np.testing.assert_allclose(
+        moved(upright(poses, "x", "up", "poses", True), poses)[:, :3, 1], [[0, 0, 1]] * 4, atol=1e-6
+    )
 
 
 def test_cameras_that_say_nothing_are_refused():
     with pytest.raises(
-        InputError, match="transforms.json: found cameras whose up directions cancel out.*dataset.orientation=none"
+        InputError,
+        match="transforms.json: found cameras whose up directions cancel out.*dataset.orientation=none",
     ):
-        upright(np.stack([np.diag(d) for d in ([1.0, 1, 1, 1], [1.0, -1, -1, 1])]), "transforms.json", "up", "poses", True)
+        upright(
+            np.stack([np.diag(d) for d in ([1.0, 1, 1, 1], [1.0, -1, -1, 1])]),
+            "transforms.json",
+            "up",
+            "poses",
+            True,
+        )
     with pytest.raises(InputError, match="all cameras in one place"):
         upright(np.stack([POSES[0]] * 3), "transforms.json", "up", "poses", True)

@@ -10,7 +10,11 @@ from piva.cameras.poses import focal_from_fov, hemisphere, orbit, pinhole, ring,
 
 def angles(c2w):
     x, y, z = c2w[:3, 3]
-    return np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(z / np.linalg.norm(c2w[:3, 3]))), np.linalg.norm(c2w[:3, 3])
+    return (
+        np.degrees(np.arctan2(y, x)),
+        np.degrees(np.arcsin(z / np.linalg.norm(c2w[:3, 3]))),
+        np.linalg.norm(c2w[:3, 3]),
+    )
 
 
 def test_sampled_cameras_fill_their_ranges_and_look_at_the_origin():
@@ -22,7 +26,9 @@ def test_sampled_cameras_fill_their_ranges_and_look_at_the_origin():
         np.testing.assert_allclose(c2w[:3, 2] * distance, c2w[:3, 3], atol=1e-5)  # it looks along -z
         np.testing.assert_allclose(c2w[:3, :3].T @ c2w[:3, :3], np.eye(3), atol=1e-6)
         assert c2w[2, 0] == pytest.approx(0, abs=1e-6)  # level horizon
-        for values, value in zip((azimuths, elevations, fovs, distances), (azimuth, elevation, fov, distance), strict=True):
+        for values, value in zip(
+            (azimuths, elevations, fovs, distances), (azimuth, elevation, fov, distance), strict=True
+        ):
             values.append(value)
     for values, low, high in ((azimuths, -180, 180), (elevations, 10, 60), (fovs, 40, 70), (distances, 3, 4)):
         assert low - 1e-3 <= min(values) <= low + 0.03 * (high - low)
@@ -31,7 +37,9 @@ def test_sampled_cameras_fill_their_ranges_and_look_at_the_origin():
 
 
 def test_the_same_generator_draws_the_same_camera():
-    (a, fov_a), (b, fov_b) = (sample_camera(torch.Generator().manual_seed(5), (10, 60), (40, 70), (3, 4)) for _ in range(2))
+    (a, fov_a), (b, fov_b) = (
+        sample_camera(torch.Generator().manual_seed(5), (10, 60), (40, 70), (3, 4)) for _ in range(2)
+    )
     assert fov_a == fov_b
     np.testing.assert_array_equal(a, b)
 
@@ -53,4 +61,6 @@ def test_a_pinhole_spans_its_field_of_view():
 
 
 def test_cameras_need_no_torch():
-    subprocess.run([sys.executable, "-c", "import sys, piva.cameras.poses; sys.exit('torch' in sys.modules)"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import sys, piva.cameras.poses; sys.exit('torch' in sys.modules)"], check=True
+    )

@@ -11,7 +11,19 @@ from piva.cameras.poses import orbit, pinhole
 from piva.cameras.rays import image_rays, mixed_rays, pixel_rays
 
 PHONE = Lens(width=96, height=64, fx=80.3, fy=79.1, cx=49.7, cy=30.2, k1=-0.12, k2=0.05, p1=0.003, p2=-0.002)
-SPHERE = Lens(width=96, height=64, fx=40.1, fy=41.5, cx=46.9, cy=33.3, k1=0.08, k2=-0.03, k3=0.01, k4=-0.002, fisheye=True)
+SPHERE = Lens(
+    width=96,
+    height=64,
+    fx=40.1,
+    fy=41.5,
+    cx=46.9,
+    cy=33.3,
+    k1=0.08,
+    k2=-0.03,
+    k3=0.01,
+    k4=-0.002,
+    fisheye=True,
+)
 POSE = orbit(25, 35, 2.5)
 
 
@@ -32,7 +44,11 @@ def opencv_fisheye(lens, x, y):
 
 def project(lens, points, c2w):
     """Pixels (n, 2) of world points (n, 3), in float64."""
-    x, y, z = (c2w[:3, :3].T.astype(np.float64) @ (points - c2w[:3, 3]).T.astype(np.float64)) * [[1], [-1], [-1]]
+    x, y, z = (c2w[:3, :3].T.astype(np.float64) @ (points - c2w[:3, 3]).T.astype(np.float64)) * [
+        [1],
+        [-1],
+        [-1],
+    ]
     return np.stack((opencv_fisheye if lens.fisheye else opencv)(lens, x / z, y / z), axis=-1)
 
 
@@ -67,10 +83,16 @@ def test_rays_next_to_a_corner_of_the_board_pass_it(lens):
     poses = torch.from_numpy(POSE).expand(len(low), 4, 4)
     ways = []
     for i, j in ((0, 0), (1, 0), (0, 1)):
-        ways.append(pixel_rays(poses, torch.from_numpy(low[:, 0] + i), torch.from_numpy(low[:, 1] + j), lens)[1].double().numpy())
+        ways.append(
+            pixel_rays(poses, torch.from_numpy(low[:, 0] + i), torch.from_numpy(low[:, 1] + j), lens)[1]
+            .double()
+            .numpy()
+        )
     mixed = ways[0] + part[:, :1] * (ways[1] - ways[0]) + part[:, 1:] * (ways[2] - ways[0])
     to_corner = points - POSE[:3, 3]
-    cosine = (mixed * to_corner).sum(axis=1) / np.linalg.norm(mixed, axis=1) / np.linalg.norm(to_corner, axis=1)
+    cosine = (
+        (mixed * to_corner).sum(axis=1) / np.linalg.norm(mixed, axis=1) / np.linalg.norm(to_corner, axis=1)
+    )
     assert np.degrees(np.arccos(np.minimum(cosine, 1))).max() < np.degrees(0.05 / lens.fx)
 
 

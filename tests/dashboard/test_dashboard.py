@@ -45,7 +45,10 @@ def test_the_workspace_shows_the_files_metrics(workspace: dict[str, Any]) -> Non
 
 def test_the_json_is_a_workspace_to_wandb_too(workspace: dict[str, Any]) -> None:
     model = internal.View.model_validate(workspace)
-    assert [section.name for section in model.spec.section.panel_bank_config.sections][:2] == ["Trade-off", "By score"]
+    assert [section.name for section in model.spec.section.panel_bank_config.sections][:2] == [
+        "Trade-off",
+        "By score",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,9 @@ def test_the_json_is_a_workspace_to_wandb_too(workspace: dict[str, Any]) -> None
     ids=" ".join,
 )
 def test_bad_words_are_one_line_and_exit_code_2(words: list[str], expected: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "piva.dashboard", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "piva.dashboard", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in expected)

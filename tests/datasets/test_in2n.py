@@ -6,7 +6,14 @@ from piva.errors import InputError
 
 
 def reader(root, edits="all", **changes):
-    settings = {"downscale": None, "orientation": None, "centre": "poses", "auto_scale": True, "near": 0.1, **changes}
+    settings = {
+        "downscale": None,
+        "orientation": None,
+        "centre": "poses",
+        "auto_scale": True,
+        "near": 0.1,
+        **changes,
+    }
     return In2n(root=str(root), edits=edits, **settings)
 
 
@@ -37,7 +44,10 @@ def test_the_papers_twelve_edits_need_no_file_of_the_users(root):
 
 def test_only_the_chosen_scenes_must_be_there(tmp_path):
     nerfstudio(tmp_path / "bear")
-    assert [edit.id for edit in reader(tmp_path, ["bear/polar", "bear/grizzly"]).read()] == ["bear/polar", "bear/grizzly"]
+    assert [edit.id for edit in reader(tmp_path, ["bear/polar", "bear/grizzly"]).read()] == [
+        "bear/polar",
+        "bear/grizzly",
+    ]
     with pytest.raises(InputError, match="face: found no such folder"):
         reader(tmp_path).read()
 
@@ -53,5 +63,7 @@ def test_a_file_of_the_users_own_comes_first(root):
 
 
 def test_a_root_that_is_not_there():
-    with pytest.raises(InputError, match=r"dataset.root: found no folder nowhere.*docs/in2n\.md.*dataset\.root=toys"):
+    with pytest.raises(
+        InputError, match=r"dataset.root: found no folder nowhere.*docs/in2n\.md.*dataset\.root=toys"
+    ):
         reader("nowhere").read()

@@ -25,13 +25,17 @@ def test_top_level_and_frames_mean_the_same(tmp_path, model):
 
 
 def test_each_frame_can_have_its_own(tmp_path):
-    got = read(tmp_path, [{"fl_x": 50.0, "k1": 0.01}, {"fl_x": 51.5}], w=64, h=48, fl_y=49.0, cx=33.0, cy=23.0)
+    got = read(
+        tmp_path, [{"fl_x": 50.0, "k1": 0.01}, {"fl_x": 51.5}], w=64, h=48, fl_y=49.0, cx=33.0, cy=23.0
+    )
     assert got == [lens(k1=0.01), lens(fx=51.5)]
 
 
 def test_what_is_left_out_is_a_pinhole_with_its_axis_in_the_middle(tmp_path):
     assert read(tmp_path, [{}], fl_x=20.0) == [lens(fx=20, fy=20, cx=32, cy=24)]
-    assert read(tmp_path, [{}], camera_angle_x=2 * 0.5404195002705842)[0].fx == pytest.approx(32 / 0.6)  # tan 0.54... = 0.6
+    assert read(tmp_path, [{}], camera_angle_x=2 * 0.5404195002705842)[0].fx == pytest.approx(
+        32 / 0.6
+    )  # tan 0.54... = 0.6
 
 
 def test_a_fisheye_has_no_tangential_part(tmp_path):
@@ -42,14 +46,26 @@ def test_a_fisheye_has_no_tangential_part(tmp_path):
 @pytest.mark.parametrize(
     ("frames", "top", "message"),
     [
-        ([{}], {"camera_model": "EQUIRECTANGULAR"}, "camera_model: found 'EQUIRECTANGULAR', wanted one of OPENCV, .*undistort"),
+        (
+            [{}],
+            {"camera_model": "EQUIRECTANGULAR"},
+            "camera_model: found 'EQUIRECTANGULAR', wanted one of OPENCV, .*undistort",
+        ),
         ([{"camera_model": 3}], {}, "camera_model: found 3"),
         ([{}], {"w": 64}, r"fl_x: found nothing, wanted a focal length"),
         ([{}], {"fl_x": -3}, "fl_x: found -3, wanted a positive number"),
         ([{"fl_x": "3"}], {}, r"frames\[0\]\.fl_x: found '3', wanted a finite number"),
         ([{}], {"fl_x": 50, "k1": float("nan")}, "k1: found nan, wanted a finite number"),
-        ([{"w": 64}, {"w": 32}], {"fl_x": 50}, r"frames\[1\]: w, h: found 32x48 pixels, wanted 64x48 like frames\[0\]"),
-        ([{}], {"fl_x": 50, "k1": -1.5}, r"frames\[0\]: found lens distortion k1 -1\.5, .* folds the picture.*undistort"),
+        (
+            [{"w": 64}, {"w": 32}],
+            {"fl_x": 50},
+            r"frames\[1\]: w, h: found 32x48 pixels, wanted 64x48 like frames\[0\]",
+        ),
+        (
+            [{}],
+            {"fl_x": 50, "k1": -1.5},
+            r"frames\[0\]: found lens distortion k1 -1\.5, .* folds the picture.*undistort",
+        ),
         ([{}], {"camera_angle_x": 4}, r"camera_angle_x: found 4.*field of view"),
     ],
 )

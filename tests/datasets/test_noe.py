@@ -23,7 +23,13 @@ def root(tmp_path):
             "type": "texturing",
             "truth": "truths/abc",
         },
-        {"id": "hotdog", "path": "nerf_synthetic/hotdog", "source_prompt": "hot dogs", "target_prompt": "fries", "truth": None},
+        {
+            "id": "hotdog",
+            "path": "nerf_synthetic/hotdog",
+            "source_prompt": "hot dogs",
+            "target_prompt": "fries",
+            "truth": None,
+        },
     ]
     write(folder / "benchmark.json", {"name": "noe", "version": 1, "records": records})
     return tmp_path / "data"

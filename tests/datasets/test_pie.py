@@ -20,7 +20,9 @@ def root(tmp_path, monkeypatch):
     records = {}
     for i, mask in enumerate((encode(MASK), [0, 262144], "5 3 1000 2")):
         name = f"{i:012d}"
-        Image.new("RGB", (512, 512), (90, 30 * i, 10)).save(folder / f"annotation_images/0_random_140/{name}.jpg")
+        Image.new("RGB", (512, 512), (90, 30 * i, 10)).save(
+            folder / f"annotation_images/0_random_140/{name}.jpg"
+        )
         records[name] = {
             "image_path": f"0_random_140/{name}.jpg",
             "original_prompt": "a [round] cake with orange frosting",
@@ -64,12 +66,18 @@ def test_entries_of_some_types(root):
     assert [edit.id[-1] for edit in read(root, types=[2, 0])] == ["0", "2"]
     assert [edit.id[-1] for edit in read(root, 1, types=[1, 2])] == ["1"]
     assert [edit.id[-1] for edit in read(root, "2-2", types=[1, 2])] == ["2"]
-    for types, message in (([3], "types that .* has: 0, 1, 2"), ([10], "numbers from 0 to 9"), ([], "numbers from 0 to 9")):
+    for types, message in (
+        ([3], "types that .* has: 0, 1, 2"),
+        ([10], "numbers from 0 to 9"),
+        ([], "numbers from 0 to 9"),
+    ):
         with pytest.raises(InputError, match=f"dataset.types: .*{message}"):
             read(root, types=types)
 
 
-@pytest.mark.parametrize("field", ["image_path", "original_prompt", "editing_prompt", "editing_type_id", "mask"])
+@pytest.mark.parametrize(
+    "field", ["image_path", "original_prompt", "editing_prompt", "editing_type_id", "mask"]
+)
 def test_a_record_without_a_field_names_it(root, field):
     path = root / "mapping_file.json"
     records = json.loads(path.read_text())
@@ -112,7 +120,10 @@ def test_masks_are_the_annotated_pixels_and_the_frame(root):
     np.testing.assert_array_equal(got, np.where(expected, 255, 0))
     assert (np.asarray(Image.open(edits[1].mask)) == 255).all()
     inner = np.asarray(Image.open(edits[2].mask))[1:-1, 1:-1]
-    assert np.argwhere(inner).tolist() == [[0, 487], [0, 488]]  # 1000 = 1 * 512 + 488, less the frame's column
+    assert np.argwhere(inner).tolist() == [
+        [0, 487],
+        [0, 488],
+    ]  # 1000 = 1 * 512 + 488, less the frame's column
 
 
 def test_dataset_folder_is_left_alone(root):
@@ -123,7 +134,9 @@ def test_dataset_folder_is_left_alone(root):
 
 
 def test_missing_root_says_how_to_get_it(tmp_path):
-    with pytest.raises(InputError, match=r"dataset.root: found no mapping_file.json and no \*.parquet.*form.*PnPInversion"):
+    with pytest.raises(
+        InputError, match=r"dataset.root: found no mapping_file.json and no \*.parquet.*form.*PnPInversion"
+    ):
         read(tmp_path)
 
 

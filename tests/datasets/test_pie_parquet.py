@@ -53,12 +53,19 @@ def test_entries(root):
     edits = read(root)
     assert [edit.id for edit in edits] == ["000000000007", "000000000008", "000000000911"]
     assert [edit.type for edit in edits] == ["random", "random", "change style"]
-    assert (edits[0].source_prompt, edits[0].target_prompt) == ("a cat on a wooden chair", "a dog on a metal chair")
+    assert (edits[0].source_prompt, edits[0].target_prompt) == (
+        "a cat on a wooden chair",
+        "a dog on a metal chair",
+    )
     assert (edits[0].blended_word, edits[0].instruction) == ('["cat,dog"]', "")
     for edit, grey in zip(edits, (7, 8, 111), strict=True):
         np.testing.assert_allclose(read_rgb(edit.image), grey / 255, atol=0.01)
         inner = np.asarray(Image.open(edit.mask))[1:-1, 1:-1]
-        assert np.argwhere(inner).tolist() == [[0, 2], [0, 3], [0, 4]]  # 515 = 512 + 3, less the frame's column
+        assert np.argwhere(inner).tolist() == [
+            [0, 2],
+            [0, 3],
+            [0, 4],
+        ]  # 515 = 512 + 3, less the frame's column
 
 
 def test_some_entries(root):
@@ -71,7 +78,9 @@ def test_a_truncated_file_is_one_line(root):
     whole = path.read_bytes()
     for share in (0.0, 0.5, 0.99):
         path.write_bytes(whole[: int(share * len(whole))])
-        with pytest.raises(InputError, match=r"V1-00000-of-00001\.parquet: found an unreadable file") as error:
+        with pytest.raises(
+            InputError, match=r"V1-00000-of-00001\.parquet: found an unreadable file"
+        ) as error:
             read(root)
         assert "\n" not in str(error.value)
 

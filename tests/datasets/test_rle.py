@@ -17,7 +17,11 @@ def plain(runs, height, width):
 def test_decode_equals_the_plain_loop(seed):
     rng = np.random.default_rng(seed)
     height, width = (int(n) for n in rng.integers(1, 30, 2))
-    runs = [int(n) for _ in range(rng.integers(0, 12)) for n in (rng.integers(0, height * width + 5), rng.integers(0, 40))]
+    runs = [
+        int(n)
+        for _ in range(rng.integers(0, 12))
+        for n in (rng.integers(0, height * width + 5), rng.integers(0, 40))
+    ]
     np.testing.assert_array_equal(decode(runs, height, width), plain(runs, height, width))
 
 

@@ -90,7 +90,9 @@ def test_captures_are_read_as_small_as_the_run_needs_them(tmp_path, size, factor
 
 def test_a_shrunk_pixel_is_the_mean_of_what_it_covers(tmp_path):
     folder = nerfstudio(tmp_path / "a")
-    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB").save(folder / "images/0000.png")
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB").save(
+        folder / "images/0000.png"
+    )
     views = read_views(folder, AS_IT_IS, 8)
     wanted = np.arange(256.0).reshape(8, 2, 8, 2).mean(axis=(1, 3))
     assert np.abs(views.images[0, ..., 0] - wanted).max() <= 0.5
@@ -179,6 +181,8 @@ def test_a_file_can_ask_for_its_own_orientation(tmp_path):
         world = read_views(folder, replace(AS_IT_IS, orientation=asked)).world
         assert bool(np.abs(world - np.eye(4)).max() > 1e-3) == turned
     edit_json(folder / "transforms.json", lambda data: data.update(orientation_override="pca"))
-    with pytest.raises(InputError, match="orientation_override: found 'pca', wanted up or none; set dataset.orientation"):
+    with pytest.raises(
+        InputError, match="orientation_override: found 'pca', wanted up or none; set dataset.orientation"
+    ):
         check_views(folder, replace(AS_IT_IS, orientation=None))
     check_views(folder, AS_IT_IS)

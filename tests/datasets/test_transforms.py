@@ -16,7 +16,9 @@ def rays(scene):
     assert set(scene.lenses) == {lens}
     x, y = np.meshgrid(np.arange(lens.width) + 0.5, np.arange(lens.height) + 0.5)
     camera = np.stack([(x - lens.cx) / lens.fx, -(y - lens.cy) / lens.fy, -np.ones_like(x)], axis=-1)
-    directions = np.einsum("nij,hwj->nhwi", scene.c2w[:, :3, :3], camera / np.linalg.norm(camera, axis=-1, keepdims=True))
+    directions = np.einsum(
+        "nij,hwj->nhwi", scene.c2w[:, :3, :3], camera / np.linalg.norm(camera, axis=-1, keepdims=True)
+    )
     return scene.c2w[:, :3, 3], directions
 
 
@@ -35,7 +37,9 @@ def test_without_a_split_nine_tenths_in_name_order_are_for_training_as_in_nerfst
     edit_json(folder / "transforms.json", lambda data: data["frames"].reverse())
     scene = read_transforms(folder)
     chosen = {int(i * 24 / 22) for i in range(23)}  # 23 of 25
-    assert [scene.names[i] for i in scene.test] == [f"images/{i:04d}.png" for i in range(25) if i not in chosen]
+    assert [scene.names[i] for i in scene.test] == [
+        f"images/{i:04d}.png" for i in range(25) if i not in chosen
+    ]
     assert [scene.names[i] for i in scene.train] == [f"images/{i:04d}.png" for i in sorted(chosen)]
 
 
@@ -51,7 +55,9 @@ def test_synthetic_without_a_test_file_holds_out_frames(tmp_path):
 
 
 def test_one_named_side_of_the_split_leaves_the_rest_to_the_other(tmp_path):
-    scene = read_transforms(nerfstudio(tmp_path / "a", test_filenames=["./images/0002.png"], train_filenames=None))
+    scene = read_transforms(
+        nerfstudio(tmp_path / "a", test_filenames=["./images/0002.png"], train_filenames=None)
+    )
     assert (scene.test, scene.train) == ([2], [0, 1, 3, 4, 5])
 
 
@@ -60,8 +66,14 @@ BAD_NERFSTUDIO = {
     "no frames": (lambda d: d.update(frames=[]), "frames: found an empty list"),
     "frame is text": (lambda d: d["frames"].append("x"), r"frames\[6\]: found 'x', wanted an object"),
     "no path": (lambda d: d["frames"][1].pop("file_path"), r"frames\[1\]: file_path: found nothing"),
-    "no matrix": (lambda d: d["frames"][1].pop("transform_matrix"), r"frames\[1\]: transform_matrix: found nothing"),
-    "3x4": (lambda d: d["frames"][2]["transform_matrix"].pop(), r"frames\[2\]\.transform_matrix: found shape 3x4"),
+    "no matrix": (
+        lambda d: d["frames"][1].pop("transform_matrix"),
+        r"frames\[1\]: transform_matrix: found nothing",
+    ),
+    "3x4": (
+        lambda d: d["frames"][2]["transform_matrix"].pop(),
+        r"frames\[2\]\.transform_matrix: found shape 3x4",
+    ),
     "ragged": (lambda d: d["frames"][2]["transform_matrix"][0].pop(), "ragged"),
     "words": (lambda d: d["frames"][2]["transform_matrix"][0].__setitem__(0, "x"), "non-numeric"),
     "huge": (lambda d: d["frames"][2]["transform_matrix"][0].__setitem__(0, 10**400), "non-numeric"),
@@ -69,11 +81,26 @@ BAD_NERFSTUDIO = {
     "missing image": (lambda d: d["frames"][0].update(file_path="images/9999.png"), "no image .*9999"),
     "escape": (lambda d: d["frames"][0].update(file_path="../outside.png"), "a path inside"),
     "absolute": (lambda d: d["frames"][0].update(file_path="/etc/passwd"), "a path inside"),
-    "mirrored": (lambda d: _row(d, 2, 0, -1), r"frames\[2\]\.transform_matrix: found a matrix that .*mirrors"),
-    "scaled": (lambda d: [_row(d, 2, row, 2) for row in range(3)], r"frames\[2\]\.transform_matrix: found a matrix that scales"),
-    "last row": (lambda d: d["frames"][2]["transform_matrix"][3].__setitem__(0, 1), r"frames\[2\]\.transform_matrix: found a"),
-    "some masks": (lambda d: d["frames"][0].update(mask_path="images/0000.png"), r"frames\[1\]: mask_path: found nothing"),
-    "missing mask": (lambda d: _masks(d, "masks/none.png"), r"frames\[0\]\.mask_path: found no image .*masks/none\.png"),
+    "mirrored": (
+        lambda d: _row(d, 2, 0, -1),
+        r"frames\[2\]\.transform_matrix: found a matrix that .*mirrors",
+    ),
+    "scaled": (
+        lambda d: [_row(d, 2, row, 2) for row in range(3)],
+        r"frames\[2\]\.transform_matrix: found a matrix that scales",
+    ),
+    "last row": (
+        lambda d: d["frames"][2]["transform_matrix"][3].__setitem__(0, 1),
+        r"frames\[2\]\.transform_matrix: found a",
+    ),
+    "some masks": (
+        lambda d: d["frames"][0].update(mask_path="images/0000.png"),
+        r"frames\[1\]: mask_path: found nothing",
+    ),
+    "missing mask": (
+        lambda d: _masks(d, "masks/none.png"),
+        r"frames\[0\]\.mask_path: found no image .*masks/none\.png",
+    ),
     "mask outside": (lambda d: _masks(d, "../outside.png"), r"frames\[0\]\.mask_path: .*a path inside"),
     "unknown test frame": (lambda d: d.update(test_filenames=["a.png"]), "test_filenames: found 'a.png'"),
     "all frames test": (

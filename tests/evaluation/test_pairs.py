@@ -21,7 +21,12 @@ def picture(path: Path, size: tuple[int, int] = (32, 32)) -> Path:
 @pytest.fixture
 def edits(tmp_path: Path) -> list[Edit]:
     return [
-        Edit(id=name, source_prompt="a", target_prompt="b", image=picture(tmp_path / f"annotation_images/{BELOW}/{name}.jpg"))
+        Edit(
+            id=name,
+            source_prompt="a",
+            target_prompt="b",
+            image=picture(tmp_path / f"annotation_images/{BELOW}/{name}.jpg"),
+        )
         for name in ("111000000000", "111000000001")
     ]
 
@@ -52,14 +57,18 @@ def test_layouts(folder: Path, edits: list[Edit], layout: str) -> None:
 
 
 def test_ids_with_folders(folder: Path, tmp_path: Path) -> None:
-    edit = Edit(id="mug/blue", source_prompt="a", target_prompt="b", image=picture(tmp_path / "scene/images/0000.png"))
+    edit = Edit(
+        id="mug/blue", source_prompt="a", target_prompt="b", image=picture(tmp_path / "scene/images/0000.png")
+    )
     wanted = picture(folder / "mug/blue.png")
     assert edited(folder, [edit], skip=False)[0][0].after == [wanted]
 
 
 def test_missing_pictures_are_counted_and_may_be_skipped(folder: Path, edits: list[Edit]) -> None:
     picture(folder / f"{edits[0].id}.png")
-    with pytest.raises(InputError, match=r"edited: found 1 of 2 missing: 111000000001, wanted .*missing=skip"):
+    with pytest.raises(
+        InputError, match=r"edited: found 1 of 2 missing: 111000000001, wanted .*missing=skip"
+    ):
         edited(folder, edits, skip=False)
     pairs, missing = edited(folder, edits, skip=True)
     assert ([pair.edit for pair in pairs], missing) == ([edits[0]], ["111000000001"])
@@ -73,7 +82,9 @@ def test_a_folder_with_none_of_them_is_refused_even_so(folder: Path, edits: list
 def test_a_picture_of_another_size_is_named(folder: Path, edits: list[Edit]) -> None:
     for edit in edits:
         picture(folder / f"{edit.id}.png", (64, 64))
-    with pytest.raises(InputError, match=r"111000000000.png: found 64x64 pixels, wanted 32x32 like 111000000000.jpg"):
+    with pytest.raises(
+        InputError, match=r"111000000000.png: found 64x64 pixels, wanted 32x32 like 111000000000.jpg"
+    ):
         edited(folder, edits, skip=False)
 
 
@@ -110,7 +121,9 @@ def test_views_are_paired_by_name(tmp_path: Path) -> None:
         picture(before / f"{name}.png")
         picture(after / f"{name}.jpg")
     pair = views(EDIT, before, after)
-    assert [(b.stem, a.stem) for b, a in zip(pair.before, pair.after, strict=True)] == [(n, n) for n in sorted(names)]
+    assert [(b.stem, a.stem) for b, a in zip(pair.before, pair.after, strict=True)] == [
+        (n, n) for n in sorted(names)
+    ]
 
 
 @pytest.mark.parametrize(("side", "other"), [("before", "after"), ("after", "before")])

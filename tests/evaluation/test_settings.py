@@ -67,7 +67,9 @@ def test_a_run_brings_its_dataset(root: Path) -> None:
     task = {"_target_": "piva.tasks.image.ImageTask"}
     (run / "config.yaml").write_text(json.dumps({"task": task, "dataset": dataset}))  # JSON is YAML
     assert checked(f"edits={run}").pairs[0].after == [picture]
-    (run / "config.yaml").write_text(json.dumps({"task": {"_target_": "piva.tasks.nerf.NerfTask"}, "dataset": dataset}))
+    (run / "config.yaml").write_text(
+        json.dumps({"task": {"_target_": "piva.tasks.nerf.NerfTask"}, "dataset": dataset})
+    )
     with pytest.raises(InputError, match=r"config.yaml: found a run of NerfTask.*before= and after="):
         checked(f"edits={run}")
     (run / "config.yaml").write_text("[")
@@ -87,7 +89,10 @@ def test_a_run_brings_its_dataset(root: Path) -> None:
         (["edits=.", "missing=ignore"], "missing: found 'ignore', wanted one of stop, skip"),
         (["edits=.", "device=gpu"], "device: found 'gpu'"),
         (["edits=.", "dataset=pie"], "dataset.root: found no value"),
-        (["edits=.", "metrics=paper", "metrics.lpips=resnet"], "metrics.lpips: found 'resnet', wanted one of alex"),
+        (
+            ["edits=.", "metrics=paper", "metrics.lpips=resnet"],
+            "metrics.lpips: found 'resnet', wanted one of alex",
+        ),
     ],
 )
 def test_bad_input(words: list[str], message: str) -> None:

@@ -57,7 +57,9 @@ def test_pictures_depth_and_cameras_are_a_scene_that_the_reader_reads(run):
         directions, origin = rays @ c2w[:3, :3].T, c2w[:3, 3] - (0, 0, 0.1)
         a, b, c = (directions**2).sum(-1), directions @ origin, origin @ origin - 0.6**2
         under = b * b - a * c
-        depth = np.where(under > 0, (-b - np.sqrt(np.maximum(under, 0))) / a, 0)  # rays have unit z: this is z-depth
+        depth = np.where(
+            under > 0, (-b - np.sqrt(np.maximum(under, 0))) / a, 0
+        )  # rays have unit z: this is z-depth
         got = np.asarray(Image.open(folder / "depth" / f"{index:04d}.png"))
         assert got.dtype == np.uint16
         both = (under > 0.05) & (got > 0)  # away from the limb
@@ -87,7 +89,9 @@ def test_the_original_can_be_taken_too(run):
     export(str(run / "edits/ball/green"), "which=original", "what=[field]")
     (kept,) = export(str(run / "edits/ball/green"), "which=edit", "what=[field]")
     original = load_file(kept.parent / "original/field.safetensors")
-    torch.testing.assert_close(original["raw_colour"], ball(0.6, 0.0)["raw_colour"], atol=2e-3, rtol=1e-3)  # half precision
+    torch.testing.assert_close(
+        original["raw_colour"], ball(0.6, 0.0)["raw_colour"], atol=2e-3, rtol=1e-3
+    )  # half precision
 
 
 def test_out_and_parts_of_before_are_kept(run, tmp_path):
@@ -96,14 +100,20 @@ def test_out_and_parts_of_before_are_kept(run, tmp_path):
     (out / "ball/green/edit/notes.txt").write_text("mine")
     export(str(run / "edits/ball/green"), "what=[field]", f"out={out}")
     export(str(run / "edits/ball/green"), "what=[mesh]", f"out={out}", *SMALL)
-    assert {path.name for path in (out / "ball/green/edit").iterdir()} == {"notes.txt", "field.safetensors", "mesh.glb"}
+    assert {path.name for path in (out / "ball/green/edit").iterdir()} == {
+        "notes.txt",
+        "field.safetensors",
+        "mesh.glb",
+    }
     assert not (run / "edits/ball/green/export").exists()
 
 
 def test_what_fails_leaves_nothing(run):
     with pytest.raises(InputError, match="mesh.level"):
         export(str(run / "edits/ball/green"), "what=[field,mesh]", "mesh.level=1e6", *SMALL)
-    assert [path.name for path in (run / "edits/ball/green").rglob("*") if path.is_file()] == ["state.safetensors"]
+    assert [path.name for path in (run / "edits/ball/green").rglob("*") if path.is_file()] == [
+        "state.safetensors"
+    ]
 
 
 def broken_state(change):
@@ -142,9 +152,17 @@ def without_original(tensors):
     ("damage", "words", "message"),
     [
         (cut, [], "state.safetensors: found an unreadable file"),
-        (broken_state(lambda t: t.pop("raw_colour")), [], "state.safetensors: found tensors that do not fit .*raw_colour"),
+        (
+            broken_state(lambda t: t.pop("raw_colour")),
+            [],
+            "state.safetensors: found tensors that do not fit .*raw_colour",
+        ),
         (broken_state(lambda t: t.pop("occupied")), [], "state.safetensors: found no occupancy"),
-        (broken_state(lambda t: t["raw_density"].fill_(torch.nan)), [], "found values in raw_density that are not finite"),
+        (
+            broken_state(lambda t: t["raw_density"].fill_(torch.nan)),
+            [],
+            "found values in raw_density that are not finite",
+        ),
         (broken_state(without_original), ["which=original"], "which=original: found .* without it"),
         (image_run, [], "config.yaml: found a run of ImageTask, which has no scene"),
         (other_field, [], "config.yaml: found a field of subprocess.Popen"),
@@ -186,5 +204,7 @@ try:
 except InputError:
     print("torch" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.stdout == "False\n", done.stderr

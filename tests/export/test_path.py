@@ -13,7 +13,8 @@ from piva.export.path import read_camera_path
 
 def write(folder, change=lambda data: None):
     cameras = [
-        {"camera_to_world": orbit(a, 10, 3.0).astype(float).ravel().tolist(), "fov": 60.0, "aspect": 1.5} for a in (-90, 0, 45)
+        {"camera_to_world": orbit(a, 10, 3.0).astype(float).ravel().tolist(), "fov": 60.0, "aspect": 1.5}
+        for a in (-90, 0, 45)
     ]
     data = {
         "camera_type": "perspective",
@@ -71,7 +72,10 @@ def test_without_a_size_the_aspect_says_the_proportions(tmp_path):
             lambda data: data["camera_path"][2].update(camera_to_world=[1.0] * 16),
             "camera_path[2].camera_to_world: found a matrix",
         ),
-        (lambda data: data["camera_path"][2].update(camera_to_world=["x"] * 16), "camera_path[2].camera_to_world: found ragged"),
+        (
+            lambda data: data["camera_path"][2].update(camera_to_world=["x"] * 16),
+            "camera_path[2].camera_to_world: found ragged",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, change, message):

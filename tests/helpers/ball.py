@@ -11,7 +11,15 @@ from PIL import Image
 from piva.cameras.poses import hemisphere, pinhole, ring
 
 RADIUS = 0.7
-FIELD = ["radius=1", "resolutions=[12,24]", "steps=[25,60]", "rays=512", "step=0.04", "occupancy=24", "threshold=0.5"]
+FIELD = [
+    "radius=1",
+    "resolutions=[12,24]",
+    "steps=[25,60]",
+    "rays=512",
+    "step=0.04",
+    "occupancy=24",
+    "threshold=0.5",
+]
 
 
 def ball_views(size, cameras):
@@ -35,7 +43,13 @@ def ball_views(size, cameras):
 def ball_scene(size):
     """Views and poses for a fit, then for a test, and the lens."""
     train, test = hemisphere(24, 3.0), ring(3, 30, 3.0)
-    return ball_views(size, train), torch.from_numpy(train), ball_views(size, test), torch.from_numpy(test), pinhole(40, size)
+    return (
+        ball_views(size, train),
+        torch.from_numpy(train),
+        ball_views(size, test),
+        torch.from_numpy(test),
+        pinhole(40, size),
+    )
 
 
 def some_rays(n, seed=0):
@@ -43,7 +57,10 @@ def some_rays(n, seed=0):
     g = torch.Generator().manual_seed(seed)
     origins = F.normalize(torch.randn(n, 3, generator=g), dim=1) * 3
     directions = F.normalize(torch.rand(n, 3, generator=g) * 2 - 1 - origins, dim=1)
-    origins[0], directions[0] = torch.tensor([-3.0, 0.1, 0.1]), torch.tensor([1.0, 0.0, 0.0])  # parallel to two pairs of faces
+    origins[0], directions[0] = (
+        torch.tensor([-3.0, 0.1, 0.1]),
+        torch.tensor([1.0, 0.0, 0.0]),
+    )  # parallel to two pairs of faces
     directions[1] = -directions[1]  # looks away
     origins[2] = torch.tensor([0.1, 0.2, 0.3])  # starts inside
     return origins, directions
@@ -54,7 +71,9 @@ def write_ball(folder: Path) -> Path:
         (folder / split).mkdir(parents=True)
         frames = []
         for i, (image, c2w) in enumerate(zip(ball_views(24, cameras), cameras, strict=True)):
-            Image.fromarray((image.numpy() * 255).round().astype(np.uint8)).save(folder / split / f"r_{i}.png")
+            Image.fromarray((image.numpy() * 255).round().astype(np.uint8)).save(
+                folder / split / f"r_{i}.png"
+            )
             frames.append({"file_path": f"./{split}/r_{i}", "transform_matrix": c2w.tolist()})
         transforms = {"camera_angle_x": float(np.radians(40)), "frames": frames}
         (folder / f"transforms_{split}.json").write_text(json.dumps(transforms))

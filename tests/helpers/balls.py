@@ -12,7 +12,10 @@ from piva.nerf.occupancy import Occupancy
 from piva.nerf.voxels import Voxels
 
 NODES, RADIUS = 48, 1.0
-SMALL = [f"field.{w}" for w in ("radius=1", "resolutions=[48]", "steps=[1]", "step=0.02", "occupancy=32", "threshold=0.5")]
+SMALL = [
+    f"field.{w}"
+    for w in ("radius=1", "resolutions=[48]", "steps=[1]", "step=0.02", "occupancy=32", "threshold=0.5")
+]
 
 
 def ball(size, green, middle=(0.0, 0.0, 0.1), speck=False):
@@ -23,7 +26,9 @@ def ball(size, green, middle=(0.0, 0.0, 0.1), speck=False):
     if speck:
         inside = torch.maximum(inside, 0.07 - ((x - 0.8) ** 2 + (y + 0.8) ** 2 + (z - 0.8) ** 2).sqrt())
     raw = (inside * 150).clamp(FLOOR, 8.0)
-    rgb = torch.stack([0.2 + 0.6 * (x > 0), 0.2 + green * (y < 0), 0.8 - 0.6 * (x > 0)]) * (0.3 + 0.7 * (z > 0))
+    rgb = torch.stack([0.2 + 0.6 * (x > 0), 0.2 + green * (y < 0), 0.8 - 0.6 * (x > 0)]) * (
+        0.3 + 0.7 * (z > 0)
+    )
     field = Voxels(raw[None, None], torch.logit(rgb)[None], RADIUS)
     occupancy = Occupancy(RADIUS, 32)
     occupancy.refresh(field.density, 0.5)
@@ -39,7 +44,9 @@ def write_run(folder, edits=("ball/green", "ball/grown")):
     made = {"ball/green": ball(0.6, 0.5), "ball/grown": ball(0.7, 0.5, speck=True)}
     original = half(ball(0.6, 0.0))
     cfg = compose("task=nerf", "dataset=noe", "dataset.root=gone", *SMALL)
-    config = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True)
+    config = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True
+    )
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     with (folder / "metrics.csv").open("w") as file:
@@ -49,5 +56,7 @@ def write_run(folder, edits=("ball/green", "ball/grown")):
     for name in edits:
         place = folder / "edits" / name
         place.mkdir(parents=True)
-        save_file({k: v.contiguous() for k, v in (made[name] | original).items()}, place / "state.safetensors")
+        save_file(
+            {k: v.contiguous() for k, v in (made[name] | original).items()}, place / "state.safetensors"
+        )
     return folder

@@ -48,7 +48,9 @@ def serving(*answers: Answer) -> Iterator[Endpoint]:
             endpoint.requests.append(request)
             endpoint.headers.append(dict(self.headers))
             status, said = answer(request)
-            body = json.dumps({"choices": [{"message": {"content": said}}]} if isinstance(said, str) else said).encode()
+            body = json.dumps(
+                {"choices": [{"message": {"content": said}}]} if isinstance(said, str) else said
+            ).encode()
             try:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

@@ -28,7 +28,11 @@ def write_run(
 ) -> Path:
     """A finished run; `values` are its metrics by edit, `settings` replaces keys of its score."""
     (folder / "edits").mkdir(parents=True)
-    score_settings = {"_target_": f"piva.scores.{score.lower()}.{score}", "guidance_scale": 7.5, **(settings or {})}
+    score_settings = {
+        "_target_": f"piva.scores.{score.lower()}.{score}",
+        "guidance_scale": 7.5,
+        **(settings or {}),
+    }
     config = {
         "task": {"_target_": "piva.tasks.image.ImageTask", "lr": 0.1},
         "score": score_settings | ({} if lam is None else {"lam": lam}),
@@ -53,18 +57,32 @@ def write_run(
     ]
     _write(folder / "metrics.csv", rows)
     if snapshots:
-        early = [{"id": edit, "step": step, **numbers} for step, edits in snapshots.items() for edit, numbers in edits.items()]
+        early = [
+            {"id": edit, "step": step, **numbers}
+            for step, edits in snapshots.items()
+            for edit, numbers in edits.items()
+        ]
         _write(folder / "snapshots.csv", early)
     keys = [key for key in rows[0] if "/" in key]
     summary = {
         "mean": {key: float(np.mean([row[key] for row in rows])) for key in keys},
         "unet": {"forward_per_step": 2.0},
         "metric_networks": networks,
-        "choices": {"score": score.lower(), "task": "image", "dataset": "noe", "prior": prior, "profile": "cpu"},
+        "choices": {
+            "score": score.lower(),
+            "task": "image",
+            "dataset": "noe",
+            "prior": prior,
+            "profile": "cpu",
+        },
         "provenance": {"commit": "abc1234", "device": "cpu"},
     }
     (folder / "summary.json").write_text(json.dumps(summary))
-    steps = [{"edit": edit, "step": step, "t": 500, "train/direction_rms": 0.5} for edit in values for step in range(4)]
+    steps = [
+        {"edit": edit, "step": step, "t": 500, "train/direction_rms": 0.5}
+        for edit in values
+        for step in range(4)
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
     for i, edit in enumerate(values):
         place = folder / "edits" / edit

@@ -22,7 +22,9 @@ def textured(mesh, uv, image, **options):
     """`uv` as glTF has it, v down."""
     mesh = mesh.copy()
     up = np.column_stack([uv[:, 0], 1 - uv[:, 1]])
-    mesh.visual = TextureVisuals(uv=up, material=PBRMaterial(baseColorTexture=image, metallicFactor=0, **options))
+    mesh.visual = TextureVisuals(
+        uv=up, material=PBRMaterial(baseColorTexture=image, metallicFactor=0, **options)
+    )
     return mesh
 
 

@@ -63,12 +63,20 @@ def one_node(folder: Path) -> Iterator[dict[str, str]]:
     env = {**os.environ, "PATH": _path(), "SLURM_CONF": str(conf)}
     munge = ["munged", "--foreground", "--force", "--key-file", str(key), "--num-threads", "1"]
     munge += [
-        word for name in ("socket", "pid-file", "log-file", "seed-file") for word in (f"--{name}", f"{folder}/munge.{name}")
+        word
+        for name in ("socket", "pid-file", "log-file", "seed-file")
+        for word in (f"--{name}", f"{folder}/munge.{name}")
     ]
     with ExitStack() as stack:
-        for command in (munge, ["slurmctld", "-D", "-f", conf], ["slurmd", "-D", "-N", "localhost", "-f", conf]):
+        for command in (
+            munge,
+            ["slurmctld", "-D", "-f", conf],
+            ["slurmd", "-D", "-N", "localhost", "-f", conf],
+        ):
             stack.enter_context(_daemon(command, env, folder))
-        until(lambda: "idle" in _output(["sinfo", "--noheader", "--format=%T"], env), 60, "the node to be idle")
+        until(
+            lambda: "idle" in _output(["sinfo", "--noheader", "--format=%T"], env), 60, "the node to be idle"
+        )
         try:
             yield env
         finally:  # jobs would outlive the daemons

@@ -50,7 +50,9 @@ def nerfstudio(folder: Path, train: int = 4, test: int = 2, **changes: Any) -> P
         "camera_model": "OPENCV",
         "k1": 0.0,
     }
-    data["frames"] = [{"file_path": n, "transform_matrix": p.tolist()} for n, p in zip(names, poses, strict=True)]
+    data["frames"] = [
+        {"file_path": n, "transform_matrix": p.tolist()} for n, p in zip(names, poses, strict=True)
+    ]
     data |= {"train_filenames": names[:train], "test_filenames": names[train:]}
     data |= changes
     write(folder / "transforms.json", {key: value for key, value in data.items() if value is not None})

@@ -25,7 +25,14 @@ def clip() -> CLIP:
 def vit() -> nn.Module:
     """DINO's form: class token, learned positions, no head."""
     torch.manual_seed(0)
-    shape = {"img_size": VIT_SIZE, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 0}
+    shape = {
+        "img_size": VIT_SIZE,
+        "patch_size": 8,
+        "embed_dim": 24,
+        "depth": 3,
+        "num_heads": 3,
+        "num_classes": 0,
+    }
     model: nn.Module = timm.models.VisionTransformer(**shape)
     for parameter in model.parameters():  # biases and positions of a new one are 0 or nearly so
         nn.init.normal_(parameter, std=0.2)

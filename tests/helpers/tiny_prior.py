@@ -52,9 +52,19 @@ def write_prior(folder: Path, prediction_type: str) -> Path:
         sample_size=32,
     )
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, prediction_type=prediction_type
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        prediction_type=prediction_type,
     )
-    parts = {"tokenizer": tokenizer, "text_encoder": CLIPTextModel(text), "unet": unet, "vae": vae, "scheduler": scheduler}
+    parts = {
+        "tokenizer": tokenizer,
+        "text_encoder": CLIPTextModel(text),
+        "unet": unet,
+        "vae": vae,
+        "scheduler": scheduler,
+    }
     for name, part in parts.items():
         part.save_pretrained(folder / name)
     return folder
@@ -63,7 +73,9 @@ def write_prior(folder: Path, prediction_type: str) -> Path:
 def write_controlnet(prior: Path, scale: float, to: Path | None = None) -> None:
     """A copy of the U-Net's encoder, as every ControlNet begins; its last layers are zero then, and here as large as `scale`."""
     control = ControlNetModel.from_unet(
-        load(str(prior), "cpu", "float32").unet, conditioning_channels=3, conditioning_embedding_out_channels=(4, 8, 8)
+        load(str(prior), "cpu", "float32").unet,
+        conditioning_channels=3,
+        conditioning_embedding_out_channels=(4, 8, 8),
     )
     noise = torch.Generator().manual_seed(4)
     with torch.no_grad():

@@ -13,14 +13,26 @@ def two_edits(folder: Path) -> list[str]:
     """The words of a run of two edits, of noise; the second's target prompt alone has the letter z."""
     (folder / "scene/images").mkdir(parents=True)
     frames = []
-    for name, noise in zip("ab", np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8), strict=True):
+    for name, noise in zip(
+        "ab", np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8), strict=True
+    ):
         Image.fromarray(noise).save(folder / f"scene/images/{name}.png")
         frames.append({"file_path": f"images/{name}.png", "transform_matrix": np.eye(4).tolist()})
     lens = {"fl_x": 30, "fl_y": 30, "cx": 16, "cy": 16, "w": 32, "h": 32}
     (folder / "scene/transforms.json").write_text(json.dumps(lens | {"frames": frames}))
-    records = [{"id": f"a/{t}", "path": "scene", "source_prompt": "cat", "target_prompt": t} for t in ("dog", "zebra")]
+    records = [
+        {"id": f"a/{t}", "path": "scene", "source_prompt": "cat", "target_prompt": t}
+        for t in ("dog", "zebra")
+    ]
     (folder / "benchmark.json").write_text(json.dumps({"records": records}))
-    data = ["task=image", "dataset=noe", f"dataset.root={folder}", "edits=all", "metrics=pixels", "task.optimiser=adam"]
+    data = [
+        "task=image",
+        "dataset=noe",
+        f"dataset.root={folder}",
+        "edits=all",
+        "metrics=pixels",
+        "task.optimiser=adam",
+    ]
     return [*data, "steps=12", "checkpoint_every=2", "measure_at=[3,7]", "resolution=32"]
 
 
@@ -28,7 +40,10 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     """All that does not hold times, byte for byte."""
     for name in FILES:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    trees = [sorted(p.relative_to(folder) for p in folder.glob("edits/**/*") if p.is_file()) for folder in (one, other)]
+    trees = [
+        sorted(p.relative_to(folder) for p in folder.glob("edits/**/*") if p.is_file())
+        for folder in (one, other)
+    ]
     assert trees[0] == trees[1]
     for path in trees[0]:
         if path.name != "result.json":

@@ -71,7 +71,9 @@ def _actor(thing, lit):
         cells.InsertNextCell(3, [int(i) for i in face])
     data.SetPolys(cells)
     if thing.normals is not None:
-        data.GetPointData().SetNormals(numpy_to_vtk(np.ascontiguousarray(thing.normals, np.float64), deep=True))
+        data.GetPointData().SetNormals(
+            numpy_to_vtk(np.ascontiguousarray(thing.normals, np.float64), deep=True)
+        )
     if thing.uv is not None:
         up = np.column_stack([thing.uv[:, 0], 1 - thing.uv[:, 1]])
         data.GetPointData().SetTCoords(numpy_to_vtk(up, deep=True))

@@ -28,7 +28,9 @@ def pil(picture: torch.Tensor) -> Image.Image:
 
 
 def test_cropping_is_what_clips_own_processor_does(pictures: torch.Tensor) -> None:
-    theirs = torch.stack([image_transform(32, is_train=False, mean=(0, 0, 0), std=(1, 1, 1))(pil(p)) for p in pictures])
+    theirs = torch.stack(
+        [image_transform(32, is_train=False, mean=(0, 0, 0), std=(1, 1, 1))(pil(p)) for p in pictures]
+    )
     ours = cropped(pictures, 32)
     assert ours.shape == (3, 3, 32, 32)
     assert (255 * (ours - theirs)).abs().max() <= 1.01  # Pillow's weights are whole numbers over 2^22
@@ -42,7 +44,9 @@ def test_stretching_keeps_no_proportions_and_no_antialiasing(pictures: torch.Ten
     r0, c0 = int(np.floor(rows)), int(np.floor(columns))
     picture = pictures[0, 0].double().numpy()
     wanted = sum(
-        weights(rows - r) * weights(columns - c) * picture[r, c] for r in range(r0 - 1, r0 + 3) for c in range(c0 - 1, c0 + 3)
+        weights(rows - r) * weights(columns - c) * picture[r, c]
+        for r in range(r0 - 1, r0 + 3)
+        for c in range(c0 - 1, c0 + 3)
     )
     assert got == pytest.approx(wanted, abs=1e-5)
 
@@ -65,7 +69,10 @@ def test_embeddings_are_open_clips(model: CLIP, pictures: torch.Tensor) -> None:
 
 
 def test_a_picture_has_the_same_embedding_alone_and_in_a_batch(model: CLIP, pictures: torch.Tensor) -> None:
-    many, few = OpenClip(model, tiny.tokenize, stretched, batch=16), OpenClip(model, tiny.tokenize, stretched, batch=1)
+    many, few = (
+        OpenClip(model, tiny.tokenize, stretched, batch=16),
+        OpenClip(model, tiny.tokenize, stretched, batch=1),
+    )
     torch.testing.assert_close(many.images(pictures), few.images(pictures))
     torch.testing.assert_close(many.images(pictures)[1:2], many.images(pictures[1:2]))
 

@@ -15,7 +15,9 @@ from piva.metrics.perceptual import Judges, PieJudges
 from piva.tasks.base import Comparison
 
 EDIT = Edit(id="x", source_prompt="red", target_prompt="blue")
-RED, BLUE, GREY = (torch.tensor(c).view(1, 3, 1, 1).expand(2, 3, 16, 16) for c in ((1.0, 0, 0), (0, 0, 1.0), (0.6, 0.6, 0.6)))
+RED, BLUE, GREY = (
+    torch.tensor(c).view(1, 3, 1, 1).expand(2, 3, 16, 16) for c in ((1.0, 0, 0), (0, 0, 1.0), (0.6, 0.6, 0.6))
+)
 
 
 class Colours:
@@ -71,7 +73,10 @@ def test_several_edits_at_once_have_the_rows_of_each_alone(tmp_path: Path) -> No
         Edit(id="b", source_prompt="blue", target_prompt="red", mask=masks[1]),
     ]
     known = {"truth": BLUE, "truth_before": RED, "truth_after": GREY}
-    comparisons = [Comparison(before=RED, after=GREY, **known), Comparison(before=BLUE[:1], after=RED[:1], **known)]
+    comparisons = [
+        Comparison(before=RED, after=GREY, **known),
+        Comparison(before=BLUE[:1], after=RED[:1], **known),
+    ]
     together = measure_all(comparisons, edits, JUDGES)
     alone = [measure(c, edit, JUDGES) for c, edit in zip(comparisons, edits, strict=True)]
     for row, wanted in zip(together, alone, strict=True):

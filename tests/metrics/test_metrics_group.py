@@ -25,7 +25,10 @@ def test_the_shipped_networks_pass_the_check_without_torch() -> None:
 def test_results_name_the_networks_after_their_weights() -> None:
     judges = Toys(path="toys").load("cpu")
     assert judges is not None
-    assert {name: full[:-8] for name, full in judges.names.items()} == {"clip": "toys-clip-", "lpips": "toys-lpips-"}
+    assert {name: full[:-8] for name, full in judges.names.items()} == {
+        "clip": "toys-clip-",
+        "lpips": "toys-lpips-",
+    }
 
 
 def test_pixels_need_nothing() -> None:
@@ -42,7 +45,8 @@ def test_a_missing_folder_is_named() -> None:
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(
-        InputError, match=rf"{name}.*No such file.*piva.toys.training.metric_networks|{name}.*no such file.*train_judges"
+        InputError,
+        match=rf"{name}.*No such file.*piva.toys.training.metric_networks|{name}.*no such file.*train_judges",
     ):
         Toys(path=str(copy)).check()
 
@@ -58,5 +62,7 @@ def test_a_file_that_is_no_json_is_named(copy: Path, name: str) -> None:
 def test_damaged_weights_are_named(copy: Path, damage: object) -> None:
     path = copy / "clip.safetensors"
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
-    with pytest.raises(InputError, match=r"clip.safetensors: found checksum \w{8}, wanted \w{8}.*train_judges"):
+    with pytest.raises(
+        InputError, match=r"clip.safetensors: found checksum \w{8}, wanted \w{8}.*train_judges"
+    ):
         Toys(path=str(copy)).check()

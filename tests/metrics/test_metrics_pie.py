@@ -35,7 +35,13 @@ def test_the_part_that_stays_is_cut_out_by_multiplication(pair: tuple[Tensor, Te
     values = preservation(*pair, mask, None)
     for i in range(2):
         a, b = ((p[i] * (1 - mask[i])).permute(1, 2, 0).double().numpy() for p in pair)
-        settings = {"channel_axis": 2, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        settings = {
+            "channel_axis": 2,
+            "data_range": 1.0,
+            "gaussian_weights": True,
+            "sigma": 1.5,
+            "use_sample_covariance": False,
+        }
         padded = [np.pad(x, ((5, 5), (5, 5), (0, 0)), mode="reflect") for x in (a, b)]  # as in test_pixels
         wanted = {
             "pie/psnr": peak_signal_noise_ratio(a, b, data_range=1.0),
@@ -53,7 +59,9 @@ def test_without_a_part_that_stays_there_is_no_value(pair: tuple[Tensor, Tensor]
     assert not any(math.isnan(value[i]) for value in values.values() for i in range(2))
 
 
-def test_structure_looks_at_the_whole_picture_and_lpips_at_what_stays(pair: tuple[Tensor, Tensor], mask: Tensor) -> None:
+def test_structure_looks_at_the_whole_picture_and_lpips_at_what_stays(
+    pair: tuple[Tensor, Tensor], mask: Tensor
+) -> None:
     values = preservation(*pair, mask, PieJudges(Brightness(), l1, l1, None))
     assert values["pie/structure"][0].item() == pytest.approx(l1(*pair)[0].item())
     assert values["pie/lpips"][0].item() == pytest.approx(l1(*(p * (1 - mask) for p in pair))[0].item())
@@ -63,16 +71,22 @@ def test_structure_looks_at_the_whole_picture_and_lpips_at_what_stays(pair: tupl
 def test_the_edited_part_is_shown_to_clip_on_black(pair: tuple[Tensor, Tensor], mask: Tensor) -> None:
     target = torch.tensor([[1.0], [1.0], [-1.0]])
     values = obedience(pair[1], mask, target, Brightness())
-    assert values["clip_whole"].tolist() == pytest.approx([*pair[1].mean(dim=(1, 2, 3))[:2].tolist(), 0])  # negative: 0
+    assert values["clip_whole"].tolist() == pytest.approx(
+        [*pair[1].mean(dim=(1, 2, 3))[:2].tolist(), 0]
+    )  # negative: 0
     assert values["clip_edited"][0].item() == pytest.approx((pair[1] * mask).mean(dim=(1, 2, 3))[0].item())
     assert math.isnan(values["clip_edited"][1])
 
 
-def test_a_picture_has_the_same_values_alone_and_in_a_batch(pair: tuple[Tensor, Tensor], mask: Tensor) -> None:
+def test_a_picture_has_the_same_values_alone_and_in_a_batch(
+    pair: tuple[Tensor, Tensor], mask: Tensor
+) -> None:
     clip = OpenClip(tiny.clip(), tiny.tokenize, cropped, batch=2)
     target = clip.texts(["a", "b", "c"])
     together = preservation(*pair, mask, None) | obedience(pair[1], mask, target, clip)
-    alone = preservation(*(p[:1] for p in pair), mask[:1], None) | obedience(pair[1][:1], mask[:1], target[:1], clip)
+    alone = preservation(*(p[:1] for p in pair), mask[:1], None) | obedience(
+        pair[1][:1], mask[:1], target[:1], clip
+    )
     for key, value in alone.items():
         torch.testing.assert_close(together[key][:1], value, rtol=1e-5, atol=1e-6)
 

@@ -75,7 +75,11 @@ def test_dino_has_the_weights_of_the_file(dino_folder: Path) -> None:
 def test_weights_of_another_network_are_refused(dino_folder: Path, clip_folder: Path) -> None:
     for load in (networks.load_dino, networks.load_clip):
         with pytest.raises(InputError, match=r"model.safetensors: found .*metrics' settings"):
-            load("test_vit2" if load is networks.load_dino else "tiny", dino_folder / "model.safetensors", "cpu")
+            load(
+                "test_vit2" if load is networks.load_dino else "tiny",
+                dino_folder / "model.safetensors",
+                "cpu",
+            )
 
 
 def test_an_unknown_network_is_refused(dino_folder: Path) -> None:
@@ -83,7 +87,9 @@ def test_an_unknown_network_is_refused(dino_folder: Path) -> None:
         networks.load_dino("vit_giant_nothing", dino_folder / "model.safetensors", "cpu")
 
 
-def test_lpips_is_the_formula(torch_home: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
+def test_lpips_is_the_formula(
+    torch_home: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
     """Zhang et al. 2018, Eq. 1, with SqueezeNet's seven stages and the linear heads that torchmetrics carries."""
     monkeypatch.setenv("TORCH_HOME", str(torch_home))
     a, b = torch.rand(2, 2, 3, 64, 64, generator=generator)
@@ -124,10 +130,19 @@ def test_paper_measures_everything_and_names_its_networks(
     row = measure(Comparison(before=before, after=1 - before), edit, judges)
     pie = ("structure", "structure_corrected", "psnr", "lpips", "mse", "ssim", "clip_whole", "clip_edited")
     assert {f"pie/{name}" for name in pie} == {key for key in row if key.startswith("pie/")}
-    assert {"eval/clip", "eval/clip_direction", "eval/lpips", "nothing/clip", "nothing/clip_whole"} <= set(row)
+    assert {"eval/clip", "eval/clip_direction", "eval/lpips", "nothing/clip", "nothing/clip_whole"} <= set(
+        row
+    )
     assert all(-1 <= value <= 99 for value in row.values())
     same = measure(Comparison(before=before, after=before), edit, judges)
-    nothing = {"pie/structure": 0, "pie/structure_corrected": 0, "pie/psnr": 99, "pie/lpips": 0, "pie/mse": 0, "pie/ssim": 1}
+    nothing = {
+        "pie/structure": 0,
+        "pie/structure_corrected": 0,
+        "pie/psnr": 99,
+        "pie/lpips": 0,
+        "pie/mse": 0,
+        "pie/ssim": 1,
+    }
     assert {key: same[key] for key in nothing} == pytest.approx(nothing, abs=1e-5)
     assert same["pie/clip_edited"] == same["nothing/clip_edited"] == row["nothing/clip_edited"]
 

@@ -17,15 +17,27 @@ def pair(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_psnr_equals_scikit_image(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    expected = [peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=1.0) for x, y in zip(*pair, strict=True)]
+    expected = [
+        peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=1.0) for x, y in zip(*pair, strict=True)
+    ]
     np.testing.assert_allclose(psnr(*pair).numpy(), expected, rtol=1e-5)
 
 
 def test_ssim_equals_scikit_image(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    settings = {"channel_axis": 0, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    settings = {
+        "channel_axis": 0,
+        "data_range": 1.0,
+        "gaussian_weights": True,
+        "sigma": 1.5,
+        "use_sample_covariance": False,
+    }
 
-    def padded(image: torch.Tensor) -> np.ndarray:  # torchmetrics mirrors the border and averages over the whole picture,
-        return np.pad(image.double().numpy(), ((0, 0), (5, 5), (5, 5)), mode="reflect")  # scikit-image leaves a rim of 5 out
+    def padded(
+        image: torch.Tensor,
+    ) -> np.ndarray:  # torchmetrics mirrors the border and averages over the whole picture,
+        return np.pad(
+            image.double().numpy(), ((0, 0), (5, 5), (5, 5)), mode="reflect"
+        )  # scikit-image leaves a rim of 5 out
 
     expected = [structural_similarity(padded(x), padded(y), **settings) for x, y in zip(*pair, strict=True)]
     np.testing.assert_allclose(ssim(*pair).numpy(), expected, rtol=1e-5)

@@ -39,7 +39,11 @@ def keys_by_hand(vit: nn.Module, picture: torch.Tensor) -> np.ndarray:
 def distance_by_hand(vit: nn.Module, a: torch.Tensor, b: torch.Tensor, factor: int, antialias: bool) -> float:
     maps = []
     for picture in (a, b):
-        small = F.interpolate(picture[None] * factor, size=(32, 32), mode="bilinear", antialias=antialias)[0].double().numpy()
+        small = (
+            F.interpolate(picture[None] * factor, size=(32, 32), mode="bilinear", antialias=antialias)[0]
+            .double()
+            .numpy()
+        )
         normal = (small - MEAN[:, None, None]) / STD[:, None, None]
         keys = keys_by_hand(vit, torch.from_numpy(normal).float())
         maps.append([[k @ q / (np.linalg.norm(k) * np.linalg.norm(q)) for q in keys] for k in keys])
@@ -47,17 +51,25 @@ def distance_by_hand(vit: nn.Module, a: torch.Tensor, b: torch.Tensor, factor: i
 
 
 @pytest.mark.parametrize("corrected", [False, True])
-def test_structure_distance_is_the_formula(vit: nn.Module, pair: tuple[torch.Tensor, torch.Tensor], corrected: bool) -> None:
+def test_structure_distance_is_the_formula(
+    vit: nn.Module, pair: tuple[torch.Tensor, torch.Tensor], corrected: bool
+) -> None:
     got = structure_distance(VitKeys(vit), *pair, corrected=corrected)
-    wanted = [distance_by_hand(vit, a, b, 1 if corrected else 255, corrected) for a, b in zip(*pair, strict=True)]
+    wanted = [
+        distance_by_hand(vit, a, b, 1 if corrected else 255, corrected) for a, b in zip(*pair, strict=True)
+    ]
     assert min(wanted) > 1e-3
     np.testing.assert_allclose(got.numpy(), wanted, atol=1e-5)
 
 
-def test_it_is_zero_for_equal_pictures_and_the_same_in_a_batch(vit: nn.Module, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_it_is_zero_for_equal_pictures_and_the_same_in_a_batch(
+    vit: nn.Module, pair: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     keys, (a, b) = VitKeys(vit), pair
     assert structure_distance(keys, a, a, corrected=False).tolist() == [0, 0, 0]
-    alone = torch.cat([structure_distance(keys, a[i : i + 1], b[i : i + 1], corrected=False) for i in range(3)])
+    alone = torch.cat(
+        [structure_distance(keys, a[i : i + 1], b[i : i + 1], corrected=False) for i in range(3)]
+    )
     torch.testing.assert_close(structure_distance(keys, a, b, corrected=False), alone, rtol=0, atol=1e-6)
 
 

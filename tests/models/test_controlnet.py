@@ -48,7 +48,10 @@ def folder(prior_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def view() -> View:
     draw = torch.Generator().manual_seed(1)
     latents = {which: torch.randn(2, 4, 8, 8, generator=draw) for which in (EDIT, ORIGINAL)}
-    return View(latents=latents, depth={which: 1 + torch.rand(2, 32, 32, generator=draw) for which in (EDIT, ORIGINAL)})
+    return View(
+        latents=latents,
+        depth={which: 1 + torch.rand(2, 32, 32, generator=draw) for which in (EDIT, ORIGINAL)},
+    )
 
 
 def contexts(prior: Prior) -> dict[Prompt, Tensor]:
@@ -67,7 +70,9 @@ def trained(prior: Prior, settings: ControlNet, networks: Sequence[Network] = BO
     return models
 
 
-def alone(prior: Prior, control: ControlNetModel, network: Network, x: Tensor, context: Tensor, depth: Tensor | None) -> Tensor:
+def alone(
+    prior: Prior, control: ControlNetModel, network: Network, x: Tensor, context: Tensor, depth: Tensor | None
+) -> Tensor:
     """One model's prediction by plain diffusers with peft's own switching of adapters."""
     layers = [m for host in (prior.unet, control) for m in host.modules() if hasattr(m, "lora_A")]
     patched = [layer.__dict__.pop("forward") for layer in layers]
@@ -79,7 +84,9 @@ def alone(prior: Prior, control: ControlNetModel, network: Network, x: Tensor, c
     with torch.no_grad():
         if depth is not None:
             down, mid = control(x, T, context, depth_hint(depth).repeat(1, 3, 1, 1), return_dict=False)
-        out = prior.unet(x, T, context, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample
+        out = prior.unet(
+            x, T, context, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample
     for layer, forward in zip(layers, patched, strict=True):
         layer.forward = forward
     return out
@@ -99,7 +106,12 @@ def test_each_row_gets_its_own_network_and_depth_in_any_order(folder: Path, sees
     prior = load(str(folder), "cpu", "float32")
     models = trained(prior, replace(CONTROL, source_sees=sees, tune=tune))
     seen, words = view(), contexts(prior)
-    depths = [None, seen.depth[ORIGINAL if sees == "original" else EDIT], seen.depth[EDIT], seen.depth[ORIGINAL]]
+    depths = [
+        None,
+        seen.depth[ORIGINAL if sees == "original" else EDIT],
+        seen.depth[EDIT],
+        seen.depth[ORIGINAL],
+    ]
     expected = {
         p: alone(prior, models._control, p.network, seen.latents[p.latents], words[p.prompt], depth)
         for p, depth in zip(PREDICTIONS, depths, strict=True)
@@ -118,7 +130,9 @@ def step(prior: Prior, settings: ControlNet | Lora, score: Score) -> tuple[Evalu
     learned = learned_networks(score, prior.schedule)
     models = settings.attach(prior, learned, torch.Generator().manual_seed(1)) if learned else None
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-    result = evaluate(score.direction(prior.schedule, T), T, noise, view(), contexts(prior), prior, models, learned)
+    result = evaluate(
+        score.direction(prior.schedule, T), T, noise, view(), contexts(prior), prior, models, learned
+    )
     if models:
         models.learn(torch.stack(list(result.losses.values())).sum())
         models.detach()
@@ -126,7 +140,9 @@ def step(prior: Prior, settings: ControlNet | Lora, score: Score) -> tuple[Evalu
 
 
 @pytest.mark.parametrize("how", ["zero weights", "zero scale"])
-def test_a_controlnet_that_adds_nothing_is_model_lora(prior_folder: Path, folder: Path, tmp_path: Path, how: str) -> None:
+def test_a_controlnet_that_adds_nothing_is_model_lora(
+    prior_folder: Path, folder: Path, tmp_path: Path, how: str
+) -> None:
     shutil.copytree(prior_folder, tmp_path / "sd")
     write_controlnet(tmp_path / "sd", 0.0 if how == "zero weights" else 0.3)
     settings = replace(CONTROL, scale=1.0 if how == "zero weights" else 0.0)
@@ -141,7 +157,11 @@ def test_a_controlnet_that_adds_nothing_is_model_lora(prior_folder: Path, folder
 
 
 @pytest.mark.parametrize(
-    ("score", "tune", "cost"),  # forward, backward, calls of the U-Net; forward, backward of the ControlNet: of two views
+    (
+        "score",
+        "tune",
+        "cost",
+    ),  # forward, backward, calls of the U-Net; forward, backward of the ControlNet: of two views
     [
         (PIVA, False, (10, 4, 2, 6, 0)),
         (PIVA, True, (10, 4, 2, 6, 4)),
@@ -163,9 +183,13 @@ def test_learning_moves_the_adapters_and_nothing_else(folder: Path, tune: bool) 
     prior = load(str(folder), "cpu", "float32")
     models = trained(prior, replace(CONTROL, tune=tune))
     hosts = {"unet": prior.unet, "controlnet": models._control}
-    before = {(h, name): w.detach().clone() for h, host in hosts.items() for name, w in host.named_parameters()}
+    before = {
+        (h, name): w.detach().clone() for h, host in hosts.items() for name, w in host.named_parameters()
+    }
     lesson = [Prediction(Network.TARGET, EDIT, TARGET)]
-    eps = models.predict(prior, lesson, view().latents[EDIT], T, contexts(prior)[TARGET].expand(2, -1, -1), view().depth)
+    eps = models.predict(
+        prior, lesson, view().latents[EDIT], T, contexts(prior)[TARGET].expand(2, -1, -1), view().depth
+    )
     models.learn((eps - 1).square().mean())
     after = {(h, name): w for h, host in hosts.items() for name, w in host.named_parameters()}
     moved = {key for key, weight in after.items() if not torch.equal(weight, before[key])}
@@ -174,7 +198,9 @@ def test_learning_moves_the_adapters_and_nothing_else(folder: Path, tune: bool) 
 
 
 @pytest.mark.parametrize("tune", [False, True])
-def test_saved_models_predict_the_same_in_plain_diffusers_and_peft(folder: Path, tmp_path: Path, tune: bool) -> None:
+def test_saved_models_predict_the_same_in_plain_diffusers_and_peft(
+    folder: Path, tmp_path: Path, tune: bool
+) -> None:
     prior = load(str(folder), "cpu", "float32")
     models = trained(prior, replace(CONTROL, tune=tune))
     seen, words = view(), contexts(prior)
@@ -186,13 +212,22 @@ def test_saved_models_predict_the_same_in_plain_diffusers_and_peft(folder: Path,
 
     unet = load(str(folder), "cpu", "float32").unet
     control = ControlNetModel.from_pretrained(folder / "controlnet")
-    for host, place in [(unet, tmp_path / "source"), *([(control, tmp_path / "source/controlnet")] if tune else [])]:
+    for host, place in [
+        (unet, tmp_path / "source"),
+        *([(control, tmp_path / "source/controlnet")] if tune else []),
+    ]:
         inject_adapter_in_model(LoraConfig.from_pretrained(place), host)
-        assert not set_peft_model_state_dict(host, load_file(place / "adapter_model.safetensors")).unexpected_keys
+        assert not set_peft_model_state_dict(
+            host, load_file(place / "adapter_model.safetensors")
+        ).unexpected_keys
     assert (tmp_path / "source/controlnet").exists() == tune
     with torch.no_grad():
-        down, mid = control(x, T, context, depth_hint(seen.depth[ORIGINAL]).repeat(1, 3, 1, 1), return_dict=False)
-        got = unet(x, T, context, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample
+        down, mid = control(
+            x, T, context, depth_hint(seen.depth[ORIGINAL]).repeat(1, 3, 1, 1), return_dict=False
+        )
+        got = unet(
+            x, T, context, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample
     torch.testing.assert_close(got, expected)
 
 
@@ -249,5 +284,7 @@ def test_a_damaged_file_is_named_before_anything_is_loaded(folder: Path, tmp_pat
 
 
 def test_only_a_hub_id_must_be_downloaded(folder: Path) -> None:
-    assert [need.name for need in replace(CONTROL, path="owner/depth").requires()] == ["owner/depth (model.path)"]
+    assert [need.name for need in replace(CONTROL, path="owner/depth").requires()] == [
+        "owner/depth (model.path)"
+    ]
     assert CONTROL.requires() == replace(CONTROL, path=str(folder / "controlnet")).requires() == []

@@ -13,18 +13,40 @@ from PIL import Image
 def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Path) -> None:
     write_controlnet(prior_folder, 0.3, tmp_path / "depth")
     words = [
-        *("task=nerf", "dataset=single", f"dataset.path={write_ball(tmp_path / 'ball')}", "dataset.source=a", "dataset.target=b"),
-        *("model=controlnet", f"prior.path={prior_folder}", f"model.path={tmp_path / 'depth'}", "model.tune=true"),
-        *("steps=2", "coarse=[16]", "coarse_until=[0.5]", "lambda_end=0.8", "task.views=2", "task.lr_warmup=0.5"),
+        *(
+            "task=nerf",
+            "dataset=single",
+            f"dataset.path={write_ball(tmp_path / 'ball')}",
+            "dataset.source=a",
+            "dataset.target=b",
+        ),
+        *(
+            "model=controlnet",
+            f"prior.path={prior_folder}",
+            f"model.path={tmp_path / 'depth'}",
+            "model.tune=true",
+        ),
+        *(
+            "steps=2",
+            "coarse=[16]",
+            "coarse_until=[0.5]",
+            "lambda_end=0.8",
+            "task.views=2",
+            "task.lr_warmup=0.5",
+        ),
         *("samples_at=[2]", "samples=1", "samples_steps=2", "metrics=pixels", "hydra.run.dir=out"),
         *("task.turntable=1", "task.turntable_size=16", *(f"field.{word}" for word in FIELD)),
     ]
-    done = subprocess.run([sys.executable, "-m", "piva.run", *words], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-m", "piva.run", *words], capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(Path("out/summary.json").read_text())
     assert summary["unet"] == {"forward_per_step": 14, "backward_per_step": 4, "calls_per_step": 2}
     assert summary["controlnet"] == {"forward_per_step": 6, "backward_per_step": 4}
     (edit,) = Path("out/edits").iterdir()
     assert Image.open(edit / "samples-2.png").size == (36, 3 * 34 + 2)
-    adapters = {str(path.parent.relative_to(edit / "adapters")) for path in edit.rglob("adapter_model.safetensors")}
+    adapters = {
+        str(path.parent.relative_to(edit / "adapters")) for path in edit.rglob("adapter_model.safetensors")
+    }
     assert adapters == {"source", "source/controlnet", "target", "target/controlnet"}

@@ -24,7 +24,9 @@ def test_new_adapters_change_nothing(prior: Prior, generator: torch.Generator) -
         torch.testing.assert_close(prior.predict(*inputs(prior, 2)), before)
 
 
-def test_learning_one_model_leaves_the_other_and_the_frozen_one(prior: Prior, generator: torch.Generator) -> None:
+def test_learning_one_model_leaves_the_other_and_the_frozen_one(
+    prior: Prior, generator: torch.Generator
+) -> None:
     adapters = LORA.attach(prior, BOTH, generator)
     groups = [(Network.FROZEN, 1), (Network.SOURCE, 1), (Network.TARGET, 1)]
     x, t, context = inputs(prior, 1)

@@ -18,15 +18,22 @@ from piva.tasks.base import View
 
 BOTH = [Network.SOURCE, Network.TARGET]
 VIEW = View(
-    latents={EDIT: torch.zeros(1, 4, 8, 8)}, depth={EDIT: torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))}
+    latents={EDIT: torch.zeros(1, 4, 8, 8)},
+    depth={EDIT: torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))},
 )
 TEXTS = {Prompt.TARGET: "a cat", Prompt.SOURCE: "a dog", Prompt.NULL: ""}
 
 
 def painters(prior: Prior, guidance_scale: float = 3.0, learned: list[Network] = BOTH) -> Painters:
-    models = Lora(rank=2, alpha=2, lr=1e-2).attach(prior, learned, torch.Generator().manual_seed(1)) if learned else None
+    models = (
+        Lora(rank=2, alpha=2, lr=1e-2).attach(prior, learned, torch.Generator().manual_seed(1))
+        if learned
+        else None
+    )
     contexts = {prompt: prior.text(text) for prompt, text in TEXTS.items()}
-    return Painters(prior=prior, models=models, learned=learned, contexts=contexts, steps=4, guidance_scale=guidance_scale)
+    return Painters(
+        prior=prior, models=models, learned=learned, contexts=contexts, steps=4, guidance_scale=guidance_scale
+    )
 
 
 def seeded() -> torch.Generator:
@@ -45,15 +52,24 @@ def by_diffusers(folder: Path, prompt: str, guidance_scale: float) -> Tensor:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")  # the constructor would alter its settings
+    pipeline.scheduler = DDIMScheduler.from_pretrained(
+        folder, subfolder="scheduler"
+    )  # the constructor would alter its settings
     pipeline.set_progress_bar_config(disable=True)
-    options = {"guidance_scale": guidance_scale, "num_inference_steps": 4, "num_images_per_prompt": 2, "output_type": "pt"}
+    options = {
+        "guidance_scale": guidance_scale,
+        "num_inference_steps": 4,
+        "num_images_per_prompt": 2,
+        "output_type": "pt",
+    }
     pictures: Tensor = pipeline(prompt, generator=seeded(), height=32, width=32, **options).images
     return pictures
 
 
 @pytest.mark.parametrize("kind", ["prior_folder", "v_prior_folder"])
-def test_untrained_models_paint_what_diffusers_pipeline_does(kind: str, request: pytest.FixtureRequest) -> None:
+def test_untrained_models_paint_what_diffusers_pipeline_does(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     folder = request.getfixturevalue(kind)
     frozen, source, target = painters(load(str(folder), "cpu", "float32")).paint(VIEW, 2, seeded())
     torch.testing.assert_close(frozen, by_diffusers(folder, "a cat", 3.0), atol=1e-3, rtol=0)
@@ -71,16 +87,23 @@ def test_only_models_that_exist_paint_and_nothing_is_counted(prior: Prior, learn
 
 
 def test_the_learned_models_paint_by_depth_and_the_frozen_one_does_not(prior: Prior, tmp_path: Path) -> None:
-    control = ControlNetModel.from_unet(prior.unet, conditioning_channels=1, conditioning_embedding_out_channels=(4, 8, 8))
+    control = ControlNetModel.from_unet(
+        prior.unet, conditioning_channels=1, conditioning_embedding_out_channels=(4, 8, 8)
+    )
     with torch.no_grad():
         for name, weight in control.named_parameters():
             if "controlnet_" in name:
                 weight.copy_(torch.randn(weight.shape, generator=seeded()))
     control.save_pretrained(tmp_path)
-    settings = ControlNet(path=str(tmp_path), scale=1.0, source_sees="edit", tune=False, rank=2, alpha=2, lr=1e-2)
-    painting = replace(painters(prior, learned=[]), learned=BOTH, models=settings.attach(prior, BOTH, seeded()))
+    settings = ControlNet(
+        path=str(tmp_path), scale=1.0, source_sees="edit", tune=False, rank=2, alpha=2, lr=1e-2
+    )
+    painting = replace(
+        painters(prior, learned=[]), learned=BOTH, models=settings.attach(prior, BOTH, seeded())
+    )
     near, far = (
-        painting.paint(replace(VIEW, depth={EDIT: d}), 2, seeded()) for d in (VIEW.depth[EDIT], VIEW.depth[EDIT].flip(1))
+        painting.paint(replace(VIEW, depth={EDIT: d}), 2, seeded())
+        for d in (VIEW.depth[EDIT], VIEW.depth[EDIT].flip(1))
     )
     assert torch.equal(near[0], far[0])
     assert ((near - far).abs().amax(dim=(1, 2, 3, 4))[1:] > 1e-3).all()

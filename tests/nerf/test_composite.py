@@ -20,7 +20,11 @@ def one_ray(sigmas, colours, t_starts, t_ends):
     light, rgb, opacity, distance = 1.0, 0, 0, 0
     for sigma, colour, start, end in zip(sigmas, colours, t_starts, t_ends, strict=True):
         weight = light * (1 - torch.exp(-sigma * (end - start)))
-        rgb, opacity, distance = rgb + weight * colour, opacity + weight, distance + weight * (start + end) / 2
+        rgb, opacity, distance = (
+            rgb + weight * colour,
+            opacity + weight,
+            distance + weight * (start + end) / 2,
+        )
         light = light - weight
     return rgb, opacity, distance / opacity
 
@@ -58,7 +62,9 @@ def test_a_long_list_keeps_its_precision():
     sigmas, colours, ray_indices, t_starts, t_ends = packed([500] * 400, dtype=torch.float32)
     dense = (sigmas * 20, colours, ray_indices, t_starts, t_ends)
     rgb, opacity, _ = composite(*dense, 400)
-    alone = composite(*(v[-500:] for v in dense[:2]), torch.zeros(500, dtype=torch.long), t_starts[-500:], t_ends[-500:], 1)
+    alone = composite(
+        *(v[-500:] for v in dense[:2]), torch.zeros(500, dtype=torch.long), t_starts[-500:], t_ends[-500:], 1
+    )
     torch.testing.assert_close(rgb[-1:], alone[0], atol=1e-6, rtol=0)
     torch.testing.assert_close(opacity[-1:], alone[1], atol=1e-6, rtol=0)
 

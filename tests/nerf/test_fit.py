@@ -23,7 +23,12 @@ def rng(seed=0):
 
 def psnr(fitted, views, poses, lens, background):
     with torch.no_grad():
-        seen = torch.stack([render_image(fitted.field, fitted.occupancy, p, lens, background, SETTINGS.step).rgb for p in poses])
+        seen = torch.stack(
+            [
+                render_image(fitted.field, fitted.occupancy, p, lens, background, SETTINGS.step).rgb
+                for p in poses
+            ]
+        )
     wanted = views[..., :3] * views[..., 3:] + (1 - views[..., 3:]) * background
     return float(-10 * torch.log10((seen - wanted).square().mean()))
 
@@ -84,7 +89,9 @@ def test_views_without_alpha_are_fitted_before_their_own_background(scene):
     plain = torch.tensor([0.3, 0.7, 0.4])
 
     def before(v):
-        return torch.cat([v[..., :3] * v[..., 3:] + (1 - v[..., 3:]) * plain, torch.ones_like(v[..., 3:])], dim=-1)
+        return torch.cat(
+            [v[..., :3] * v[..., 3:] + (1 - v[..., 3:]) * plain, torch.ones_like(v[..., 3:])], dim=-1
+        )
 
     fitted = fit(before(views), poses, lens, SETTINGS, rng())
     torch.testing.assert_close(fitted.background, plain)
@@ -94,7 +101,14 @@ def test_views_without_alpha_are_fitted_before_their_own_background(scene):
 def test_progress_counts_every_step(scene):
     views, poses, _, _, lens = scene
     seen = []
-    fit(views, poses, lens, dataclasses.replace(SETTINGS, steps=[2, 3]), rng(), lambda step, total: seen.append((step, total)))
+    fit(
+        views,
+        poses,
+        lens,
+        dataclasses.replace(SETTINGS, steps=[2, 3]),
+        rng(),
+        lambda step, total: seen.append((step, total)),
+    )
     assert seen[-1] == (5, 5)
     assert all(b[0] == a[0] + 1 for a, b in pairwise(seen))
 
@@ -105,7 +119,9 @@ def test_degenerate_views_and_settings_are_refused(scene):
         fit(views[:0], poses[:0], lens, SETTINGS, rng())
     with pytest.raises(InputError, match="transparent"):
         fit(torch.zeros_like(views), poses, lens, SETTINGS, rng())
-    halves = views[:2].clone()  # twice from the same place, but one picture left of the middle and one right of it
+    halves = views[
+        :2
+    ].clone()  # twice from the same place, but one picture left of the middle and one right of it
     halves[0, :, 12:], halves[1, :, :20] = 0, 0
     with pytest.raises(InputError, match="nothing in common"):
         fit(halves, poses[:1].expand(2, 4, 4), lens, SETTINGS, rng())

@@ -29,7 +29,11 @@ def rng(seed=0):
 @pytest.fixture(scope="module")
 def scene():
     views, poses, _, _, lens = ball_scene(16)
-    return torch.cat([views[..., :3] * views[..., 3:], torch.ones_like(views[..., 3:])], dim=-1), poses, lens  # before black
+    return (
+        torch.cat([views[..., :3] * views[..., 3:], torch.ones_like(views[..., 3:])], dim=-1),
+        poses,
+        lens,
+    )  # before black
 
 
 def test_what_is_masked_is_never_looked_at(scene):
@@ -84,7 +88,9 @@ def test_cameras_inside_the_object_are_told_apart_from_cameras_around_it():
 def test_nothing_is_seen_nearer_than_the_near_plane():
     field, occupancy = uniform(5, 1.0, FLOOR, torch.device("cpu")), Occupancy(1.0, 8)
     occupancy.occupy(torch.ones(8, 8, 8, dtype=torch.bool))
-    field.raw_density.data[:, :, :, :2] = 8  # y from -1 to -0.5: 2 to 2.5 from a camera at -3, which looks along +y
+    field.raw_density.data[:, :, :, :2] = (
+        8  # y from -1 to -0.5: 2 to 2.5 from a camera at -3, which looks along +y
+    )
     args = (field, occupancy, torch.from_numpy(orbit(-90, 0, 3)), pinhole(10, 4), torch.zeros(3), 0.05)
     for near, seen in ((0.0, True), (1.9, True), (2.9, False)):
         assert bool((render_image(*args, near=near).opacity > 0.9).all()) == seen

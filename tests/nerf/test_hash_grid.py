@@ -34,7 +34,9 @@ def fitted(scene):
 def rendered(scene, f):
     _, _, _, poses, lens = scene
     with torch.no_grad():
-        return torch.stack([render_image(f.field, f.occupancy, p, lens, torch.ones(3), SETTINGS.step).rgb for p in poses])
+        return torch.stack(
+            [render_image(f.field, f.occupancy, p, lens, torch.ones(3), SETTINGS.step).rgb for p in poses]
+        )
 
 
 def psnr(scene, f):
@@ -78,6 +80,9 @@ def test_another_fields_tensors_are_refused(fitted):
 def test_a_fit_that_comes_to_nothing_says_at_which_step(scene):
     views, poses, _, _, lens = scene
     short = dataclasses.replace(SETTINGS, steps=2, refresh_every=2)
-    for change, words in (({"sparsity": 1e4, "lr_network": 5.0, "decay": 0.0}, "empty"), ({"lr_grid": 1e38}, "not finite")):
+    for change, words in (
+        ({"sparsity": 1e4, "lr_network": 5.0, "decay": 0.0}, "empty"),
+        ({"lr_grid": 1e38}, "not finite"),
+    ):
         with pytest.raises(FloatingPointError, match=f"fit, step 2: the field is {words}"):
             fit(views, poses, lens, dataclasses.replace(short, **change), torch.Generator().manual_seed(0))

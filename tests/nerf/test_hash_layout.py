@@ -31,14 +31,18 @@ def test_the_hash_is_that_of_32_bit_words() -> None:
     expected = []
     for x, y, z in nodes:
         with np.errstate(over="ignore"):
-            word = np.uint32(x) ^ (np.uint32(y) * np.uint32(2654435761)) ^ (np.uint32(z) * np.uint32(805459861))
+            word = (
+                np.uint32(x) ^ (np.uint32(y) * np.uint32(2654435761)) ^ (np.uint32(z) * np.uint32(805459861))
+            )
         expected.append(int(word % np.uint32(2**14)))
     assert row_of(*torch.tensor(nodes).T, level).tolist() == expected
 
 
 def test_a_point_on_a_node_has_that_nodes_features() -> None:
     """Node i of a level lies at x * scale + 0.5 = i: the half is tiny-cuda-nn's, and others have left it out."""
-    layout = Layout(levels=1, features=2, log2_rows=10, base=5, growth=2.0)  # scale 4, 5 nodes a side, no hash
+    layout = Layout(
+        levels=1, features=2, log2_rows=10, base=5, growth=2.0
+    )  # scale 4, 5 nodes a side, no hash
     params = torch.arange(layout.size).double()
     node = torch.tensor([[1, 2, 3], [4, 1, 2]])
     rows = node[:, 0] + 5 * node[:, 1] + 25 * node[:, 2]

@@ -16,7 +16,9 @@ from piva.nerf.hull import visual_hull, widened
 def lego_folder():
     roots = [Path(os.environ["PIVA_TEST_DATA"])] if "PIVA_TEST_DATA" in os.environ else []
     roots += [parent / "shared" / "data" for parent in Path(__file__).resolve().parents]
-    found = [root / "nerf_synthetic" / "lego" for root in roots if (root / "nerf_synthetic" / "lego").is_dir()]
+    found = [
+        root / "nerf_synthetic" / "lego" for root in roots if (root / "nerf_synthetic" / "lego").is_dir()
+    ]
     if not found:
         pytest.skip("no nerf_synthetic/lego under PIVA_TEST_DATA or a shared/data above the repository")
     return found[0]
@@ -26,7 +28,9 @@ def lego_folder():
 def lego():
     folder = lego_folder()
     record = json.loads((folder / "transforms_train.json").read_text())
-    alpha = np.stack([np.asarray(Image.open(folder / f"{frame['file_path']}.png"))[..., 3] for frame in record["frames"]])
+    alpha = np.stack(
+        [np.asarray(Image.open(folder / f"{frame['file_path']}.png"))[..., 3] for frame in record["frames"]]
+    )
     poses = np.array([frame["transform_matrix"] for frame in record["frames"]], np.float32)
     h, w = alpha.shape[1:]
     focal = w / 2 / tan(record["camera_angle_x"] / 2)

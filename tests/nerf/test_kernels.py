@@ -111,13 +111,18 @@ def test_every_kernel_of_a_gpu_agrees_with_the_twin(layout):
         except InputError:  # tinycudann where it is not built
             assert name == "tinycudann"
             continue
-        torch.testing.assert_close(values_and_gradients(encode, params, points, layout), wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            values_and_gradients(encode, params, points, layout), wanted, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_the_best_kernel_is_chosen_and_an_impossible_one_refused():
     assert encoder("auto", cuda=False) is grid_numba.encode
     assert encoder("torch", cuda=False) is grid_torch.encode
-    with pytest.raises(InputError, match=r"field.kernel: found triton for a field on the CPU, wanted one of auto, numba, torch"):
+    with pytest.raises(
+        InputError,
+        match=r"field.kernel: found triton for a field on the CPU, wanted one of auto, numba, torch",
+    ):
         encoder("triton", cuda=False)
     with pytest.raises(InputError, match="numba for a field on a GPU"):
         encoder("numba", cuda=True)

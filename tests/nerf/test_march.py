@@ -18,7 +18,10 @@ def one_ray_after_the_other(rays_o, rays_d, occupied, near, step, cone=0.0):
             end = start + max(step, cone * start)
             place = (o + (start + end) / 2 * d - (low + high) / 2) / ((high - low) / 2)
             level = next((level for level in range(len(grids)) if np.abs(place).max() < 2**level), None)
-            if level is not None and grids[level][tuple(((place / 2**level + 1) / 2 * grids.shape[1:]).astype(int))]:
+            if (
+                level is not None
+                and grids[level][tuple(((place / 2**level + 1) / 2 * grids.shape[1:]).astype(int))]
+            ):
                 samples.append((r, start, end))
             start = end
     return samples
@@ -27,7 +30,9 @@ def one_ray_after_the_other(rays_o, rays_d, occupied, near, step, cone=0.0):
 @pytest.mark.parametrize(("levels", "cone"), [(1, 0.0), (1, 0.06), (3, 0.0), (3, 0.06), (4, 0.02)])
 @pytest.mark.parametrize("share", [1.0, 0.3, 0.01])
 @pytest.mark.parametrize("shifted", [False, True])
-def test_samples_are_the_lattice_intervals_with_their_midpoint_in_an_occupied_cell(share, shifted, levels, cone):
+def test_samples_are_the_lattice_intervals_with_their_midpoint_in_an_occupied_cell(
+    share, shifted, levels, cone
+):
     g = torch.Generator().manual_seed(1)
     occupied = torch.rand(levels, 6, 8, 10, generator=g) < share
     rays_o, rays_d = some_rays(12)
@@ -37,7 +42,9 @@ def test_samples_are_the_lattice_intervals_with_their_midpoint_in_an_occupied_ce
     wanted = one_ray_after_the_other(rays_o, rays_d, occupied, near, step, cone)
     assert ray_indices.tolist() == [ray for ray, _, _ in wanted]
     for found, column in ((t_starts, 1), (t_ends, 2)):
-        torch.testing.assert_close(found, torch.tensor([sample[column] for sample in wanted]), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            found, torch.tensor([sample[column] for sample in wanted]), rtol=1e-5, atol=1e-5
+        )
     if share == 1.0 and levels > 1:
         assert t_ends.max() > 2 ** (levels - 1) * 1.5  # the outermost level was reached
 

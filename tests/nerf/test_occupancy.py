@@ -28,7 +28,9 @@ def test_refresh_occupies_what_is_dense_and_dilation_adds_room_around_it():
     index = torch.stack(torch.meshgrid(*[torch.arange(20)] * 3, indexing="ij"), dim=-1)
     centre = (index + 0.5) / 10 - 1
     assert bool(tight[centre.norm(dim=-1) < 0.5].all())
-    assert not bool(tight[centre.norm(dim=-1) > 0.5 + 0.05 * 3**0.5].any())  # no cell that the ball does not touch
+    assert not bool(
+        tight[centre.norm(dim=-1) > 0.5 + 0.05 * 3**0.5].any()
+    )  # no cell that the ball does not touch
     occupancy.refresh(ball(0.5), 1.0, dilate=2)
     assert torch.equal(occupancy.occupied[0], dilated(tight, 2))
     occupancy.refresh(ball(0.5), 1.0)
@@ -72,7 +74,9 @@ def test_state_survives_saving():
     b.load_state_dict(a.state_dict())
     assert torch.equal(a.occupied, b.occupied)
     rays = some_rays(10)
-    for x, y in zip(a.sample(*rays, torch.zeros(10), 0.1), b.sample(*rays, torch.zeros(10), 0.1), strict=True):
+    for x, y in zip(
+        a.sample(*rays, torch.zeros(10), 0.1), b.sample(*rays, torch.zeros(10), 0.1), strict=True
+    ):
         assert torch.equal(x, y)
 
 
@@ -80,7 +84,10 @@ def test_empty_space_is_exactly_empty_and_can_fill_but_not_sink():
     field = uniform(4, 1.0, FLOOR, torch.device("cpu"))
     x = torch.zeros(1, 3)
     assert field.density(x).item() == 0
-    for push, moves in ((1.0, False), (-1.0, True)):  # descent along +1 would lower the density, along -1 raise it
+    for push, moves in (
+        (1.0, False),
+        (-1.0, True),
+    ):  # descent along +1 would lower the density, along -1 raise it
         field.zero_grad()
         (push * field.density(x)).sum().backward()
         assert bool((field.raw_density.grad != 0).any()) == moves
@@ -124,7 +131,8 @@ def test_march_matches_nerfacc_on_cuda(levels):
     on_cuda = occupancy.cuda()
     theirs = on_cuda.sampling(rays_o.cuda(), rays_d.cuda(), t_min=near.cuda(), render_step_size=0.02)
     mine, nerfaccs = (
-        set((r * 10000 + ((t - near[r]) / 0.02).round().long()).tolist()) for r, t, _ in (ours, [v.cpu() for v in theirs])
+        set((r * 10000 + ((t - near[r]) / 0.02).round().long()).tolist())
+        for r, t, _ in (ours, [v.cpu() for v in theirs])
     )
     assert len(mine ^ nerfaccs) <= 1e-3 * len(mine)  # midpoints on a face may fall to either side
 
@@ -137,7 +145,9 @@ def test_growing_samples_match_nerfaccs_on_cuda_where_nothing_is_empty():
     _, rays_d = some_rays(500)
     rays_o, near = torch.zeros(500, 3), torch.zeros(500)
     ours = march(rays_o, rays_d, occupancy.occupied, occupancy.aabbs[0], near, 0.02, 0.03)
-    theirs = occupancy.cuda().sampling(rays_o.cuda(), rays_d.cuda(), t_min=near.cuda(), render_step_size=0.02, cone_angle=0.03)
+    theirs = occupancy.cuda().sampling(
+        rays_o.cuda(), rays_d.cuda(), t_min=near.cuda(), render_step_size=0.02, cone_angle=0.03
+    )
     counts = [torch.bincount(samples[0].cpu(), minlength=500) for samples in (ours, theirs)]
     assert (counts[0] - counts[1]).abs().max() <= 1
     torch.testing.assert_close(ours[1][: counts[0][0]], theirs[1].cpu()[: counts[0][0]], rtol=1e-4, atol=1e-5)

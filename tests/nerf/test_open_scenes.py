@@ -27,7 +27,10 @@ SETTINGS = VoxelFit(
 def photo(c2w):
     """RGBA (h, w, 4) of what a camera sees: the ball where its ray meets it, else the sky's pattern."""
     v, u = np.mgrid[:SIZE, :SIZE] + 0.5
-    way = np.stack([(u - LENS.cx) / LENS.fx, (LENS.cy - v) / LENS.fy, -np.ones_like(u)], axis=-1) @ c2w[:3, :3].T
+    way = (
+        np.stack([(u - LENS.cx) / LENS.fx, (LENS.cy - v) / LENS.fy, -np.ones_like(u)], axis=-1)
+        @ c2w[:3, :3].T
+    )
     way /= np.linalg.norm(way, axis=-1, keepdims=True)
     start = c2w[:3, 3]
 
@@ -45,7 +48,9 @@ def photo(c2w):
 
 
 def photos(poses):
-    return torch.from_numpy(np.stack([photo(c2w.astype(np.float64)) for c2w in poses])), torch.from_numpy(np.stack(poses))
+    return torch.from_numpy(np.stack([photo(c2w.astype(np.float64)) for c2w in poses])), torch.from_numpy(
+        np.stack(poses)
+    )
 
 
 def quality(levels):
@@ -56,7 +61,15 @@ def quality(levels):
     unseen, places = photos([orbit(31 + 77 * i, -20 + 37 * i % 60, 0.95) for i in range(6)])
     with torch.no_grad():
         shown = [
-            render_image(fitted.field, fitted.occupancy, c2w, LENS, fitted.background, settings.step, cone=settings.cone).rgb
+            render_image(
+                fitted.field,
+                fitted.occupancy,
+                c2w,
+                LENS,
+                fitted.background,
+                settings.step,
+                cone=settings.cone,
+            ).rgb
             for c2w in places
         ]
     return float(psnr(torch.stack(shown).permute(0, 3, 1, 2), unseen[..., :3].permute(0, 3, 1, 2)).mean())
@@ -71,7 +84,9 @@ def test_a_far_background_needs_the_outer_levels():
 def test_a_field_of_all_space_keeps_its_values_when_it_is_refined():
     g = torch.Generator().manual_seed(0)
     field = Voxels(torch.randn(1, 1, 5, 5, 5, generator=g), torch.randn(1, 3, 5, 5, 5, generator=g), 1.0, 4)
-    nodes = torch.tensor([[0.0, 0, 0], [1.0, 0.5, -1.0], [0.5, 0.0, 1.0]])  # of the grid of 5 in the middle half
+    nodes = torch.tensor(
+        [[0.0, 0, 0], [1.0, 0.5, -1.0], [0.5, 0.0, 1.0]]
+    )  # of the grid of 5 in the middle half
     torch.testing.assert_close(field.upsample(9).density(nodes), field.density(nodes))
 
 

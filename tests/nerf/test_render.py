@@ -38,10 +38,17 @@ def dense_quadrature(raw_density, raw_colour, rays_o, rays_d, background):
         i, j, k = (low + bit).unbind(dim=-1)
         raw = raw + weight * raw_density[0, 0, i, j, k]
         colour = colour + weight[..., None] * raw_colour[0, :, i, j, k].movedim(0, -1)
-    sigma = SHARPNESS / SIDE * (F.softplus(raw.clamp(min=FLOOR)) - F.softplus(torch.tensor(FLOOR, dtype=torch.float64))) * inside
+    sigma = (
+        SHARPNESS
+        / SIDE
+        * (F.softplus(raw.clamp(min=FLOOR)) - F.softplus(torch.tensor(FLOOR, dtype=torch.float64)))
+        * inside
+    )
     alpha = 1 - torch.exp(-sigma * STEP)
     light = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha], dim=1), dim=1)
-    return ((light[:, :-1] * alpha)[..., None] * torch.sigmoid(colour)).sum(dim=1) + light[:, -1:] * background
+    return ((light[:, :-1] * alpha)[..., None] * torch.sigmoid(colour)).sum(dim=1) + light[
+        :, -1:
+    ] * background
 
 
 def test_render_agrees_with_dense_quadrature_in_values_and_parameter_gradients():
@@ -74,7 +81,14 @@ def test_dropping_dark_samples_hardly_changes_the_picture(monkeypatch):
 
 def test_an_empty_scene_is_its_background_and_can_be_trained():
     field, occupancy = uniform(4, SIDE, FLOOR, torch.device("cpu")), Occupancy(SIDE, 8)
-    got = render_image(field, occupancy, torch.from_numpy(orbit(0, 0, 3)), pinhole(45, 8), torch.tensor([0.1, 0.2, 0.3]), STEP)
+    got = render_image(
+        field,
+        occupancy,
+        torch.from_numpy(orbit(0, 0, 3)),
+        pinhole(45, 8),
+        torch.tensor([0.1, 0.2, 0.3]),
+        STEP,
+    )
     torch.testing.assert_close(got.rgb, torch.tensor([0.1, 0.2, 0.3]).expand(8, 8, 3))
     assert got.opacity.abs().max() == got.depth.abs().max() == 0
     got.rgb.sum().backward()
@@ -146,7 +160,9 @@ def test_a_large_picture_keeps_the_graph_of_one_part_only(monkeypatch):
             return x
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-            render_image(field, everything(), torch.from_numpy(orbit(0, 0, 3)), pinhole(45, 32), torch.ones(3), STEP)
+            render_image(
+                field, everything(), torch.from_numpy(orbit(0, 0, 3)), pinhole(45, 32), torch.ones(3), STEP
+            )
         held[rays] = sum(kept)
     assert held[64] < 0.2 * held[1 << 20]
 

@@ -6,7 +6,9 @@ from piva.nerf.space import into_cube
 def points(seed=0):
     """Directions in random places, near and far: from 0.03 to 300 times the radius."""
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(300, 3, generator=g, dtype=torch.float64) * 10 ** (torch.rand(300, 1, generator=g) * 4 - 1.5)
+    return torch.randn(300, 3, generator=g, dtype=torch.float64) * 10 ** (
+        torch.rand(300, 1, generator=g) * 4 - 1.5
+    )
 
 
 def test_one_level_is_the_box_alone():
@@ -28,7 +30,9 @@ def test_it_is_mip_nerf_360s_contraction_in_the_norm_of_the_largest_coordinate()
     """On an axis all norms agree: there Eq. 10 of Barron et al. holds as printed, scaled into the cube."""
     for away in (1.0, 1.5, 4.0, 1000.0):
         x = torch.tensor([[0.0, -away, 0.0]], dtype=torch.float64)
-        torch.testing.assert_close(into_cube(x, 1.0, 2), torch.tensor([[0.0, -(2 - 1 / away) / 2, 0.0]], dtype=torch.float64))
+        torch.testing.assert_close(
+            into_cube(x, 1.0, 2), torch.tensor([[0.0, -(2 - 1 / away) / 2, 0.0]], dtype=torch.float64)
+        )
     corner = torch.tensor([[4.0, 4.0, -2.0]], dtype=torch.float64)
     torch.testing.assert_close(into_cube(corner, 1.0, 2), corner / 4 * (2 - 1 / 4) / 2)
 

@@ -5,7 +5,11 @@ from piva.nerf.voxels import Voxels, _sampled
 
 def field(seed):
     g = torch.Generator().manual_seed(seed)
-    return Voxels(torch.randn(1, 1, 5, 5, 5, generator=g).double(), torch.randn(1, 3, 5, 5, 5, generator=g).double(), 1.0)
+    return Voxels(
+        torch.randn(1, 1, 5, 5, 5, generator=g).double(),
+        torch.randn(1, 3, 5, 5, 5, generator=g).double(),
+        1.0,
+    )
 
 
 def test_smoothing_adds_the_gradient_of_the_changes_roughness():

@@ -33,7 +33,12 @@ def test_a_good_answer(view, monkeypatch):
     with serving(good) as endpoint:
         edits, replies = ask(endpoint, view)
     assert [edit["type"] for edit in edits] == ["texturing", "addition", "translation"]
-    assert edits[0] == {"source_prompt": "a red mug", "target_prompt": "a blue mug", "type": "texturing", "instruction": "Do it"}
+    assert edits[0] == {
+        "source_prompt": "a red mug",
+        "target_prompt": "a blue mug",
+        "type": "texturing",
+        "instruction": "Do it",
+    }
     assert json.loads(replies[0]) == edits_for(PATH)
     (request,) = endpoint.requests
     assert request["model"] == "some-model"
@@ -64,7 +69,10 @@ def test_what_is_no_json_is_asked_again_with_the_reason(view):
 
 
 def test_answers_that_never_fit_are_handed_back_as_they_came(view):
-    with serving(lambda _: (200, "one"), lambda _: (200, "[]")) as endpoint, pytest.raises(Refused, match="no addition") as error:
+    with (
+        serving(lambda _: (200, "one"), lambda _: (200, "[]")) as endpoint,
+        pytest.raises(Refused, match="no addition") as error,
+    ):
         ask(endpoint, view)
     assert error.value.replies == ["one", "[]"]
     assert len(endpoint.requests) == 2

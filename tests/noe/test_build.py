@@ -33,7 +33,10 @@ EDITS = edits_for("mug")
 
 
 def licensed(content, licence):
-    return changed(content, lambda data: data["asset"].update(extras={"title": "Mug", "license": licence, "author": "Ann"}))
+    return changed(
+        content,
+        lambda data: data["asset"].update(extras={"title": "Mug", "license": licence, "author": "Ann"}),
+    )
 
 
 @pytest.fixture
@@ -53,19 +56,30 @@ def settings(sources, **changes):
 
 
 def files(folder):
-    return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path: (path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_the_ordinary_reader_reads_it(sources):
     out = build_noe(settings(sources))
     edits = list(Noe(root=str(out), edits="all").read())
-    assert [edit.id for edit in edits] == ["cup/texturing", "mug/texturing", "mug/addition", "mug/translation"]
+    assert [edit.id for edit in edits] == [
+        "cup/texturing",
+        "mug/texturing",
+        "mug/addition",
+        "mug/translation",
+    ]
     assert (edits[2].source_prompt, edits[2].target_prompt) == ("a red mug", "a red mug with a spoon")
     assert (edits[2].instruction, edits[2].type, edits[2].truth) == ("Do it", "addition", None)
     for edit in edits:
         check_views(edit.scene)
         assert edit.image == edit.scene / "images/0006.png"  # the front
-    assert [e.id for e in check(compose("task=nerf", f"dataset.root={out}", "dataset.edits=all")).edits] == [e.id for e in edits]
+    assert [e.id for e in check(compose("task=nerf", f"dataset.root={out}", "dataset.edits=all")).edits] == [
+        e.id for e in edits
+    ]
     meta = json.loads((edits[1].scene / "meta.json").read_text())
     assert (meta["name"], meta["licence"], meta["author"]) == ("Mug", "CC-BY-NC-4.0", "Ann")
 
@@ -99,8 +113,12 @@ def test_the_front_is_turned_to_the_first_test_view(sources, tmp_path):
     (sources / "mug.glb").write_bytes(glb(box.scene()))
     shares = []
     for front in (0.0, 90.0):
-        chosen = settings(sources, objects=["mug"], front_deg=front, out=str(tmp_path / str(front)), elevation_deg=0.0)
-        front_view = np.asarray(Image.open(build_noe(chosen) / "objaverse_synthetic/mug/images/0006.png")).astype(int)
+        chosen = settings(
+            sources, objects=["mug"], front_deg=front, out=str(tmp_path / str(front)), elevation_deg=0.0
+        )
+        front_view = np.asarray(
+            Image.open(build_noe(chosen) / "objaverse_synthetic/mug/images/0006.png")
+        ).astype(int)
         shares.append(((front_view[..., 0] - front_view[..., 1] > 100) & (front_view[..., 3] == 255)).sum())
     assert shares[0] == 0
     assert shares[1] > 50
@@ -142,7 +160,9 @@ def test_a_bad_object_is_named_and_the_others_are_built(sources):
     ) as error:
         build_noe(settings(sources))
     assert "\n" not in str(error.value)
-    assert [edit.id for edit in Noe(root=str(sources.parent / "noe"), edits="all").read()] == ["cup/texturing"]
+    assert [edit.id for edit in Noe(root=str(sources.parent / "noe"), edits="all").read()] == [
+        "cup/texturing"
+    ]
     with pytest.raises(InputError, match=r"mug\.glb: found \d+ bytes of"):
         build_noe(settings(sources, objects=["mug"]))
 
@@ -173,14 +193,23 @@ def test_a_language_model_names_the_edits_once(sources):
 
 def test_an_object_without_a_usable_reply_is_skipped_and_asked_again_the_next_time(sources, caplog):
     def stubborn(request):
-        return (200, "A fine cup!") if "cup" in request["messages"][1]["content"][0]["text"] else good(request)
+        return (
+            (200, "A fine cup!") if "cup" in request["messages"][1]["content"][0]["text"] else good(request)
+        )
 
     with serving(stubborn) as endpoint:
         chosen = settings(sources, prompts="ask", url=endpoint.url, model="some-model", attempts=2)
         out = build_noe(chosen)
-    assert [edit.id for edit in Noe(root=str(out), edits="all").read()] == ["mug/texturing", "mug/addition", "mug/translation"]
+    assert [edit.id for edit in Noe(root=str(out), edits="all").read()] == [
+        "mug/texturing",
+        "mug/addition",
+        "mug/translation",
+    ]
     assert "objaverse_synthetic/cup: the reply for objaverse_synthetic/cup: found no JSON" in caplog.text
-    assert json.loads((out / "prompts/objaverse_synthetic/cup.refused.json").read_text())["replies"] == ["A fine cup!"] * 2
+    assert (
+        json.loads((out / "prompts/objaverse_synthetic/cup.refused.json").read_text())["replies"]
+        == ["A fine cup!"] * 2
+    )
     with serving(good) as endpoint:
         build_noe(settings(sources, prompts="ask", url=endpoint.url, model="some-model"))
     assert len(endpoint.requests) == 1
@@ -189,7 +218,9 @@ def test_an_object_without_a_usable_reply_is_skipped_and_asked_again_the_next_ti
 
 def command(*words, **environment):
     call = [sys.executable, "-m", "piva.noe", *words]
-    return subprocess.run(call, capture_output=True, text=True, check=False, env={**os.environ, **environment}, timeout=120)
+    return subprocess.run(
+        call, capture_output=True, text=True, check=False, env={**os.environ, **environment}, timeout=120
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,7 +271,9 @@ def test_each_bad_setting_has_its_one_line(sources, changes, expected):
 
 def test_the_command_builds_what_the_other_command_reads(sources):
     small = ["size=16", "views=3", "test_views=1", "workers=1"]
-    done = command(f"source={sources}", f"prompts={sources.parent / 'edits.json'}", "objects=[mug]", "out=made", *small)
+    done = command(
+        f"source={sources}", f"prompts={sources.parent / 'edits.json'}", "objects=[mug]", "out=made", *small
+    )
     assert done.returncode == 0, done.stderr
     assert "dataset=noe dataset.root=made" in done.stdout
     assert len(list(Noe(root="made", edits="all").read())) == 3

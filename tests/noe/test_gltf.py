@@ -27,23 +27,39 @@ class Builder:
 
     def view(self, array):
         content = np.ascontiguousarray(array).tobytes()
-        self.data["bufferViews"].append({"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(content)})
+        self.data["bufferViews"].append(
+            {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(content)}
+        )
         self.binary += content + b"\0" * (-len(content) % 4)
         return len(self.data["bufferViews"]) - 1
 
     def accessor(self, array, **more):
         codes = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
         kind = {1: "SCALAR", 2: {2: "VEC2", 3: "VEC3", 4: "VEC4"}.get(array.shape[-1]), 3: "MAT4"}[array.ndim]
-        about = {"bufferView": self.view(array), "componentType": codes[array.dtype.name], "count": len(array), "type": kind}
+        about = {
+            "bufferView": self.view(array),
+            "componentType": codes[array.dtype.name],
+            "count": len(array),
+            "type": kind,
+        }
         self.data["accessors"].append(about | more)
         return len(self.data["accessors"]) - 1
 
     def glb(self, primitive, **top):
-        data = {**self.data, "buffers": [{"byteLength": len(self.binary)}], "meshes": [{"primitives": [primitive]}]}
+        data = {
+            **self.data,
+            "buffers": [{"byteLength": len(self.binary)}],
+            "meshes": [{"primitives": [primitive]}],
+        }
         data = {**data, "nodes": [{"mesh": 0}], "scenes": [{"nodes": [0]}], "scene": 0} | top
         text = json.dumps(data).encode()
         text += b" " * (-len(text) % 4)
-        chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(self.binary), b"BIN\0") + self.binary
+        chunks = (
+            struct.pack("<I4s", len(text), b"JSON")
+            + text
+            + struct.pack("<I4s", len(self.binary), b"BIN\0")
+            + self.binary
+        )
         return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
@@ -64,12 +80,17 @@ def patch(content):
 def test_lists_strips_and_fans(mode, order, faces, indexed):
     builder = Builder()
     if indexed:
-        part = {"attributes": {"POSITION": builder.accessor(SQUARE)}, "indices": builder.accessor(np.array(order, np.uint16))}
+        part = {
+            "attributes": {"POSITION": builder.accessor(SQUARE)},
+            "indices": builder.accessor(np.array(order, np.uint16)),
+        }
     else:
         part = {"attributes": {"POSITION": builder.accessor(SQUARE[order])}}
     found = patch(builder.glb(part | {"mode": mode}))
     np.testing.assert_array_equal(found.corners, z_up(SQUARE[np.array(faces)]))
-    np.testing.assert_allclose(np.abs(found.normals), np.broadcast_to((0, 1, 0), (2, 3, 3)))  # flat: the file has none
+    np.testing.assert_allclose(
+        np.abs(found.normals), np.broadcast_to((0, 1, 0), (2, 3, 3))
+    )  # flat: the file has none
 
 
 def test_interleaved_normalised_and_sparse_arrays():
@@ -85,9 +106,20 @@ def test_interleaved_normalised_and_sparse_arrays():
             "componentType": 5126,
             "count": 4,
             "type": "VEC3",
-            "sparse": {"count": 1, "indices": {"bufferView": at, "componentType": 5121}, "values": {"bufferView": value}},
+            "sparse": {
+                "count": 1,
+                "indices": {"bufferView": at, "componentType": 5121},
+                "values": {"bufferView": value},
+            },
         },
-        {"bufferView": view, "byteOffset": 12, "componentType": 5123, "normalized": True, "count": 4, "type": "VEC2"},
+        {
+            "bufferView": view,
+            "byteOffset": 12,
+            "componentType": 5123,
+            "normalized": True,
+            "count": 4,
+            "type": "VEC2",
+        },
     ]
     found = patch(builder.glb({"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "mode": 6}))
     np.testing.assert_array_equal(found.corners[1], z_up(np.array([(0, 0, 0), (1, 1, 0), (0, 5, 0)])))
@@ -151,7 +183,10 @@ def test_a_truncated_file_is_one_line(share):
         (lambda d: d.update(meshes=[]), "a malformed file"),
         (lambda d: d.update(nodes=[{}], scenes=[{"nodes": [0]}]), "no triangles"),
         (lambda d: d["images"].__setitem__(0, {"uri": "wood.png"}), "'wood.png' outside the file"),
-        (lambda d: d["images"].__setitem__(0, {"uri": "data:image/png;base64,aGVsbG8="}), "an unreadable picture"),
+        (
+            lambda d: d["images"].__setitem__(0, {"uri": "data:image/png;base64,aGVsbG8="}),
+            "an unreadable picture",
+        ),
         (lambda d: d["textures"].__setitem__(0, {}), "a texture without a picture"),
         (lambda d: d.update(textures=[]), "a malformed file"),
         (lambda d: d["materials"][0].update(emissiveFactor="red"), "a malformed file"),

@@ -43,8 +43,12 @@ def test_four_radial_terms_are_inverted():
 
 
 def test_a_fisheye_looks_where_its_formula_says_even_behind_itself():
-    lens = Lens(width=64, height=64, fx=14, fy=15, cx=31, cy=33, k1=0.05, k2=-0.02, k3=0.004, k4=-0.001, fisheye=True)
-    angle, around = np.meshgrid(np.linspace(0, 1.7, 8), np.linspace(0, 6, 12))  # up to 97 degrees off the axis
+    lens = Lens(
+        width=64, height=64, fx=14, fy=15, cx=31, cy=33, k1=0.05, k2=-0.02, k3=0.004, k4=-0.001, fisheye=True
+    )
+    angle, around = np.meshgrid(
+        np.linspace(0, 1.7, 8), np.linspace(0, 6, 12)
+    )  # up to 97 degrees off the axis
     bent = angle * (1 + 0.05 * angle**2 - 0.02 * angle**4 + 0.004 * angle**6 - 0.001 * angle**8)
     got = gaze(lens, 31 + 14 * bent * np.cos(around), 33 + 15 * bent * np.sin(around))
     wanted = [np.sin(angle) * np.cos(around), -np.sin(angle) * np.sin(around), -np.cos(angle)]
@@ -55,12 +59,17 @@ def test_a_fisheye_looks_where_its_formula_says_even_behind_itself():
 def test_a_smaller_picture_of_the_same_lens_looks_the_same_way(lens):
     small = lens.resized(16, 24)
     np.testing.assert_allclose(
-        gaze(small, np.array([3.0, 15]), np.array([20.0, 1])), gaze(lens, np.array([12.0, 60]), np.array([40.0, 2]))
+        gaze(small, np.array([3.0, 15]), np.array([20.0, 1])),
+        gaze(lens, np.array([12.0, 60]), np.array([40.0, 2])),
     )
 
 
 def test_lenses_that_fold_the_picture_are_told_from_those_that_bend_it():
     for lens in (BENT, pinhole_lens(64, 48, 30.0), replace(BENT, fisheye=True), replace(BENT, k1=0.4)):
         assert not folds(lens)
-    for lens in (replace(BENT, k1=-1.5), replace(BENT, k2=-4.0), replace(BENT, fisheye=True, fx=8.0, k1=-0.3, k2=0)):
+    for lens in (
+        replace(BENT, k1=-1.5),
+        replace(BENT, k2=-4.0),
+        replace(BENT, fisheye=True, fx=8.0, k1=-0.3, k2=0),
+    ):
         assert folds(lens)

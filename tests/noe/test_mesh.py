@@ -7,7 +7,12 @@ from piva.noe.mesh import MeshRenderer, Surface
 
 
 def cube(colour):
-    return Surface("cube", trimesh.creation.box((1, 1, 1)), lambda points: np.broadcast_to(colour, points.shape), smooth=False)
+    return Surface(
+        "cube",
+        trimesh.creation.box((1, 1, 1)),
+        lambda points: np.broadcast_to(colour, points.shape),
+        smooth=False,
+    )
 
 
 def test_depth_is_along_the_axis_and_misses_are_empty():

@@ -22,7 +22,9 @@ BOX.unmerge_vertices()
 
 
 def ours(content, c2w=C2W, supersample=1, size=SIZE):
-    return ModelRenderer(read_model(content, "x.glb")).render(c2w, size, size, focal_from_fov(FOV, size), supersample)
+    return ModelRenderer(read_model(content, "x.glb")).render(
+        c2w, size, size, focal_from_fov(FOV, size), supersample
+    )
 
 
 def thing(mesh, **look):
@@ -48,7 +50,11 @@ def sphere_uv(mesh, u=1.7, v=2.2):
 
 @pytest.mark.parametrize(
     ("code", "wrap"),
-    [(10497, vtk.vtkTexture.Repeat), (33648, vtk.vtkTexture.MirroredRepeat), (33071, vtk.vtkTexture.ClampToEdge)],
+    [
+        (10497, vtk.vtkTexture.Repeat),
+        (33648, vtk.vtkTexture.MirroredRepeat),
+        (33071, vtk.vtkTexture.ClampToEdge),
+    ],
 )
 def test_textures_tile_as_their_wrap_mode_says(code, wrap):
     def sampler(data):
@@ -56,7 +62,10 @@ def test_textures_tile_as_their_wrap_mode_says(code, wrap):
         data["textures"][0]["sampler"] = 0
 
     image, uv = picture(1), sphere_uv(BALL)
-    agree(glb(textured(BALL, uv, image).scene(), sampler), [thing(BALL, uv=uv, texture=np.asarray(image), wrap=wrap)])
+    agree(
+        glb(textured(BALL, uv, image).scene(), sampler),
+        [thing(BALL, uv=uv, texture=np.asarray(image), wrap=wrap)],
+    )
 
 
 def test_nodes_stand_where_the_scene_graph_puts_them():
@@ -69,7 +78,9 @@ def test_nodes_stand_where_the_scene_graph_puts_them():
     scene.add_geometry(textured(BALL, sphere_uv(BALL), one), node_name="ball", transform=outer)
     box = textured(BOX, BOX.vertices[:, :2] * 2 + BOX.vertices[:, 2:], other)
     scene.add_geometry(box, node_name="box", parent_node_name="ball", transform=inner)
-    scene.add_geometry(box, node_name="mirrored", transform=mirror @ trimesh.transformations.translation_matrix((1.2, 0, 0)))
+    scene.add_geometry(
+        box, node_name="mirrored", transform=mirror @ trimesh.transformations.translation_matrix((1.2, 0, 0))
+    )
     expected = []
     for mesh, matrix, image, uv in (
         (BALL, outer, one, sphere_uv(BALL)),
@@ -125,12 +136,16 @@ def test_specular_glossiness_shows_its_diffuse_colour_and_palettes_theirs():
     mine = ours(content, supersample=1)
     rgb, depth = draw([thing(BALL, uv=uv, texture=shown)], C2W, SIZE, FOV, True)
     both = (depth > 0) & (mine.depth > 0)
-    assert np.abs(rgb - mine.rgba[..., :3])[both].mean() < 2.5 / 255  # texels are blended before the factor, not after
+    assert (
+        np.abs(rgb - mine.rgba[..., :3])[both].mean() < 2.5 / 255
+    )  # texels are blended before the factor, not after
 
 
 def plane(colour, x=0.0, **material):
     """A square of side 4 that faces the camera of `look`, `x` away from the origin."""
-    points = np.array([(x, y, z) for y, z in ((-2, -2), (2, -2), (2, 2), (-2, 2))]) @ Z_UP  # back to glTF's y-up
+    points = (
+        np.array([(x, y, z) for y, z in ((-2, -2), (2, -2), (2, 2), (-2, 2))]) @ Z_UP
+    )  # back to glTF's y-up
     mesh = trimesh.Trimesh(points, [(0, 1, 2), (0, 2, 3)], process=False)
     image = Image.fromarray(np.broadcast_to(np.array(colour, np.uint8), (2, 2, len(colour))).copy())
     return textured(mesh, np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float), image, **material)
@@ -160,7 +175,9 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
 )
 def test_alpha_modes(front, colour, alpha, depth):
     view = look(front, plane(BLUE, 0.0))
-    np.testing.assert_allclose(view.rgba, np.broadcast_to([*np.array(colour) / 255, alpha], (8, 8, 4)), atol=1e-5)
+    np.testing.assert_allclose(
+        view.rgba, np.broadcast_to([*np.array(colour) / 255, alpha], (8, 8, 4)), atol=1e-5
+    )
     np.testing.assert_allclose(view.depth, depth, atol=1e-5)
 
 
@@ -178,7 +195,9 @@ def test_the_base_colour_factor_is_linear_and_the_light_is_the_toys():
         data["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] = [0.25, 1, 1, 1]
 
     view = look(plane((204, 204, 204)), change=factor)
-    np.testing.assert_allclose(view.rgba[..., :3], np.broadcast_to(np.array([0.4262, 0.8, 0.8]) * 0.66, (8, 8, 3)), atol=1e-3)
+    np.testing.assert_allclose(
+        view.rgba[..., :3], np.broadcast_to(np.array([0.4262, 0.8, 0.8]) * 0.66, (8, 8, 3)), atol=1e-3
+    )
 
 
 def test_what_glows_is_added():
@@ -209,7 +228,9 @@ def test_both_sides_are_seen_each_lit_from_its_own():
 )
 def test_texture_transforms_are_those_of_the_coordinates(transform, mapped):
     def change(data):
-        data["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["extensions"] = {"KHR_texture_transform": transform}
+        data["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["extensions"] = {
+            "KHR_texture_transform": transform
+        }
 
     uv, image = sphere_uv(BALL), picture(5)
     moved = np.column_stack(mapped(*uv.T))
@@ -226,7 +247,9 @@ def test_fine_textures_are_blurred_instead_of_flickering():
     points = np.array([(0, y, z) for y, z in ((-2, -2), (2, -2), (2, 2), (-2, 2))]) @ Z_UP
     mesh = trimesh.Trimesh(points, [(0, 1, 2), (0, 2, 3)], process=False)
     board = textured(
-        mesh, np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float), Image.fromarray(fields.astype(np.uint8)).convert("RGB")
+        mesh,
+        np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float),
+        Image.fromarray(fields.astype(np.uint8)).convert("RGB"),
     )
     view = ours(glb(trimesh.Scene([board]), unlit), orbit(0, 0, 4.0), 2, 16)
     np.testing.assert_allclose(view.rgba[..., :3], 0.5, atol=0.01)
@@ -235,7 +258,9 @@ def test_fine_textures_are_blurred_instead_of_flickering():
 def test_supersampling_averages_pixels_with_straight_alpha():
     content = glb(textured(BALL, sphere_uv(BALL), picture(1)).scene(), unlit)
     fine, coarse = ours(content, supersample=1, size=128), ours(content, supersample=2, size=64)
-    np.testing.assert_allclose(fine.rgba[..., 3].reshape(64, 2, 64, 2).mean(axis=(1, 3)), coarse.rgba[..., 3], atol=1e-6)
+    np.testing.assert_allclose(
+        fine.rgba[..., 3].reshape(64, 2, 64, 2).mean(axis=(1, 3)), coarse.rgba[..., 3], atol=1e-6
+    )
     edge = (coarse.rgba[..., 3] > 0) & (coarse.rgba[..., 3] < 1)
     assert edge.sum() > 20
     assert coarse.rgba[edge][:, :3].max(axis=1).min() > 0.05  # not darkened by the black around
@@ -251,8 +276,12 @@ def test_a_model_is_put_into_its_place():
     np.testing.assert_allclose(new_centre, 0, atol=1e-9)
     assert new_longest == pytest.approx(2)
     turned = np.concatenate([patch.corners for patch in moved.patches]).reshape(-1, 3)
-    original = (np.concatenate([patch.corners for patch in model.patches]).reshape(-1, 3) - centre) * 2 / longest
-    np.testing.assert_allclose(turned, np.column_stack([-original[:, 1], original[:, 0], original[:, 2]]), atol=1e-9)
+    original = (
+        (np.concatenate([patch.corners for patch in model.patches]).reshape(-1, 3) - centre) * 2 / longest
+    )
+    np.testing.assert_allclose(
+        turned, np.column_stack([-original[:, 1], original[:, 0], original[:, 2]]), atol=1e-9
+    )
 
 
 def test_gltfs_front_is_ours():

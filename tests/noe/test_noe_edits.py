@@ -43,7 +43,9 @@ def test_the_papers_eleven_pairs():
 
 def test_files_written_by_hand(tmp_path):
     path = tmp_path / "edits.json"
-    path.write_text(json.dumps({"records": [{"path": "mug", **GOOD}, {"path": "nerf_synthetic/lego", **GOOD}]}))
+    path.write_text(
+        json.dumps({"records": [{"path": "mug", **GOOD}, {"path": "nerf_synthetic/lego", **GOOD}]})
+    )
     edits = read_edits(path)
     assert list(edits) == ["objaverse_synthetic/mug", "nerf_synthetic/lego"]
     assert edits["objaverse_synthetic/mug"] == [GOOD | {"instruction": "", "origin": "hand"}]

@@ -17,11 +17,17 @@ def write_gz(path, data):
 def cache(tmp_path):
     """As the package objaverse leaves it: three listed, two downloaded, one of them annotated."""
     root = tmp_path / "hf-objaverse-v1"
-    write_gz(root / "object-paths.json.gz", {uid: f"glbs/000-00{i}/{uid}.glb" for i, uid in enumerate(("aaa", "bbb", "ccc"))})
+    write_gz(
+        root / "object-paths.json.gz",
+        {uid: f"glbs/000-00{i}/{uid}.glb" for i, uid in enumerate(("aaa", "bbb", "ccc"))},
+    )
     for i, uid in enumerate(("aaa", "bbb")):
         (root / f"glbs/000-00{i}").mkdir(parents=True)
         (root / f"glbs/000-00{i}/{uid}.glb").write_bytes(uid.encode())
-    write_gz(root / "metadata/000-000.json.gz", {"aaa": {"name": "Pot", "license": "by", "user": {"username": "ann"}}})
+    write_gz(
+        root / "metadata/000-000.json.gz",
+        {"aaa": {"name": "Pot", "license": "by", "user": {"username": "ann"}}},
+    )
     return root
 
 
@@ -59,7 +65,10 @@ def test_folders_files_and_archives(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "b.glb").write_bytes(b"B")
     (tmp_path / "deep/a.glb").write_bytes(b"A")
-    assert [(source.uid, source.read()) for source in list_sources(tmp_path, "all")] == [("b", b"B"), ("a", b"A")]
+    assert [(source.uid, source.read()) for source in list_sources(tmp_path, "all")] == [
+        ("b", b"B"),
+        ("a", b"A"),
+    ]
     assert [source.uid for source in list_sources(tmp_path, ["a"])] == ["a"]
     assert list_sources(tmp_path / "b.glb", "all")[0].read() == b"B"
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
@@ -102,7 +111,10 @@ def test_bad_places_are_one_line(tmp_path):
 
 
 def test_what_a_glb_says_of_itself():
-    asset = {"copyright": "2020 Bo", "extras": {"title": "Pot", "author": "Ann", "license": "CC-BY-4.0", "source": "https://x"}}
+    asset = {
+        "copyright": "2020 Bo",
+        "extras": {"title": "Pot", "author": "Ann", "license": "CC-BY-4.0", "source": "https://x"},
+    }
     assert about({}, asset) == {"name": "Pot", "licence": "CC-BY-4.0", "author": "Ann", "origin": "https://x"}
     assert about({"license": "by-nc"}, asset)["licence"] == "by-nc"
     assert about({}, {"copyright": "2020 Bo"})["licence"] == "2020 Bo"

@@ -10,11 +10,15 @@ from piva.priors.prior import Prior, load
 from piva.priors.stable_diffusion import StableDiffusion
 
 
-def test_schedule_and_noising_are_the_schedulers(prior: Prior, prior_folder: Path, generator: torch.Generator) -> None:
+def test_schedule_and_noising_are_the_schedulers(
+    prior: Prior, prior_folder: Path, generator: torch.Generator
+) -> None:
     scheduler = DDIMScheduler.from_pretrained(prior_folder, subfolder="scheduler")
     x, noise = torch.randn(2, 1, 4, 8, 8, generator=generator)
     for t in (0, 500, 999):
-        torch.testing.assert_close(prior.schedule.noised(x, noise, t), scheduler.add_noise(x, noise, torch.tensor([t])))
+        torch.testing.assert_close(
+            prior.schedule.noised(x, noise, t), scheduler.add_noise(x, noise, torch.tensor([t]))
+        )
 
 
 def test_a_v_prediction_prior_predicts_noise(v_prior_folder: Path, generator: torch.Generator) -> None:
@@ -50,7 +54,9 @@ def test_sizes_come_from_the_folder(prior: Prior) -> None:
     assert (prior.factor, prior.resolution, prior.multiple) == (4, 32, 8)
 
 
-def test_a_prompt_that_is_too_long_is_cut_with_a_warning(prior: Prior, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prompt_that_is_too_long_is_cut_with_a_warning(
+    prior: Prior, caplog: pytest.LogCaptureFixture
+) -> None:
     assert prior.text("a very long prompt about nothing at all, told in great detail").shape[1] == 20
     assert "cut off" in caplog.text
 
@@ -88,7 +94,9 @@ def test_words_that_a_small_prior_does_not_know_are_named(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_a_torn_weight_file_is_named_before_anything_is_loaded(prior_folder: Path, tmp_path: Path, part: str) -> None:
+def test_a_torn_weight_file_is_named_before_anything_is_loaded(
+    prior_folder: Path, tmp_path: Path, part: str
+) -> None:
     shutil.copytree(prior_folder, tmp_path / "p")
     weights = next((tmp_path / "p" / part).glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-100])

@@ -54,12 +54,18 @@ def page(browser: Any, report_page: Path) -> Iterator[Any]:
 def test_pictures_load(page: Any) -> None:
     for image in page.locator("img").all():
         image.scroll_into_view_if_needed()
-    loaded = page.evaluate("Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))")
+    loaded = page.evaluate(
+        "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+    )
     assert loaded == [160] * len(EDITS) * 5
 
 
 def test_filters_hide_what_does_not_fit(page: Any) -> None:
-    cards, shots, count = page.locator(".card:visible"), page.locator("figure[data-score]:visible"), page.locator("output")
+    cards, shots, count = (
+        page.locator(".card:visible"),
+        page.locator("figure[data-score]:visible"),
+        page.locator("output"),
+    )
     assert (cards.count(), shots.count(), count.inner_text()) == (6, 18, "6 edits")
     page.select_option("select[name=type]", "addition")
     assert (cards.count(), shots.count(), count.inner_text()) == (3, 9, "3 of 6 edits")

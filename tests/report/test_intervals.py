@@ -32,7 +32,9 @@ def test_seeds_of_an_edit_are_averaged_first() -> None:
 def test_paired_is_the_one_sample_interval_of_the_differences() -> None:
     generator = np.random.default_rng(1)
     own, other = generator.normal(1, 1, 12), generator.normal(0, 1, 12)
-    found = paired({i: {0: x} for i, x in enumerate(own.tolist())}, {i: {0: x} for i, x in enumerate(other.tolist())})
+    found = paired(
+        {i: {0: x} for i, x in enumerate(own.tolist())}, {i: {0: x} for i, x in enumerate(other.tolist())}
+    )
     low, high = stats.ttest_rel(own, other).confidence_interval(0.95)
     mean, half = found.difference.mean, found.difference.half
     assert (mean - half, mean + half) == pytest.approx((low, high))

@@ -95,14 +95,20 @@ def test_paired_differences_are_scipys(page: Page, runs: Runs) -> None:
 
 
 def test_every_picture_and_download_decodes_and_every_link_exists(page: Page, root: Path) -> None:
-    uris = [value for _, name, value in page.attributes if name in ("src", "href") and value.startswith("data:")]
+    uris = [
+        value for _, name, value in page.attributes if name in ("src", "href") and value.startswith("data:")
+    ]
     pictures = [base64.b64decode(uri.partition(",")[2]) for uri in uris if uri.startswith("data:image/")]
     assert len(pictures) == len(EDITS) * 5  # original, three settings, truth
     for data in pictures:
         assert Image.open(io.BytesIO(data)).size == (160, 80)
     texts = [base64.b64decode(uri.partition(",")[2]).decode() for uri in uris if uri.startswith("data:text/")]
     assert sorted(texts) == sorted(path.read_text() for path in (root / "report_tables").iterdir())
-    links = [value for tag, name, value in page.attributes if (tag, name) == ("a", "href") and value[:5] not in ("data:",)]
+    links = [
+        value
+        for tag, name, value in page.attributes
+        if (tag, name) == ("a", "href") and value[:5] not in ("data:",)
+    ]
     files = [link for link in links if not link.startswith("#")]
     assert len(files) == len(pictures)
     for link in files:
@@ -121,12 +127,16 @@ def test_nothing_is_fetched_and_no_prompt_becomes_markup(page: Page) -> None:
 def test_csv_holds_raw_values_and_latex_escapes(page: Page, runs: Runs, root: Path) -> None:
     rows = list(csv.DictReader((root / "report_tables/1-1.csv").open()))
     piva = next(row for row in rows if row["setting"] == "Piva λ 1")
-    assert float(piva["eval/clip"]) == pytest.approx(np.mean([row["eval/clip"] for row in runs["piva1"].values()]))
+    assert float(piva["eval/clip"]) == pytest.approx(
+        np.mean([row["eval/clip"] for row in runs["piva1"].values()])
+    )
     assert int(piva["eval/clip edits"]) == 5
     latex = (root / "report_tables/1-1.tex").read_text()
     assert r"Piva $\lambda$ 1 & " in latex
     assert latex.count(r"\\") == 6  # heading, two anchors, three settings
-    assert not re.search(r"(?<!\\)[&%_#](?![^\n]*tabular)", re.sub(r" & |^%.*$", "", latex, flags=re.MULTILINE))
+    assert not re.search(
+        r"(?<!\\)[&%_#](?![^\n]*tabular)", re.sub(r" & |^%.*$", "", latex, flags=re.MULTILINE)
+    )
 
 
 def test_curves_run_along_lambda_and_steps(page: Page) -> None:
@@ -152,7 +162,9 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs/whole", drawn(EDITS[:2]))
     (run / "edits/mug/blue/after.png").write_bytes(b"torn")
     (run / "summary.json").write_text(
-        (run / "summary.json").read_text().replace('"mean"', '"failures": [{"id": "cake/flag", "reason": "not finite"}], "mean"')
+        (run / "summary.json")
+        .read_text()
+        .replace('"mean"', '"failures": [{"id": "cake/flag", "reason": "not finite"}], "mean"')
     )
     unfinished = write_run(tmp_path / "runs/unfinished", drawn(EDITS[:2]))
     (unfinished / "summary.json").unlink()

@@ -40,7 +40,9 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "expected"), BAD, ids=[" ".join(words) for words, _ in BAD])
 def test_bad_words_are_one_line_and_exit_code_2(words: list[str], expected: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "piva.report", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "piva.report", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     for word in expected:

@@ -32,8 +32,20 @@ def test_shards_and_seeds_of_equal_settings_are_one_row(tmp_path: Path) -> None:
 def test_labels_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
     write_run(tmp_path / "a", drawn(EDITS), settings={"reference": "edit", "guidance_scale": 3})
     write_run(tmp_path / "b", drawn(EDITS), settings={"reference": "edit", "guidance_scale": 7.5})
-    write_run(tmp_path / "c", drawn(EDITS), score="Piva", lam=0.4, settings={"reference": "edit", "guidance_scale": 7.5})
-    write_run(tmp_path / "d", drawn(EDITS), score="Piva", lam=0.1, settings={"reference": "edit", "guidance_scale": 7.5})
+    write_run(
+        tmp_path / "c",
+        drawn(EDITS),
+        score="Piva",
+        lam=0.4,
+        settings={"reference": "edit", "guidance_scale": 7.5},
+    )
+    write_run(
+        tmp_path / "d",
+        drawn(EDITS),
+        score="Piva",
+        lam=0.1,
+        settings={"reference": "edit", "guidance_scale": 7.5},
+    )
     labels = [setting.label for setting in of(tmp_path)[0].settings]
     assert labels == [
         "DDS, guidance_scale 3",

@@ -10,7 +10,9 @@ def of(*words: str) -> dict[str, object]:
     return identity(check(compose("task=image", *words)))
 
 
-@pytest.mark.parametrize("word", ["lambda=0.1", "model=lora model.rank=8", "tracker=wandb", "checkpoint_every=7"])
+@pytest.mark.parametrize(
+    "word", ["lambda=0.1", "model=lora model.rank=8", "tracker=wandb", "checkpoint_every=7"]
+)
 def test_what_a_run_does_not_read_makes_no_other_run(word: str) -> None:
     assert of("score=dds", *word.split()) == of("score=dds")
 

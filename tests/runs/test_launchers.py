@@ -21,7 +21,9 @@ SAMPLES = (2, 3)  # pictures, where none are asked for: two runs with other name
 def words(prior_folder: Path, steps: int) -> list[str]:
     """A short edit of a picture of noise by DDS."""
     if not Path("photo.png").exists():
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)).save("photo.png")
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+            "photo.png"
+        )
     picture = ["task=image", "dataset=single", f"dataset.path={Path('photo.png').resolve()}"]
     prompts = ["dataset.source=a cat", "dataset.target=a dog"]
     return [*picture, *prompts, f"prior.path={prior_folder}", "metrics=pixels", "score=dds", f"steps={steps}"]
@@ -53,11 +55,15 @@ def summaries() -> list[dict[str, float]]:
 def test_a_sweep_in_processes_gives_the_numbers_of_one_run_and_shares_the_cores(
     prior_folder: Path, launcher: list[str], threads: int
 ) -> None:
-    done = subprocess.run(sweep(prior_folder, 3, *launcher), env=without_threads(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        sweep(prior_folder, 3, *launcher), env=without_threads(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     alone = run(compose(*words(prior_folder, 3), "hydra.run.dir=alone")).summary["mean"]
     assert summaries() == [pytest.approx(alone, rel=1e-4)] * 2
-    assert [json.loads(Path(f"sweep/{count}/timing.json").read_text())["threads"] for count in SAMPLES] == [threads] * 2
+    assert [json.loads(Path(f"sweep/{count}/timing.json").read_text())["threads"] for count in SAMPLES] == [
+        threads
+    ] * 2
 
 
 @pytest.mark.slow
@@ -71,12 +77,20 @@ def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: P
     """
     resources = ["gpus_per_node=null", "mem_gb=null", "cpus_per_task=1", "timeout_min=5"]
     command = sweep(
-        prior_folder, 300, "checkpoint_every=25", "hydra/launcher=slurm", *(f"hydra.launcher.{each}" for each in resources)
+        prior_folder,
+        300,
+        "checkpoint_every=25",
+        "hydra/launcher=slurm",
+        *(f"hydra.launcher.{each}" for each in resources),
     )
     with (
         local_slurm.one_node(tmp_path) as slurm,
         subprocess.Popen(
-            command, env=without_threads() | slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            env=without_threads() | slurm,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as sweeping,
     ):
         checkpoints = Path(f"sweep/{SAMPLES[0]}/checkpoints")
@@ -85,15 +99,27 @@ def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: P
         subprocess.run(["scancel", "--signal=USR2", *ids], env=slurm, check=True)
         output, _ = sweeping.communicate(timeout=240)
         assert sweeping.returncode == 0, output
-        assert [state["Restarts"] for state in sorted(jobs(slurm), key=lambda state: state["ArrayTaskId"])] == ["1", "0"]
+        assert [
+            state["Restarts"] for state in sorted(jobs(slurm), key=lambda state: state["ArrayTaskId"])
+        ] == ["1", "0"]
     broken, whole = summaries()
     assert broken == whole
     assert "goes on after step" in Path(f"sweep/{SAMPLES[0]}/piva.log").read_text()
-    assert [len(Path(f"sweep/{count}/metrics.jsonl").read_text().splitlines()) for count in SAMPLES] == [300, 300]
-    assert [json.loads(Path(f"sweep/{count}/timing.json").read_text())["threads"] for count in SAMPLES] == [1, 1]
+    assert [len(Path(f"sweep/{count}/metrics.jsonl").read_text().splitlines()) for count in SAMPLES] == [
+        300,
+        300,
+    ]
+    assert [json.loads(Path(f"sweep/{count}/timing.json").read_text())["threads"] for count in SAMPLES] == [
+        1,
+        1,
+    ]
 
 
 def jobs(slurm: Mapping[str, str]) -> list[dict[str, str]]:
     """What the controller knows of every job."""
-    told = subprocess.run(["scontrol", "--oneliner", "show", "job"], env=slurm, capture_output=True, text=True, check=True)
-    return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in told.stdout.splitlines()]
+    told = subprocess.run(
+        ["scontrol", "--oneliner", "show", "job"], env=slurm, capture_output=True, text=True, check=True
+    )
+    return [
+        dict(word.split("=", 1) for word in line.split() if "=" in word) for line in told.stdout.splitlines()
+    ]

@@ -29,7 +29,9 @@ def test_merged_shards_are_the_whole_run(words: list[str], tmp_path: Path) -> No
     assert len(whole.rows) == 3
     out = merge(tmp_path / "merged", shards[::-1])
     assert_equal_runs(tmp_path / "whole", out)
-    assert run(compose(*words, f"hydra.run.dir={out}")).summary == whole.summary  # which finds nothing left to do
+    assert (
+        run(compose(*words, f"hydra.run.dir={out}")).summary == whole.summary
+    )  # which finds nothing left to do
     with pytest.raises(InputError, match="something there already"):
         merge(out, shards)
 
@@ -41,7 +43,9 @@ def test_what_does_not_belong_together_is_refused(words: list[str], tmp_path: Pa
     with pytest.raises(InputError, match=r"the shards 1/2, 1/2"):
         merge(tmp_path / "out", [first, first])
     other = shard(words, tmp_path / "other", "2/2", "task.lr=0.1")
-    with pytest.raises(InputError, match=r"other: found a run of task.lr=0.1, wanted task.lr=0.0333; as in .*first"):
+    with pytest.raises(
+        InputError, match=r"other: found a run of task.lr=0.1, wanted task.lr=0.0333; as in .*first"
+    ):
         merge(tmp_path / "out", [first, other])
     second = shard(words, tmp_path / "second", "2/2")
     (second / "summary.json").unlink()

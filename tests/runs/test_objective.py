@@ -23,13 +23,17 @@ def test_under_the_limit_it_is_the_metric_and_over_it_less_in_proportion() -> No
     words = ["objective.metric=eval/clip", "objective.limited=eval/lpips"]
     assert objective(words[0]).of(MEAN) == 0.7
     assert objective(*words, "objective.limit=0.5").of(MEAN) == 0.7
-    near, far = (objective(*words, f"objective.limit={limit}", "objective.penalty=10").of(MEAN) for limit in (0.4, 0.3))
+    near, far = (
+        objective(*words, f"objective.limit={limit}", "objective.penalty=10").of(MEAN) for limit in (0.4, 0.3)
+    )
     assert (near, far) == (pytest.approx(0.7 - 1), pytest.approx(0.7 - 2))
 
 
 def test_the_better_of_two_runs_over_the_limit_is_the_one_nearer_to_it() -> None:
     asked = objective("objective.metric=eval/clip", "objective.limited=eval/lpips", "objective.limit=0.3")
-    obedient, faithful = ({"eval/clip": clip, "eval/lpips": lpips} for clip, lpips in ((1.0, 0.5), (0.6, 0.31)))
+    obedient, faithful = (
+        {"eval/clip": clip, "eval/lpips": lpips} for clip, lpips in ((1.0, 0.5), (0.6, 0.31))
+    )
     assert asked.of(obedient) < asked.of(faithful) < asked.of({"eval/clip": 0.5, "eval/lpips": 0.3})  # type: ignore[operator]
 
 
@@ -40,7 +44,11 @@ def test_a_metric_that_was_not_measured_is_named_with_those_that_were(name: str)
 
 
 @pytest.mark.parametrize(
-    "words", [["objective.metric=eval/clip", "objective.limit=1"], ["objective.limited=eval/lpips", "objective.limit=1"]]
+    "words",
+    [
+        ["objective.metric=eval/clip", "objective.limit=1"],
+        ["objective.limited=eval/lpips", "objective.limit=1"],
+    ],
 )
 def test_half_a_limit_is_refused(words: list[str]) -> None:
     with pytest.raises(InputError, match=r"objective: found metric="):

@@ -24,7 +24,9 @@ def words(prior_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
 
 
 def piva(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "piva.run", *words], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "piva.run", *words], capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 @pytest.mark.slow
@@ -83,11 +85,15 @@ def test_a_run_goes_on_from_its_checkpoint(stopped: Path, caplog: pytest.LogCapt
     started = (stopped / "edits/a/dog/after.png").stat().st_mtime_ns
     run(compose(f"resume={stopped}"))
     assert "a/zebra goes on after step 8" in caplog.text
-    assert (stopped / "edits/a/dog/after.png").stat().st_mtime_ns == started  # finished before, and not made again
+    assert (
+        stopped / "edits/a/dog/after.png"
+    ).stat().st_mtime_ns == started  # finished before, and not made again
     assert_equal_runs(stopped.with_name("unbroken"), stopped)
 
 
-def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_used(stopped: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_used(
+    stopped: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     newest = kept(stopped)[-1]
     content = bytearray(newest.read_bytes())
@@ -112,7 +118,9 @@ def test_another_run_is_refused_and_a_finished_one_left_alone(words: list[str], 
     folder = tmp_path / "run"
     first = run(compose(*words, "score=dds", f"hydra.run.dir={folder}"))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    again = run(compose(*words, "score=dds", "lambda=0.8", f"hydra.run.dir={folder}"))  # DDS does not read lambda
+    again = run(
+        compose(*words, "score=dds", "lambda=0.8", f"hydra.run.dir={folder}")
+    )  # DDS does not read lambda
     assert again == first
     with pytest.raises(InputError, match=r"a run of seed=0, wanted seed=1"):
         run(compose(*words, "score=dds", "seed=1", f"hydra.run.dir={folder}"))
@@ -138,7 +146,9 @@ def test_of_two_runs_in_one_folder_the_second_refuses(words: list[str], tmp_path
     assert not held(folder)
 
 
-def test_a_failing_edit_does_not_stop_the_others(words: list[str], prior_folder: Path, tmp_path: Path) -> None:
+def test_a_failing_edit_does_not_stop_the_others(
+    words: list[str], prior_folder: Path, tmp_path: Path
+) -> None:
     """A prior whose embedding of the letter z is not a number: the second edit alone meets it."""
     ill = tmp_path / "prior"
     shutil.copytree(prior_folder, ill)

@@ -10,7 +10,11 @@ from piva.runs.run import find, read
 
 
 def test_a_run_comes_back_with_its_types(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", {"000000000007": {"eval/clip": 0.25}}, snapshots={2: {"000000000007": {"eval/clip": 0.5}}})
+    run = write_run(
+        tmp_path / "run",
+        {"000000000007": {"eval/clip": 0.25}},
+        snapshots={2: {"000000000007": {"eval/clip": 0.5}}},
+    )
     found = read(run)
     assert found.rows[0]["id"] == "000000000007"
     assert found.rows[0]["eval/clip"] == 0.25
@@ -22,7 +26,9 @@ def test_a_run_comes_back_with_its_types(tmp_path: Path) -> None:
 def test_an_empty_cell_is_no_value(tmp_path: Path) -> None:
     run = write_run(tmp_path, {"a": {"x": 1.0}})
     (run / "metrics.csv").write_text('id,type,source_prompt,target_prompt,x,y\na,,"one, two",,,2\n')
-    assert read(run).rows == [{"id": "a", "type": "", "source_prompt": "one, two", "target_prompt": "", "y": 2.0}]
+    assert read(run).rows == [
+        {"id": "a", "type": "", "source_prompt": "one, two", "target_prompt": "", "y": 2.0}
+    ]
 
 
 def test_runs_are_found_once_below_any_of_the_folders(tmp_path: Path) -> None:
@@ -37,7 +43,10 @@ def test_runs_are_found_once_below_any_of_the_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("break_it", "words"),
     [
-        (lambda run: (run / "metrics.csv").write_text("id,x\na,1\nb,2,3\n"), ["metrics.csv, line 3", "do not fit"]),
+        (
+            lambda run: (run / "metrics.csv").write_text("id,x\na,1\nb,2,3\n"),
+            ["metrics.csv, line 3", "do not fit"],
+        ),
         (lambda run: (run / "metrics.csv").write_text("id,x\na,red\n"), ["line 2: x", "'red'", "a number"]),
         (lambda run: (run / "config.yaml").write_text("a: [1"), ["config.yaml", "what piva.run wrote"]),
         (lambda run: (run / "summary.json").write_text("{"), ["summary.json, line 1"]),

@@ -22,13 +22,23 @@ def test_names_of_folders() -> None:
 
 
 def test_a_sweep_goes_round_failures_and_repetitions(prior_folder: Path, tmp_path: Path) -> None:
-    words = [f"prior.path={prior_folder}", *two_edits(tmp_path / "data"), "edits=1", "steps=2", "measure_at=[]"]
+    words = [
+        f"prior.path={prior_folder}",
+        *two_edits(tmp_path / "data"),
+        "edits=1",
+        "steps=2",
+        "measure_at=[]",
+    ]
     names = "hydra.sweep.subdir=${lambda}-${hydra.runtime.choices.score}"
     sweep = [*words, "lambda=-1,0.1,0.2", "score=piva,dds", "hydra.sweep.dir=sweep", names]
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "piva.run", *words], capture_output=True, text=True, check=False, timeout=300
+            [sys.executable, "-m", "piva.run", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
 
     done = command("-m", *sweep)

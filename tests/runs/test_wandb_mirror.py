@@ -58,7 +58,15 @@ def tracker(mode: str = "auto") -> WandB:
 
 def about(**changes: Any) -> About:
     config = {"score": {"_target_": "piva.scores.dds.DDS"}, "lambda": 0.4}
-    return About(**{"config": config, "choices": {"score": "dds", "task": "image"}, "edits": EDITS, "steps": 4, **changes})
+    return About(
+        **{
+            "config": config,
+            "choices": {"score": "dds", "task": "image"},
+            "edits": EDITS,
+            "steps": 4,
+            **changes,
+        }
+    )
 
 
 def records(folder: Path) -> list[Any]:
@@ -98,7 +106,9 @@ def log_entries(data: bytes) -> Iterator[bytes]:
 
 
 def history(folder: Path) -> list[dict[str, str]]:
-    rows = [record.history.item for record in records(folder) if record.WhichOneof("record_type") == "history"]
+    rows = [
+        record.history.item for record in records(folder) if record.WhichOneof("record_type") == "history"
+    ]
     return [{item.key or item.nested_key[0]: item.value_json for item in row} for row in rows]
 
 
@@ -109,22 +119,38 @@ def test_a_synced_run_has_the_files_names_numbers_and_pictures(tmp_path: Path) -
     assert sync(str(run), "tracker.mode=offline") == [run]
     rows = history(run)
     steps = [(row["edit"], row["step"], row["_step"]) for row in rows if "train/direction_rms" in row]
-    assert steps == [(f'"{edit}"', str(step), str(5 * i + step)) for i, edit in enumerate(EDITS) for step in range(4)]
+    assert steps == [
+        (f'"{edit}"', str(step), str(5 * i + step)) for i, edit in enumerate(EDITS) for step in range(4)
+    ]
     edits = [row for row in rows if "edit_number" in row]
-    assert [float(row["eval/clip"]) for row in edits] == [values["eval/clip"] for values in drawn(EDITS).values()]
+    assert [float(row["eval/clip"]) for row in edits] == [
+        values["eval/clip"] for values in drawn(EDITS).values()
+    ]
     assert all(f"pictures/{name}" in row for row in edits for name in ("before", "after", "truth"))
-    assert {key for key in rows[-1] if key.startswith("tables/")} == {"tables/edits", "tables/snapshots", "tables/tradeoff"}
+    assert {key for key in rows[-1] if key.startswith("tables/")} == {
+        "tables/edits",
+        "tables/snapshots",
+        "tables/tradeoff",
+    }
     (start,) = [record.run for record in records(run) if record.WhichOneof("record_type") == "run"]
     assert (start.project, start.job_type) == ("piva", "dds")
     assert "prior=toys" in start.tags
     assert "score" in {item.key for item in start.config.update}
-    axes = {record.metric.glob_name: record.metric.step_metric for record in records(run) if record.HasField("metric")}
+    axes = {
+        record.metric.glob_name: record.metric.step_metric
+        for record in records(run)
+        if record.HasField("metric")
+    }
     assert (axes["train/*"], axes["eval/*"]) == ("step", "edit_number")
 
 
 def test_a_resumed_run_continues_its_curve(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", drawn(EDITS))
-    rows = [{"edit": edit, "step": step, "t": 5, "train/direction_rms": 0.5} for edit in EDITS for step in range(4)]
+    rows = [
+        {"edit": edit, "step": step, "t": 5, "train/direction_rms": 0.5}
+        for edit in EDITS
+        for step in range(4)
+    ]
     for part in (rows[:6], rows[6:]):
         mirror = tracker("offline").mirror(about(), run)
         assert mirror
@@ -139,7 +165,12 @@ def test_a_resumed_run_continues_its_curve(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["auto", "online"])
 @pytest.mark.parametrize("trouble", ["down", "refused", "no key"])
 def test_a_server_in_trouble_is_a_warning_and_an_offline_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refusing: str, mode: str, trouble: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    refusing: str,
+    mode: str,
+    trouble: str,
 ) -> None:
     run = write_run(tmp_path / "run", drawn(EDITS))
     monkeypatch.setenv("WANDB_BASE_URL", refusing if trouble == "refused" else "http://127.0.0.1:1")
@@ -169,7 +200,9 @@ def test_a_failure_on_the_way_is_a_warning(tmp_path: Path, caplog: pytest.LogCap
     assert "0.5" in [item.value_json for item in summaries]
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
     assert tracker("offline").mirror(about(), tmp_path / "file") is None
     assert "does not start" in caplog.text

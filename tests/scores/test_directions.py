@@ -30,7 +30,10 @@ class World:
         generator = torch.Generator().manual_seed(seed)
         draw = lambda: torch.randn(1, 4, 3, 3, generator=generator, dtype=torch.float64)  # noqa: E731
         names = [
-            (n, x, p) for n in ("frozen", "source", "target") for x in ("edit", "original") for p in ("target", "source", "null")
+            (n, x, p)
+            for n in ("frozen", "source", "target")
+            for x in ("edit", "original")
+            for p in ("target", "source", "null")
         ]
         self.eps = {name: draw() for name in names}
         self.noise, self.x, self.xhat = draw(), draw(), draw()
@@ -43,7 +46,10 @@ class World:
                 return known[term.what]
             return self.eps[term.network.value, term.latents.value, term.prompt.value]
 
-        return sum((weight * of(term) for term, weight in terms.weights.items()), torch.zeros(1, 4, 3, 3, dtype=torch.float64))
+        return sum(
+            (weight * of(term) for term, weight in terms.weights.items()),
+            torch.zeros(1, 4, 3, 3, dtype=torch.float64),
+        )
 
     def guided(self, x: str, prompt: str, scale: float) -> Tensor:
         null = self.eps["frozen", x, "null"]
@@ -63,10 +69,13 @@ def test_directions_equal_their_formulas(t: int) -> None:
         CSD(guidance_scale=W, weight="uniform"): shortcut,
         DDS(guidance_scale=W, reference="original", weight="uniform"): dds,
         DDS(guidance_scale=W, reference="edit", weight="uniform"): shortcut,
-        VSD(guidance_scale=W, weight="uniform"): guided("edit", "target", W) - eps["target", "edit", "target"],
+        VSD(guidance_scale=W, weight="uniform"): guided("edit", "target", W)
+        - eps["target", "edit", "target"],
         Piva(lam=LAM, guidance_scale=W, reference="original", weight="uniform"): dds + LAM * keep,
         Piva(lam=LAM, guidance_scale=W, reference="edit", weight="uniform"): shortcut + LAM * keep,
-        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"): (0.2 + 0.8 * tau ** (1 / math.e))
+        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"): (
+            0.2 + 0.8 * tau ** (1 / math.e)
+        )
         * dds
         + 0.075 * math.exp(tau) * (w.x - w.xhat),
     }

@@ -46,7 +46,16 @@ class Step:
 
     def evaluate(self) -> Evaluated:
         terms = self.score.direction(self.prior.schedule, T)
-        return evaluate(terms, T, self.noise, View(latents=self.clean), self.contexts, self.prior, self.adapters, self.learned)
+        return evaluate(
+            terms,
+            T,
+            self.noise,
+            View(latents=self.clean),
+            self.contexts,
+            self.prior,
+            self.adapters,
+            self.learned,
+        )
 
 
 def attach(prior: Prior, learned: list[Network]) -> Adapters:
@@ -61,7 +70,9 @@ def attach(prior: Prior, learned: list[Network]) -> Adapters:
 
 
 @pytest.mark.parametrize(
-    ("score", "forward", "backward", "calls"), COSTS, ids=lambda v: type(v).__name__ if hasattr(v, "weight") else v
+    ("score", "forward", "backward", "calls"),
+    COSTS,
+    ids=lambda v: type(v).__name__ if hasattr(v, "weight") else v,
 )
 def test_network_evaluations_of_a_step(
     prior: Prior, generator: torch.Generator, score: Score, forward: int, backward: int, calls: int
@@ -72,19 +83,29 @@ def test_network_evaluations_of_a_step(
     if step.adapters:
         step.adapters.learn(torch.stack(list(result.losses.values())).sum())
     after = prior.evaluations
-    spent = Evaluations(after.forward - before.forward, after.backward - before.backward, after.calls - before.calls)
+    spent = Evaluations(
+        after.forward - before.forward, after.backward - before.backward, after.calls - before.calls
+    )
     assert spent == Evaluations(forward, backward, calls)
 
 
-@pytest.mark.parametrize("score", [cost[0] for cost in COSTS], ids=[f"{i}-{type(c[0]).__name__}" for i, c in enumerate(COSTS)])
-def test_the_batched_direction_equals_one_network_call_a_term(prior: Prior, generator: torch.Generator, score: Score) -> None:
+@pytest.mark.parametrize(
+    "score", [cost[0] for cost in COSTS], ids=[f"{i}-{type(c[0]).__name__}" for i, c in enumerate(COSTS)]
+)
+def test_the_batched_direction_equals_one_network_call_a_term(
+    prior: Prior, generator: torch.Generator, score: Score
+) -> None:
     step = Step(prior, score, generator, batch=2)
     noisy = {which: prior.schedule.noised(x, step.noise, T) for which, x in step.clean.items()}
     known = {"noise": step.noise, "edit": step.clean[Latents.EDIT], "original": step.clean[Latents.ORIGINAL]}
     expected = torch.zeros_like(step.noise, dtype=torch.float64)
     terms = score.direction(prior.schedule, T)
     for term, weight in terms.weights.items():
-        value = known[term.what] if hasattr(term, "what") else predict_alone(step, term.network, noisy[term.latents], term.prompt)
+        value = (
+            known[term.what]
+            if hasattr(term, "what")
+            else predict_alone(step, term.network, noisy[term.latents], term.prompt)
+        )
         expected += weight * value.double()
     torch.testing.assert_close(step.evaluate().direction.double(), expected, rtol=1e-4, atol=1e-4)
 
@@ -112,14 +133,26 @@ def test_each_models_loss_is_on_its_own_latents_and_prompt(prior: Prior, generat
     losses = step.evaluate().losses
     on_original = predict_alone(step, Network.SOURCE, noisy[Latents.ORIGINAL], Prompt.SOURCE)
     on_edit = predict_alone(step, Network.TARGET, noisy[Latents.EDIT], Prompt.TARGET)
-    assert losses[Network.SOURCE].item() == pytest.approx(float((on_original - step.noise).square().mean()), rel=1e-4)
-    assert losses[Network.TARGET].item() == pytest.approx(float((on_edit - step.noise).square().mean()), rel=1e-4)
+    assert losses[Network.SOURCE].item() == pytest.approx(
+        float((on_original - step.noise).square().mean()), rel=1e-4
+    )
+    assert losses[Network.TARGET].item() == pytest.approx(
+        float((on_edit - step.noise).square().mean()), rel=1e-4
+    )
 
 
 def test_what_a_score_needs_is_read_off_its_terms(prior: Prior) -> None:
     schedule = prior.schedule
     assert learned_networks(VSD(guidance_scale=1.0, weight="uniform"), schedule) == [Network.TARGET]
-    assert learned_networks(Piva(lam=0.1, guidance_scale=1.0, reference="edit", weight="uniform"), schedule) == list(Network)[1:]
-    assert learned_networks(Piva(lam=0.0, guidance_scale=1.0, reference="edit", weight="uniform"), schedule) == []
+    assert (
+        learned_networks(Piva(lam=0.1, guidance_scale=1.0, reference="edit", weight="uniform"), schedule)
+        == list(Network)[1:]
+    )
+    assert (
+        learned_networks(Piva(lam=0.0, guidance_scale=1.0, reference="edit", weight="uniform"), schedule)
+        == []
+    )
     assert not uses_original(SDS(guidance_scale=1.0, weight="uniform"), schedule)
-    assert uses_original(Piva(lam=0.1, guidance_scale=1.0, reference="edit", weight="uniform"), schedule)  # psi follows it
+    assert uses_original(
+        Piva(lam=0.1, guidance_scale=1.0, reference="edit", weight="uniform"), schedule
+    )  # psi follows it

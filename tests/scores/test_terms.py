@@ -1,5 +1,16 @@
 from piva.scores.guidance import guide
-from piva.scores.terms import EDIT, NOISE, NULL, ORIGINAL, SOURCE, TARGET, Network, Prediction, frozen, target_model
+from piva.scores.terms import (
+    EDIT,
+    NOISE,
+    NULL,
+    ORIGINAL,
+    SOURCE,
+    TARGET,
+    Network,
+    Prediction,
+    frozen,
+    target_model,
+)
 
 
 def test_guidance_scale_zero_is_unconditional_and_one_is_conditional() -> None:

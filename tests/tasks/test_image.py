@@ -33,9 +33,12 @@ def photo(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((512, 512), (32, 32)), ((100, 400), (16, 64)), ((4000, 10), (640, 8)), ((33, 31), (32, 32))]
+    ("size", "expected"),
+    [((512, 512), (32, 32)), ((100, 400), (16, 64)), ((4000, 10), (640, 8)), ((33, 31), (32, 32))],
 )
-def test_the_working_size_keeps_area_and_proportions(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_the_working_size_keeps_area_and_proportions(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert fitting(size, 32, 8) == expected
 
 
@@ -61,7 +64,9 @@ def test_sgd_steps_down_the_gradient_on_a_cosine(photo: Path, prior: Prior, rand
     np.testing.assert_allclose(moved, expected, atol=1e-6)
 
 
-def test_truth_and_mask_are_read_beside_the_edit(photo: Path, prior: Prior, randomness: Randomness, tmp_path: Path) -> None:
+def test_truth_and_mask_are_read_beside_the_edit(
+    photo: Path, prior: Prior, randomness: Randomness, tmp_path: Path
+) -> None:
     truth = tmp_path / "truth"
     for part in ("images", "masks"):
         (truth / part).mkdir(parents=True)
@@ -78,7 +83,9 @@ def test_truth_and_mask_are_read_beside_the_edit(photo: Path, prior: Prior, rand
     assert comparison.size == (48, 96)
 
 
-def test_the_truths_own_mask_goes_before_the_datasets(photo: Path, prior: Prior, randomness: Randomness, tmp_path: Path) -> None:
+def test_the_truths_own_mask_goes_before_the_datasets(
+    photo: Path, prior: Prior, randomness: Randomness, tmp_path: Path
+) -> None:
     """PIE's masks have a frame of one pixel, which no truth has; its pictures are JPEGs, the truths are PNGs."""
     truth, jpeg, wide = tmp_path / "truth", tmp_path / "photo.jpg", tmp_path / "wide.png"
     Image.open(photo).save(jpeg)

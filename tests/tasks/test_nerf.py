@@ -20,7 +20,17 @@ from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Randomness
 from piva.tasks.nerf import NerfState, NerfTask
 
-HASH = ["grid_levels=4", "log2_rows=12", "base=8", "growth=1.5", "hidden=16", "steps=60", "rays=256", "step=0.05", "occupancy=16"]
+HASH = [
+    "grid_levels=4",
+    "log2_rows=12",
+    "base=8",
+    "growth=1.5",
+    "hidden=16",
+    "steps=60",
+    "rays=256",
+    "step=0.05",
+    "occupancy=16",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +41,14 @@ def ball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def task() -> NerfTask:
     small = [f"field.{words}" for words in FIELD]
-    cfg = compose("task=nerf", "task.turntable=3", "task.turntable_size=16", "task.refresh_every=2", "task.explore=0", *small)
+    cfg = compose(
+        "task=nerf",
+        "task.turntable=3",
+        "task.turntable_size=16",
+        "task.refresh_every=2",
+        "task.explore=0",
+        *small,
+    )
     made: NerfTask = build(NerfTask, cfg.task, "task")
     return made
 
@@ -47,7 +64,9 @@ def opened(task: NerfTask, scene: Path, prior: Prior, randomness: Randomness, **
     return task.open(edit, prior, 32, 8, randomness)
 
 
-def test_both_latents_come_from_the_same_camera(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+def test_both_latents_come_from_the_same_camera(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
     latents = opened(task, ball, prior, randomness).view(randomness, original=True).latents
     assert latents[EDIT].shape == (1, 4, 8, 8)
     torch.testing.assert_close(
@@ -72,7 +91,9 @@ def test_the_depth_of_a_view_is_that_of_both_fields_when_asked(
     assert depth[EDIT][0, 0, 0] == 0
 
 
-def test_a_view_can_be_coarser_than_the_run(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+def test_a_view_can_be_coarser_than_the_run(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
     state = opened(task, ball, prior, randomness)
     coarse = state.view(randomness, original=True, depth=True, size=16)
     assert coarse.latents[EDIT].shape == coarse.latents[ORIGINAL].shape == (1, 4, 4, 4)
@@ -82,7 +103,9 @@ def test_a_view_can_be_coarser_than_the_run(task: NerfTask, ball: Path, prior: P
     torch.testing.assert_close(coarse.depth[EDIT][0, 6:10, 6:10], small[0, 6:10, 6:10], atol=0.05, rtol=0)
 
 
-def test_the_gradient_of_several_views_is_their_mean(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+def test_the_gradient_of_several_views_is_their_mean(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
     """As `optimise` has it: the direction of each view, divided by their number."""
 
     def gradients(views: int, batches: int) -> torch.Tensor:
@@ -97,7 +120,9 @@ def test_the_gradient_of_several_views_is_their_mean(task: NerfTask, ball: Path,
     torch.testing.assert_close(gradients(3, 1), gradients(1, 3), rtol=1e-4, atol=1e-6)
 
 
-def test_a_step_moves_the_edit_and_never_the_original(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+def test_a_step_moves_the_edit_and_never_the_original(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
     state = opened(task, ball, prior, randomness)
     before = state.compare()
     for _ in range(4):
@@ -111,7 +136,11 @@ def test_a_step_moves_the_edit_and_never_the_original(task: NerfTask, ball: Path
 
 def test_an_edited_hash_grid_is_restored_as_it_was(ball: Path, prior: Prior, randomness: Randomness) -> None:
     small = [f"field.{words}" for words in ("radius=1", "threshold=0.5", *HASH)]
-    task = build(NerfTask, compose("task=nerf", "field=hash", "task.turntable=1", "task.turntable_size=16", *small).task, "task")
+    task = build(
+        NerfTask,
+        compose("task=nerf", "field=hash", "task.turntable=1", "task.turntable_size=16", *small).task,
+        "task",
+    )
     state = opened(task, ball, prior, randomness)
     for _ in range(3):
         latents = state.view(randomness, original=False).latents[EDIT]
@@ -121,20 +150,26 @@ def test_an_edited_hash_grid_is_restored_as_it_was(ball: Path, prior: Prior, ran
     assert (compared.after - compared.before).abs().max() > 0.01
     field, occupancy, _ = restored(state.state_dict(), task.field, torch.device("cpu"))
     wanted, got = (
-        render_image(*f, torch.from_numpy(ring(1, 15, 3.0)[0]), pinhole(40, 16), torch.ones(3), task.field.step).rgb.detach()
+        render_image(
+            *f, torch.from_numpy(ring(1, 15, 3.0)[0]), pinhole(40, 16), torch.ones(3), task.field.step
+        ).rgb.detach()
         for f in (state._fields[1], (field, occupancy))
     )
     assert torch.equal(got, wanted)
 
 
-def test_density_and_colour_have_their_own_rates(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+def test_density_and_colour_have_their_own_rates(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
     state = opened(task, ball, prior, randomness)
     start = {name: value.clone() for name, value in state.state_dict().items()}
     latents = state.view(randomness, original=False).latents
     latents[EDIT].backward(torch.ones_like(latents[EDIT]))
     state.step()
     moved = {
-        name: (value - start[name]).abs().max().item() for name, value in state.state_dict().items() if name.startswith("raw")
+        name: (value - start[name]).abs().max().item()
+        for name, value in state.state_dict().items()
+        if name.startswith("raw")
     }
     assert moved == pytest.approx(
         {"raw_density": task.field.edit.lr_density, "raw_colour": task.field.edit.lr_colour}, rel=1e-3
@@ -163,7 +198,9 @@ def test_a_field_that_is_lost_stops_the_edit(
         state.view(randomness, original=False)
 
 
-def test_looking_at_an_edit_does_not_change_it(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+def test_looking_at_an_edit_does_not_change_it(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
     state = opened(task, ball, prior, randomness)
     state.view(randomness, original=False)
     before = state._occupancy.occupied.clone()
@@ -190,7 +227,9 @@ def test_the_truth_is_compared_at_the_scenes_test_cameras(
     for part in ("images", "masks"):
         (tmp_path / part).mkdir()
         for i in range(2):
-            Image.open(ball / f"test/r_{i}.png").convert("RGBA" if part == "images" else "L").save(tmp_path / part / f"r_{i}.png")
+            Image.open(ball / f"test/r_{i}.png").convert("RGBA" if part == "images" else "L").save(
+                tmp_path / part / f"r_{i}.png"
+            )
     comparison = opened(task, ball, prior, randomness, truth=tmp_path).compare()
     assert comparison.truth is not None
     assert comparison.truth_before is not None

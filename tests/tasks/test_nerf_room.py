@@ -20,14 +20,34 @@ from piva.tasks.nerf import NerfState, NerfTask
 WALLS = np.array([3.0, 2.6, 2.0])  # half the sides of the room, which is centred at AWAY and stands upright
 AWAY, SCALE = np.array([5.0, -7.0, 2.0]), 1.7  # cameras are up to SCALE from its middle
 W, H = 40, 30
-LENS = {"w": W, "h": H, "fl_x": 26.0, "fl_y": 26.5, "cx": 20.8, "cy": 14.6, "k1": -0.2, "k2": 0.04, "p1": 0.003}
-FIELD = ["radius=2", "resolutions=[16,32]", "steps=[60,100]", "rays=512", "step=0.08", "occupancy=16", "threshold=1"]
+LENS = {
+    "w": W,
+    "h": H,
+    "fl_x": 26.0,
+    "fl_y": 26.5,
+    "cx": 20.8,
+    "cy": 14.6,
+    "k1": -0.2,
+    "k2": 0.04,
+    "p1": 0.003,
+}
+FIELD = [
+    "radius=2",
+    "resolutions=[16,32]",
+    "steps=[60,100]",
+    "rays=512",
+    "step=0.08",
+    "occupancy=16",
+    "threshold=1",
+]
 HOW = Capture(downscale=1, orientation=None, centre="poses", scale=True, near=0.05)
 
 
 def photo(c2w: np.ndarray) -> np.ndarray:
     """What a camera in the room sees: each ray goes on to a wall, whose colour varies slowly."""
-    u, v = np.meshgrid((np.arange(W) + 0.5 - LENS["cx"]) / LENS["fl_x"], (np.arange(H) + 0.5 - LENS["cy"]) / LENS["fl_y"])
+    u, v = np.meshgrid(
+        (np.arange(W) + 0.5 - LENS["cx"]) / LENS["fl_x"], (np.arange(H) + 0.5 - LENS["cy"]) / LENS["fl_y"]
+    )
     x, y = u, v
     for _ in range(60):
         r2 = x**2 + y**2
@@ -94,7 +114,9 @@ def test_a_room_is_edited_through_its_own_frames(room: Path, prior: Prior, rando
     assert before.before.shape == (3, 3, 16, 20)
     latents = state.view(randomness, original=True).latents
     height, width = latents[EDIT].shape[-2:]
-    assert 4 * 4 * height * width == pytest.approx(32 * 32, rel=0.1)  # the tiny prior's latents are 4 times smaller
+    assert 4 * 4 * height * width == pytest.approx(
+        32 * 32, rel=0.1
+    )  # the tiny prior's latents are 4 times smaller
     assert width > height
     torch.testing.assert_close(latents[EDIT].detach(), latents[ORIGINAL], atol=0.05, rtol=0.05)
     latents[EDIT].backward(torch.ones_like(latents[EDIT]))
@@ -104,7 +126,9 @@ def test_a_room_is_edited_through_its_own_frames(room: Path, prior: Prior, rando
     assert (after.after - before.after).abs().max() > 0.01
 
 
-def test_the_saved_field_says_where_the_files_world_lies_in_it(room: Path, prior: Prior, randomness: Randomness) -> None:
+def test_the_saved_field_says_where_the_files_world_lies_in_it(
+    room: Path, prior: Prior, randomness: Randomness
+) -> None:
     state = opened(room, prior, randomness)
     world = state.state_dict()["world"].numpy()
     frames = json.loads((room / "transforms.json").read_text())["frames"]

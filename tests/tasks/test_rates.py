@@ -27,7 +27,9 @@ def test_each_groups_rate_is_as_torch_has_it() -> None:
     cosine, exponential, constant = (followed(scheduled(optimiser(), kind, 0.01, 0.0, STEPS)) for kind in
                                      ("cosine", "exponential", "constant"))  # fmt: skip
     assert cosine == [pytest.approx(rates) for rates in followed(CosineAnnealingLR(optimiser(), STEPS))]
-    assert exponential == [pytest.approx(rates) for rates in followed(ExponentialLR(optimiser(), 0.01 ** (1 / STEPS)))]
+    assert exponential == [
+        pytest.approx(rates) for rates in followed(ExponentialLR(optimiser(), 0.01 ** (1 / STEPS)))
+    ]
     assert constant == [[0.1, 0.02]] * STEPS
 
 
@@ -38,5 +40,9 @@ def test_a_step_after_the_last_would_arrive_at_the_end() -> None:
 
 @pytest.mark.parametrize("kind", ["constant", "cosine", "exponential"])
 def test_a_warm_up_rises_in_a_line_and_then_leaves_the_schedule_alone(kind: str) -> None:
-    plain, warmed = ([rate(step, STEPS, kind, 0.01, warmup) for step in range(STEPS)] for warmup in (0.0, 0.25))
-    assert [a / b for a, b in zip(warmed, plain, strict=True)] == pytest.approx([0.2, 0.4, 0.6, 0.8] + [1] * 16)
+    plain, warmed = (
+        [rate(step, STEPS, kind, 0.01, warmup) for step in range(STEPS)] for warmup in (0.0, 0.25)
+    )
+    assert [a / b for a, b in zip(warmed, plain, strict=True)] == pytest.approx(
+        [0.2, 0.4, 0.6, 0.8] + [1] * 16
+    )

@@ -58,5 +58,9 @@ def test_between_two_cameras_a_walk_turns_and_goes_half_the_way():
     axes = middle[:3, :3]
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
     assert np.linalg.det(axes) == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(middle[:3, 3], (orbit(10, 30, 2)[:3, 3] + orbit(50, 30, 2)[:3, 3]) / 2, atol=1e-6)
-    np.testing.assert_allclose(middle[:3, 0], orbit(30, 30, 2)[:3, 0], atol=1e-6)  # right: halfway round the axis z
+    np.testing.assert_allclose(
+        middle[:3, 3], (orbit(10, 30, 2)[:3, 3] + orbit(50, 30, 2)[:3, 3]) / 2, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        middle[:3, 0], orbit(30, 30, 2)[:3, 0], atol=1e-6
+    )  # right: halfway round the axis z

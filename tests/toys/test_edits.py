@@ -3,7 +3,9 @@ import pytest
 from piva.toys.edits import DEVELOPMENT, TEST
 
 CHANGES = [
-    pytest.param(case.source, change, id=f"{case.name}/{change.name}") for case in TEST + DEVELOPMENT for change in case.changes
+    pytest.param(case.source, change, id=f"{case.name}/{change.name}")
+    for case in TEST + DEVELOPMENT
+    for change in case.changes
 ]
 
 
@@ -19,7 +21,11 @@ def test_the_benchmark_is_broad():
 
 
 def test_the_prior_was_trained_on_such_toys():
-    assert not any(toy.held_out for case in TEST + DEVELOPMENT for toy in (case.source, *(c.target for c in case.changes)))
+    assert not any(
+        toy.held_out
+        for case in TEST + DEVELOPMENT
+        for toy in (case.source, *(c.target for c in case.changes))
+    )
 
 
 def test_development_toys_are_other_kinds():
@@ -35,7 +41,9 @@ def test_an_edit_changes_what_its_type_says(source, change):
     target = change.target
     assert (target.kind != source.kind) == (change.type == "translation")
     assert bool(target.accessory) == (change.type == "addition")
-    assert ((target.colour, target.surface) != (source.colour, source.surface)) == (change.type == "texturing")
+    assert ((target.colour, target.surface) != (source.colour, source.surface)) == (
+        change.type == "texturing"
+    )
     assert target.caption != source.caption
     assert change.instruction.endswith(".")
     assert not {source.colour, target.colour} & {"white", "black"}

@@ -44,7 +44,9 @@ def test_the_reader_reads(attributes: Reader, trial: Trial) -> None:
     assert min(figures["colour"], figures["ground"]) > 0.85
     assert all(figures[name] > 0.55 for name in WORDS)  # chance is at most one in four
     read = attributes.read(trial.pictures)
-    assert sum(a.kind == b.kind for a, b in zip(read, trial.toys, strict=True)) == round(figures["kind"] * len(read))
+    assert sum(a.kind == b.kind for a, b in zip(read, trial.toys, strict=True)) == round(
+        figures["kind"] * len(read)
+    )
 
 
 def test_blurred_pictures_are_judged_nearly_as_well(judge: ToysClip, trial: Trial) -> None:
@@ -68,7 +70,9 @@ def test_a_bigger_change_is_farther(judge: ToysClip, trial: Trial) -> None:
 def test_a_picture_is_judged_the_same_alone_and_in_a_batch(judge: ToysClip, trial: Trial) -> None:
     a = torch.nn.functional.interpolate(trial.pictures[:5], size=(96, 96), mode="bilinear")
     torch.testing.assert_close(judge.images(a)[2:3], judge.images(a[2:3]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(judge.distance(a, a.flip(0))[1:2], judge.distance(a[1:2], a[3:4]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        judge.distance(a, a.flip(0))[1:2], judge.distance(a[1:2], a[3:4]), atol=1e-5, rtol=0
+    )
     texts = [toy.caption for toy in trial.toys[:5]]
     torch.testing.assert_close(judge.texts(texts)[2:3], judge.texts(texts[2:3]), atol=1e-5, rtol=0)
 
@@ -83,8 +87,12 @@ def test_the_files_are_small() -> None:
 
 
 def test_equal_captions_are_not_each_others_negatives() -> None:
-    logits = torch.tensor([[2.0, 9.0, 1.0], [9.0, 2.0, 1.0]])  # pictures 0 and 1 show the same; caption 2 is another
-    expected = -torch.tensor([2.0, 1.0]).log_softmax(0)[0] / 2  # picture -> caption; caption -> picture has no negatives left
+    logits = torch.tensor(
+        [[2.0, 9.0, 1.0], [9.0, 2.0, 1.0]]
+    )  # pictures 0 and 1 show the same; caption 2 is another
+    expected = (
+        -torch.tensor([2.0, 1.0]).log_softmax(0)[0] / 2
+    )  # picture -> caption; caption -> picture has no negatives left
     torch.testing.assert_close(contrastive(logits, ["a", "a", "b"]), expected)
 
 
@@ -102,7 +110,11 @@ def test_exchanged_colours_leave_shapes_and_patterns() -> None:
 
 
 def test_an_altered_toy_differs_in_one_attribute_that_its_caption_says(generator: torch.Generator) -> None:
-    for toy in (Toy("mug", "blue"), Toy("vase", "red", "golden"), Toy("car", "pink", "striped", "hat", "red", "sand")):
+    for toy in (
+        Toy("mug", "blue"),
+        Toy("vase", "red", "golden"),
+        Toy("car", "pink", "striped", "hat", "red", "sand"),
+    ):
         for name in [None, *(name for name in WORDS if shows(toy, name))]:
             other = altered(toy, generator, name)
             assert other.caption != toy.caption

@@ -13,7 +13,9 @@ def picture(red=1.0, alpha=1.0, depth=2.0, part=0):
 def test_what_goes_into_files():
     view = picture(red=0.5, alpha=0.25, depth=1.2344, part=3)
     assert rgba_bytes(view).tolist() == [[[128, 0, 0, 64], [0, 0, 0, 0]]]
-    assert rgb_bytes(view, np.ones(3)).tolist() == [[[223, 191, 191], [255, 255, 255]]]  # 255 (0.5 * 0.25 + 0.75) = 223.1
+    assert rgb_bytes(view, np.ones(3)).tolist() == [
+        [[223, 191, 191], [255, 255, 255]]
+    ]  # 255 (0.5 * 0.25 + 0.75) = 223.1
     assert depth_units(view).tolist() == [[1234, 0]]
     assert part_ids(view).tolist() == [[4, 0]]
 

@@ -11,7 +11,9 @@ EVERY = [entry for split in SPLITS for entry in entries(split)]
 def test_a_fourth_of_pies_own_numbers():
     numbers = Counter(entry.type for entry in entries("test"))
     assert numbers == {1: 20, 2: 20, 3: 20, 4: 10, 6: 10, 7: 10, 8: 20}
-    assert {entry.type for entry in entries("test")[:7]} == set(TYPES) == set(CHANGES)  # the first few are of all types
+    assert (
+        {entry.type for entry in entries("test")[:7]} == set(TYPES) == set(CHANGES)
+    )  # the first few are of all types
 
 
 def test_ids_are_pies():
@@ -57,9 +59,11 @@ def test_an_entry_changes_what_its_type_says(entry):
     assert changed
     assert changed <= FIELDS[entry.type]
     if entry.type in (2, 3, 4):
-        assert (bool(source.accessory), bool(target.accessory)) == {2: (False, True), 3: (True, False), 4: (True, True)}[
-            entry.type
-        ]
+        assert (bool(source.accessory), bool(target.accessory)) == {
+            2: (False, True),
+            3: (True, False),
+            4: (True, True),
+        }[entry.type]
     assert entry.pair.instruction.endswith(".")
     for text in entry.pair.source.caption, entry.pair.target.caption:
         assert text == marked(text, text)[0]
@@ -72,7 +76,11 @@ def test_an_entry_changes_what_its_type_says(entry):
         ("a red mug", "a red striped mug", ("a red mug", "a red [striped] mug")),
         ("a red mug", "a golden mug on sand", ("a [red] mug", "a [golden] mug [on sand]")),
         ("a mug with a red hat", "a mug", ("a mug [with a red hat]", "a mug")),
-        ("a mug with a red hat", "a mug with an orange ball", ("a mug with a [red hat]", "a mug with an [orange ball]")),
+        (
+            "a mug with a red hat",
+            "a mug with an orange ball",
+            ("a mug with a [red hat]", "a mug with an [orange ball]"),
+        ),
     ],
 )
 def test_markers_are_around_the_words_that_differ(source, target, marks):

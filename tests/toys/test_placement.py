@@ -12,7 +12,9 @@ def test_no_view_cuts_a_toy(case):
     toys = [case.source, *(change.target for change in case.changes)]
     centre, scale = placement(toys, DISTANCE, FOV_DEG)
     assert scale <= 2 / bounds(toys)[1]
-    points = np.concatenate([s.mesh.vertices for toy in toys for s in renderer(toy, centre, scale).surfaces])[::3]
+    points = np.concatenate([s.mesh.vertices for toy in toys for s in renderer(toy, centre, scale).surfaces])[
+        ::3
+    ]
     for c2w in cameras()[::3]:
         x, y, z = ((points - c2w[:3, 3]) @ c2w[:3, :3]).T
         assert max(abs(x / z).max(), abs(y / z).max()) < np.tan(np.radians(FOV_DEG / 2))

@@ -26,7 +26,11 @@ def make(folder):
 
 
 def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,9 @@ def copy(made, tmp_path):
 def test_the_manifest_names_every_file_and_its_size(made):
     manifest = json.loads((made / "manifest.json").read_text())
     assert manifest["fingerprint"] == "this recipe"
-    assert manifest["files"] == {name: len(data) for name, data in contents(made).items() if name != "manifest.json"}
+    assert manifest["files"] == {
+        name: len(data) for name, data in contents(made).items() if name != "manifest.json"
+    }
 
 
 def test_a_whole_folder_is_left_alone_and_so_are_a_users_own_files_in_it(copy):
@@ -85,7 +91,17 @@ def empty(folder):
 
 
 @pytest.mark.parametrize(
-    "damage", [remove_file, truncate_file, remove_manifest, cut_manifest, foreign_manifest, other_recipe, empty, shutil.rmtree]
+    "damage",
+    [
+        remove_file,
+        truncate_file,
+        remove_manifest,
+        cut_manifest,
+        foreign_manifest,
+        other_recipe,
+        empty,
+        shutil.rmtree,
+    ],
 )
 def test_a_damaged_folder_is_made_anew(copy, made, damage):
     damage(copy)
@@ -96,7 +112,8 @@ def test_a_damaged_folder_is_made_anew(copy, made, damage):
 
 def test_what_killed_runs_left_goes_when_old(copy):
     fresh, old, foreign = (
-        copy.with_name(name) for name in ("thing.1a2b3c4d.tmp", "thing.5e6f7a8b.tmp", "thing-dev.1a2b3c4d.tmp")
+        copy.with_name(name)
+        for name in ("thing.1a2b3c4d.tmp", "thing.5e6f7a8b.tmp", "thing-dev.1a2b3c4d.tmp")
     )
     for folder in (fresh, old, foreign):
         write(folder)
@@ -132,7 +149,11 @@ def test_a_read_only_cache_is_one_line_unless_all_is_there(copy, monkeypatch):
     def denied(path, *args, **kwargs):
         raise PermissionError(13, "Permission denied", str(path))
 
-    for operation in ("mkdir", "rename", "write_text"):  # permissions do not bind the superuser, whom tests may run as
+    for operation in (
+        "mkdir",
+        "rename",
+        "write_text",
+    ):  # permissions do not bind the superuser, whom tests may run as
         monkeypatch.setattr(Path, operation, denied)
     assert make(copy) == copy
     with pytest.raises(InputError, match="found Permission denied") as error:
@@ -153,4 +174,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 def test_the_fingerprint_depends_on_the_request_and_the_sources():
     assert fingerprint(LOOKS, 1, "test") == fingerprint(LOOKS, 1, "test")
-    assert len({fingerprint(LOOKS, 1, "test"), fingerprint(LOOKS, 2, "test"), fingerprint(LOOKS[1:], 1, "test")}) == 3
+    assert (
+        len({fingerprint(LOOKS, 1, "test"), fingerprint(LOOKS, 2, "test"), fingerprint(LOOKS[1:], 1, "test")})
+        == 3
+    )

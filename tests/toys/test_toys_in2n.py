@@ -55,11 +55,18 @@ def test_a_ball_is_seen_where_opencvs_formula_puts_it(scene, frame):
         ball = trimesh.creation.icosphere(3, 0.04).apply_translation(centre)
         caster = MeshRenderer([Surface("ball", ball, lambda points: np.ones_like(points), smooth=True)])
         alpha = caster.render_lens(inward, lens(256), supersample=4).rgba[..., 3]
-        seen = [(alpha.sum(axis=axis) * (np.arange(alpha.shape[1 - axis]) + 0.5)).sum() / alpha.sum() for axis in (0, 1)]
+        seen = [
+            (alpha.sum(axis=axis) * (np.arange(alpha.shape[1 - axis]) + 0.5)).sum() / alpha.sum()
+            for axis in (0, 1)
+        ]
         expected = project(camera, c2w, world[:3, :3] @ centre + world[:3, 3])
         assert np.abs(seen - expected).max() < 0.3
-        straight = project({**camera, "k1": 0, "k2": 0, "p1": 0, "p2": 0}, c2w, world[:3, :3] @ centre + world[:3, 3])
-        assert right == 0 or np.abs(straight - expected).max() > 2  # the lens is bent enough for the test to tell
+        straight = project(
+            {**camera, "k1": 0, "k2": 0, "p1": 0, "p2": 0}, c2w, world[:3, :3] @ centre + world[:3, 3]
+        )
+        assert (
+            right == 0 or np.abs(straight - expected).max() > 2
+        )  # the lens is bent enough for the test to tell
 
 
 def test_the_reader_finds_toys_their_lens_and_their_truths(made):
@@ -108,14 +115,18 @@ def test_records_name_truths_with_exact_masks(made, scene):
     records = json.loads((made / "edits.json").read_text())["records"]
     assert [record["type"] for record in records] == ["texturing", "addition", "translation"]
     for record, change in zip(records, CASE.changes, strict=True):
-        assert (record["source_prompt"], record["target_prompt"]) == (CASE.source.caption, change.target.caption)
+        assert (record["source_prompt"], record["target_prompt"]) == (
+            CASE.source.caption,
+            change.target.caption,
+        )
         assert (made / record["path"] / "transforms.json").is_file()
         shares = []
         for frame in range(81, 93):
             name = f"frame_{frame:05d}"
             mask = image(made / record["truth"] / f"masks/{name}.png") > 0
             error = np.abs(
-                image(scene / f"images/{name}.jpg").astype(float) - image(made / record["truth"] / f"images/{name}.png")
+                image(scene / f"images/{name}.jpg").astype(float)
+                - image(made / record["truth"] / f"images/{name}.png")
             )
             assert error[~mask].mean() < 5  # of 255: JPEG
             shares.append(mask.mean())

@@ -47,7 +47,9 @@ def test_views_read_back_are_what_was_rendered(edits):
     assert all(lens.fx == lens.fy == focal for lens in views.lenses)
     meta = json.loads((edits[0].scene / "meta.json").read_text())
     for toy, folder in ((CASE.source, edits[0].scene), (CASE.changes[1].target, edits[1].truth)):
-        picture = renderer(toy, np.array(meta["centre"]), meta["scale"]).render(views.c2w[103], SIZE, SIZE, focal)
+        picture = renderer(toy, np.array(meta["centre"]), meta["scale"]).render(
+            views.c2w[103], SIZE, SIZE, focal
+        )
         np.testing.assert_array_equal(read_rgba(folder / views.names[103]), np.rint(picture.rgba * 255))
         depth = image(folder / "depth/0103.png")
         assert depth.dtype == np.uint16
@@ -55,7 +57,9 @@ def test_views_read_back_are_what_was_rendered(edits):
         names = np.array(json.loads((folder / "parts.json").read_text()))
         parts = image(folder / "parts/0103.png")
         assert parts.dtype == np.uint8
-        np.testing.assert_array_equal(names[parts], np.array([*(part.name for part in toy.parts), ""])[picture.part])
+        np.testing.assert_array_equal(
+            names[parts], np.array([*(part.name for part in toy.parts), ""])[picture.part]
+        )
 
 
 def test_the_first_test_frame_faces_the_front():

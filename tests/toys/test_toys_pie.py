@@ -11,7 +11,15 @@ from piva.toys.pie_entries import entries
 
 SIZE = 32
 FIELDS = [
-    *("image_path", "original_prompt", "editing_prompt", "editing_instruction", "editing_type_id", "blended_word", "mask"),
+    *(
+        "image_path",
+        "original_prompt",
+        "editing_prompt",
+        "editing_instruction",
+        "editing_type_id",
+        "blended_word",
+        "mask",
+    ),
 ]
 
 
@@ -43,11 +51,19 @@ def test_the_mapping_file_is_pies(records, made):
 def test_the_ordinary_reader_reads_it(made):
     edits = list(Pie(root=str(made), types=list(range(10)), edits="all").read())
     for edit, entry in zip(edits, entries("development"), strict=True):
-        assert (edit.source_prompt, edit.target_prompt) == (entry.pair.source.caption, entry.pair.target.caption)
+        assert (edit.source_prompt, edit.target_prompt) == (
+            entry.pair.source.caption,
+            entry.pair.target.caption,
+        )
         assert edit.truth == made / "truth"
         assert (edit.truth / "images" / f"{edit.image.stem}.png").is_file()
         assert (edit.truth / "masks" / f"{edit.image.stem}.png").is_file()
-    assert {edit.type for edit in edits[:7]} >= {"change object", "add object", "delete object", "change background"}
+    assert {edit.type for edit in edits[:7]} >= {
+        "change object",
+        "add object",
+        "delete object",
+        "change background",
+    }
 
 
 def test_the_mask_is_where_the_truth_differs(made, records):
@@ -55,7 +71,10 @@ def test_the_mask_is_where_the_truth_differs(made, records):
         mask = image(made / f"truth/masks/{name}.png") > 0
         np.testing.assert_array_equal(decode(record["mask"], SIZE, SIZE), mask)
         assert 0.005 < mask.mean() < 0.7
-        source, truth = image(made / "annotation_images" / record["image_path"]), image(made / f"truth/images/{name}.png")
+        source, truth = (
+            image(made / "annotation_images" / record["image_path"]),
+            image(made / f"truth/images/{name}.png"),
+        )
         error = np.abs(source.astype(float) - truth)
         assert error[~mask].mean() < 4  # of 255: the source is a JPEG, and the truth is not
         assert error[mask].mean() > 3 * error[~mask].mean()

@@ -63,7 +63,9 @@ def test_the_curtain_parts_one_view(pair):
 
 
 def test_without_the_original_there_is_the_edit(pair):
-    np.testing.assert_array_equal(picture((pair[0], None), BOTH, 0.5, C2W, FOV, 1.0, 32), seen(pair[0], 32, 32))
+    np.testing.assert_array_equal(
+        picture((pair[0], None), BOTH, 0.5, C2W, FOV, 1.0, 32), seen(pair[0], 32, 32)
+    )
 
 
 def test_a_taken_port_is_named():
@@ -98,8 +100,16 @@ def test_it_serves_this_machine_alone_and_ends_with_ctrl_c(run):
 
 def listeners(port):
     """The addresses that something listens at on this port, of the machine's own table (Linux)."""
-    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
-    return {local.split(":")[0] for _, local, _, state, *_ in lines if state == "0A" and int(local.split(":")[1], 16) == port}
+    lines = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    return {
+        local.split(":")[0]
+        for _, local, _, state, *_ in lines
+        if state == "0A" and int(local.split(":")[1], 16) == port
+    }
 
 
 def test_bad_input_is_answered_before_torch(run, tmp_path):
@@ -114,6 +124,8 @@ for words in ([], ["nowhere"], ["RUN", "port=0"], ["RUN", "device=gpu"], ["EMPTY
     except InputError as error:
         print(str(error).split(":")[0], "torch" in sys.modules)
 """.replace("RUN", str(run)).replace("EMPTY", str(tmp_path))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     wanted = ["PATH False", "PATH False", "port False", "device False", f"{tmp_path} False"]
     assert done.stdout.splitlines() == wanted, done.stderr

@@ -31,4 +31,9 @@ def encoder(name: str, cuda: bool) -> Encode:
             return cast(Encode, import_module(f"piva.nerf.kernels.grid_{each}").encode)
         except (ImportError, OSError) as error:  # OSError: tinycudann without a visible GPU
             reason = error
-    raise InputError("field.kernel", f"{name}, which does not load here ({reason})", "one that does", "use field.kernel=auto")
+    raise InputError(
+        "field.kernel",
+        f"{name}, which does not load here ({reason})",
+        "one that does",
+        "use field.kernel=auto",
+    )

@@ -22,7 +22,9 @@ HALF, ONE, STRIDE_X = np.float32(0.5), np.float32(1), np.uint64(1)  # typed, or 
 LOCK = threading.Lock()  # numba's simplest pool of threads ends the process when two threads enter it
 
 
-def encode(params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout) -> Float[Tensor, "m width"]:
+def encode(
+    params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
+) -> Float[Tensor, "m width"]:
     """As `grid_torch.encode`, for float32 tensors of the CPU; differentiable, once, in `params` alone."""
     features: Tensor = _Encode.apply(params, x.detach(), layout)
     return features
@@ -60,7 +62,11 @@ def _levels(layout: Layout) -> tuple[NDArray[Any], ...]:
     """Of each level: scale, the strides of y and z (their primes where hashed), rows, offset, and whether it is hashed."""
     scale, resolution, rows, offset, hashed = zip(*layout.table, strict=True)
     strides = [PRIMES[1:] if h else (r, r**2) for r, h in zip(resolution, hashed, strict=True)]
-    return np.array(scale, np.float32), *(np.array(v, np.uint64) for v in (strides, rows, offset)), np.array(hashed)
+    return (
+        np.array(scale, np.float32),
+        *(np.array(v, np.uint64) for v in (strides, rows, offset)),
+        np.array(hashed),
+    )
 
 
 # Below is numba's subset of Python. `features` is a tuple because numba knows its length when it compiles: 1.5 times faster.
@@ -73,7 +79,9 @@ def _forward(table, x, scale, strides, rows, offset, hashed, features, out):
         for level in range(len(scale)):
             first = level * len(features)
             for i in range(chunk * CHUNK, min(len(x), (chunk + 1) * CHUNK)):
-                around = _around(x[i], scale[level], strides[level], rows[level], offset[level], hashed[level])
+                around = _around(
+                    x[i], scale[level], strides[level], rows[level], offset[level], hashed[level]
+                )
                 for f in range(len(features)):
                     total = np.float32(0)
                     for row, weight in around:
@@ -87,7 +95,9 @@ def _backward(grad, x, scale, strides, rows, offset, hashed, features, out):
     for level in prange(len(scale)):
         first = level * len(features)
         for i in range(len(x)):
-            for row, weight in _around(x[i], scale[level], strides[level], rows[level], offset[level], hashed[level]):
+            for row, weight in _around(
+                x[i], scale[level], strides[level], rows[level], offset[level], hashed[level]
+            ):
                 for f in range(len(features)):
                     out[row, f] += weight * grad[i, first + f]
 
@@ -127,6 +137,8 @@ def _axis(x, scale, stride):
 def _row(x, y, z, rows, offset, hashed):
     # Unsigned and always reduced: no position, not even one that is not a number, reaches beyond the level.
     if hashed:
-        return offset + ((x ^ y ^ z) & (rows - STRIDE_X))  # rows are a power of two: the low bits are those of 32-bit products
+        return offset + (
+            (x ^ y ^ z) & (rows - STRIDE_X)
+        )  # rows are a power of two: the low bits are those of 32-bit products
     index = x + y + z
     return offset + (index % rows if index >= rows else index)

@@ -13,11 +13,15 @@ from torch import Tensor
 from piva.nerf.kernels.layout import Layout
 
 
-def encode(params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout) -> Float[Tensor, "m width"]:
+def encode(
+    params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
+) -> Float[Tensor, "m width"]:
     """As `grid_torch.encode`, for float32 tensors of a GPU; differentiable in `params`."""
     if len(x) == 0:
         return x.new_zeros((0, layout.width))
-    features: Tensor = torch.func.functional_call(_encoding(layout, x.device), {"params": params}, (x.detach(),))
+    features: Tensor = torch.func.functional_call(
+        _encoding(layout, x.device), {"params": params}, (x.detach(),)
+    )
     return features
 
 

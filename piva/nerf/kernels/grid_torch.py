@@ -9,7 +9,9 @@ from torch import Tensor
 from piva.nerf.kernels.layout import PRIMES, Layout, Level
 
 
-def encode(params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout) -> Float[Tensor, "m width"]:
+def encode(
+    params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
+) -> Float[Tensor, "m width"]:
     """The features of points of the unit cube: of each level the trilinear mean of the eight nodes around.
 
     Differentiable in `params` alone.

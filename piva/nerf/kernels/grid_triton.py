@@ -15,7 +15,9 @@ BLOCK = 256  # points a program
 PRIME_Y, PRIME_Z = tl.constexpr(PRIMES[1]), tl.constexpr(PRIMES[2])
 
 
-def encode(params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout) -> Float[Tensor, "m width"]:
+def encode(
+    params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
+) -> Float[Tensor, "m width"]:
     """As `grid_torch.encode`, for float32 tensors of a GPU; differentiable, once, in `params` alone.
 
     Gradients are added in no fixed order: they differ in the last digits from run to run.
@@ -96,7 +98,14 @@ def _place(x, point, there, scale):
     py = tl.load(x + point * 3 + 1, mask=there, other=0.0) * scale + 0.5
     pz = tl.load(x + point * 3 + 2, mask=there, other=0.0) * scale + 0.5
     fx, fy, fz = tl.floor(px), tl.floor(py), tl.floor(pz)
-    return fx.to(tl.int32).to(tl.uint32), fy.to(tl.int32).to(tl.uint32), fz.to(tl.int32).to(tl.uint32), px - fx, py - fy, pz - fz
+    return (
+        fx.to(tl.int32).to(tl.uint32),
+        fy.to(tl.int32).to(tl.uint32),
+        fz.to(tl.int32).to(tl.uint32),
+        px - fx,
+        py - fy,
+        pz - fz,
+    )
 
 
 @triton.jit

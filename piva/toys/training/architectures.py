@@ -36,7 +36,9 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     tokens = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges)]) + "\n")
+    (folder / "merges.txt").write_text(
+        "\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges)]) + "\n"
+    )
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=MAX_TOKENS)
 
 
@@ -58,7 +60,10 @@ def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
 
 
 def adopt_words(
-    text: CLIPTextModel, tokens: PreTrainedTokenizerBase, elder: CLIPTextModel, elder_tokens: PreTrainedTokenizerBase
+    text: CLIPTextModel,
+    tokens: PreTrainedTokenizerBase,
+    elder: CLIPTextModel,
+    elder_tokens: PreTrainedTokenizerBase,
 ) -> None:
     """Give `text` all weights of `elder`, whose tokenizer knows fewer words; words that it lacks keep their first values."""
     weights = elder.state_dict()
@@ -101,7 +106,9 @@ def unet(latent_size: int) -> UNet2DConditionModel:
 def controlnet(base: UNet2DConditionModel) -> ControlNetModel:
     """A depth ControlNet (three equal channels, as Stable Diffusion's) that begins without any effect on `base`."""
     # one stage fewer than diffusers' default: our autoencoder halves a picture twice, Stable Diffusion's three times
-    return ControlNetModel.from_unet(base, conditioning_channels=3, conditioning_embedding_out_channels=(16, 32, 64))
+    return ControlNetModel.from_unet(
+        base, conditioning_channels=3, conditioning_embedding_out_channels=(16, 32, 64)
+    )
 
 
 def scheduler() -> DDIMScheduler:

@@ -18,7 +18,9 @@ def augment(
     tint = torch.where(draw(0, 1, 1, 1, 1) < 0.3, draw(0.5, 1, 3, 1, 1), 1.0)
     x = torch.where(solid, x, x * tint)
     x = _moved(x, draw(0.85, 1.2), draw(-0.15, 0.15, 2), draw(0, 1) < 0.5)
-    x = torch.where(draw(0, 1, 1, 1, 1) < 0.4, _blurred(x, int(torch.randint(22, 57, (1,), generator=generator))), x)
+    x = torch.where(
+        draw(0, 1, 1, 1, 1) < 0.4, _blurred(x, int(torch.randint(22, 57, (1,), generator=generator))), x
+    )
     x = torch.lerp(x, x.mean(dim=1, keepdim=True), draw(0, 0.25, 1, 1, 1)) * draw(0.9, 1.05, 1, 1, 1)
     return x + draw(0, 0.05, 1, 1, 1) * torch.randn(x.shape, generator=generator)
 

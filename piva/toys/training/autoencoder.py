@@ -13,7 +13,9 @@ from tqdm import tqdm
 from piva.toys.training.loop import Recipe, train
 
 
-def train_autoencoder(cfg: DictConfig, vae: AutoencoderKL, images: Tensor, held_out: int, work: Path, seed: int) -> AutoencoderKL:
+def train_autoencoder(
+    cfg: DictConfig, vae: AutoencoderKL, images: Tensor, held_out: int, work: Path, seed: int
+) -> AutoencoderKL:
     """Train `vae`, only its decoder if `cfg.decoder_only`, or read the finished one from `work`.
 
     Args:
@@ -30,7 +32,9 @@ def train_autoencoder(cfg: DictConfig, vae: AutoencoderKL, images: Tensor, held_
 
     def loss_of(vae: AutoencoderKL, step: int, generator: torch.Generator) -> Tensor:
         crops = step < cfg.crop_steps
-        rows = torch.randint(held_out, len(images), (cfg.crop_batch if crops else cfg.batch,), generator=generator)
+        rows = torch.randint(
+            held_out, len(images), (cfg.crop_batch if crops else cfg.batch,), generator=generator
+        )
         batch = images[rows.to(device)]
         if crops:
             top, left = torch.randint(0, images.shape[-1] - cfg.crop + 1, (2,), generator=generator).tolist()
@@ -59,7 +63,10 @@ def encode_all(vae: AutoencoderKL, images: Tensor, path: Path) -> Tensor:
         kept: Tensor = load_file(path)["latents"]
         return kept
     latents = torch.cat(
-        [vae.encode(chunk.float() / 127.5 - 1).latent_dist.mean for chunk in tqdm(images.split(64), desc="latents")]
+        [
+            vae.encode(chunk.float() / 127.5 - 1).latent_dist.mean
+            for chunk in tqdm(images.split(64), desc="latents")
+        ]
     )
     save_file({"latents": latents.contiguous()}, path)
     return latents

@@ -34,9 +34,16 @@ def draw(count: int, size: int, seed: int, cache: Path, workers: int) -> Corpus:
     with ProcessPoolExecutor(workers) as pool:
         list(tqdm(pool.map(_chunk, missing), total=len(missing), desc="rendering toys", unit="chunk"))
     chunks = [np.load(path) for path, _, _ in jobs]
-    images, depth = (np.concatenate([chunk[name] for chunk in chunks])[:count] for name in ("images", "depth"))
+    images, depth = (
+        np.concatenate([chunk[name] for chunk in chunks])[:count] for name in ("images", "depth")
+    )
     captions = [str(text) for chunk in chunks for text in chunk["captions"]][:count]
-    return Corpus(images, depth, captions, [Toy(**json.loads(str(text))) for chunk in chunks for text in chunk["toys"]][:count])
+    return Corpus(
+        images,
+        depth,
+        captions,
+        [Toy(**json.loads(str(text))) for chunk in chunks for text in chunk["toys"]][:count],
+    )
 
 
 def picture(toy: Toy, rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
@@ -45,7 +52,9 @@ def picture(toy: Toy, rng: np.random.Generator, size: int) -> tuple[NDArray[np.u
     shift = rng.uniform((-0.1, -0.1, -0.2), (0.1, 0.1, 0.25)) * extent / 2
     scale = rng.uniform(0.70, 1.05) * 2 / extent
     camera = orbit(rng.uniform(0, 360), rng.uniform(5, 62), rng.uniform(3, 4))
-    view = renderer(toy, centre + shift, scale).render(camera, size, size, focal_from_fov(rng.uniform(36, 58), size))
+    view = renderer(toy, centre + shift, scale).render(
+        camera, size, size, focal_from_fov(rng.uniform(36, 58), size)
+    )
     background = np.ones(3) if rng.random() < 0.75 else rng.uniform(0.55, 1.0, 3)
     alpha = view.rgba[..., 3:]
     rgb = view.rgba[..., :3] * alpha + background * (1 - alpha)

@@ -14,7 +14,9 @@ from piva.toys.training import architectures
 from piva.toys.training.loop import Recipe, train
 
 Trained = TypeVar("Trained", bound=nn.Module)
-Predict = Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor]  # network, rows, tokens, noisy latents, timesteps -> noise
+Predict = Callable[
+    [Any, Tensor, Tensor, Tensor, Tensor], Tensor
+]  # network, rows, tokens, noisy latents, timesteps -> noise
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,17 @@ def train_controlnet(
     def predict(control: ControlNetModel, rows: Tensor, tokens: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
         context = text(tokens)[0]
         down, mid = control(noisy, t, context, hints[rows].expand(-1, 3, -1, -1), return_dict=False)
-        out: Tensor = unet(noisy, t, context, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample
+        out: Tensor = unet(
+            noisy, t, context, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample
         return out
 
     return _train("controlnet", cfg, control, predict, pairs, work / "controlnet.pt", seed)
 
 
-def _train(name: str, cfg: DictConfig, model: Trained, predict: Predict, pairs: Pairs, checkpoint: Path, seed: int) -> Trained:
+def _train(
+    name: str, cfg: DictConfig, model: Trained, predict: Predict, pairs: Pairs, checkpoint: Path, seed: int
+) -> Trained:
     """Noise prediction with min-SNR weights (Hang et al. 2023), stratified timesteps and caption dropout."""
     device, held_out = pairs.latents.device, pairs.held_out
     alphas_cumprod = architectures.scheduler().alphas_cumprod.to(device)
@@ -81,15 +87,23 @@ def _train(name: str, cfg: DictConfig, model: Trained, predict: Predict, pairs: 
         drop = (torch.rand(cfg.batch, generator=generator) < cfg.caption_dropout).to(device)
         text = torch.where(drop[:, None], pairs.null, pairs.tokens[rows])
         noise = torch.randn(pairs.latents[rows].shape, generator=generator).to(device)
-        t = ((torch.arange(cfg.batch) + torch.rand(cfg.batch, generator=generator)) * 1000 / cfg.batch).long().to(device)
+        t = (
+            ((torch.arange(cfg.batch) + torch.rand(cfg.batch, generator=generator)) * 1000 / cfg.batch)
+            .long()
+            .to(device)
+        )
         snr = alphas_cumprod[t] / (1 - alphas_cumprod[t])
         loss: Tensor = (errors(model, rows, text, noise, t) * (cfg.min_snr / snr).clamp(max=1.0)).mean()
         return loss
 
     def check(average: Trained) -> dict[str, float]:
         held = torch.arange(held_out, device=device).split(16)
-        losses = [errors(average, rows, pairs.tokens[rows], fixed_noise[rows], fixed_t[rows]) for rows in held]
+        losses = [
+            errors(average, rows, pairs.tokens[rows], fixed_noise[rows], fixed_t[rows]) for rows in held
+        ]
         return {"val_mse": float(torch.cat(losses).mean())}
 
-    recipe = Recipe(steps=cfg.steps, lr=cfg.lr, hold=0.5, ema=cfg.ema, weight_decay=0.01, check_every=cfg.check_every)
+    recipe = Recipe(
+        steps=cfg.steps, lr=cfg.lr, hold=0.5, ema=cfg.ema, weight_decay=0.01, check_every=cfg.check_every
+    )
     return train(name, model, loss_of, check, recipe, checkpoint, seed)

@@ -78,7 +78,9 @@ def train(
             with checkpoint.with_suffix(".jsonl").open("a") as log:
                 log.write(json.dumps({"step": step + 1, **figures}) + "\n")
             state = {key: part.state_dict() for key, part in parts.items()}
-            torch.save(state | {"generator": generator.get_state(), "step": step + 1}, checkpoint.with_suffix(".tmp"))
+            torch.save(
+                state | {"generator": generator.get_state(), "step": step + 1}, checkpoint.with_suffix(".tmp")
+            )
             checkpoint.with_suffix(".tmp").replace(checkpoint)
     return average
 

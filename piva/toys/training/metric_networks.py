@@ -42,7 +42,9 @@ class Data:
     toys: list[Toy]
 
     def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        return augment(self.pictures[rows], self.solid[rows], generator).contiguous(memory_format=torch.channels_last)
+        return augment(self.pictures[rows], self.solid[rows], generator).contiguous(
+            memory_format=torch.channels_last
+        )
 
 
 @hydra.main(config_path=str(CONF), config_name="train_judges", version_base="1.3")
@@ -57,7 +59,9 @@ def main(cfg: DictConfig) -> None:
     tokenizer = architectures.tokenizer(work / "tokenizer")
     judge = train_clip(cfg.clip, data, tokenizer, cfg.held_out, work / "judge_clip.pt", cfg.seed)
     shape = {"width": cfg.clip.vision.width, "size": cfg.size, "hidden": cfg.reader.hidden, "words": WORDS}
-    attributes = train_reader(cfg.reader, Reader(**shape), judge, data, cfg.held_out, work / "judge_reader.pt", cfg.seed + 1)
+    attributes = train_reader(
+        cfg.reader, Reader(**shape), judge, data, cfg.held_out, work / "judge_reader.pt", cfg.seed + 1
+    )
     minutes = (time.process_time() - start) / 60
 
     weights.write(out, "clip", _architecture(cfg.clip, tokenizer), judge.state_dict())
@@ -70,7 +74,12 @@ def main(cfg: DictConfig) -> None:
 
 
 def train_clip(
-    cfg: DictConfig, data: Data, tokenizer: PreTrainedTokenizerBase, held_out: int, checkpoint: Path, seed: int
+    cfg: DictConfig,
+    data: Data,
+    tokenizer: PreTrainedTokenizerBase,
+    held_out: int,
+    checkpoint: Path,
+    seed: int,
 ) -> CLIP:
     """Symmetric contrastive loss. Besides the batch's other captions, each picture has its own caption with one word changed
     as a negative (Yuksekgonul et al. 2023): else the towers need not bind colours to things.
@@ -96,7 +105,9 @@ def train_clip(
     return train("clip", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
 
 
-def train_reader(cfg: DictConfig, model: Reader, judge: CLIP, data: Data, held_out: int, checkpoint: Path, seed: int) -> Reader:
+def train_reader(
+    cfg: DictConfig, model: Reader, judge: CLIP, data: Data, held_out: int, checkpoint: Path, seed: int
+) -> Reader:
     """Cross entropy of every word that the picture shows. The image tower of the trained CLIP is where it begins."""
     begun = {key: value for key, value in judge.visual.state_dict().items() if not key.startswith("attnpool")}
     model.tower.load_state_dict(begun, strict=False)
@@ -109,7 +120,10 @@ def train_reader(cfg: DictConfig, model: Reader, judge: CLIP, data: Data, held_o
         pictures, changed = recoloured(data.augmented(rows, generator), cfg.recoloured, generator)
         wanted = torch.where(changed[:, None], shapes[rows], truth[rows])
         pairs = zip(model(pictures).values(), wanted.T, strict=True)
-        return sum((F.cross_entropy(logit, column, ignore_index=UNSEEN) for logit, column in pairs), start=torch.zeros(()))
+        return sum(
+            (F.cross_entropy(logit, column, ignore_index=UNSEEN) for logit, column in pairs),
+            start=torch.zeros(()),
+        )
 
     trial = _validation(data, held_out)
 

@@ -44,7 +44,9 @@ def main(cfg: DictConfig) -> None:
     model = train_unet(cfg.unet, model, pairs, work, cfg.seed + 1)
     hints = depth_hint(torch.from_numpy(data.depth).float()).to(cfg.device)
     control = _begin_control(cfg, model["unet"]).to(cfg.device)
-    control = train_controlnet(cfg.controlnet, control, model["unet"], model["text"], pairs, hints, work, cfg.seed + 2)
+    control = train_controlnet(
+        cfg.controlnet, control, model["unet"], model["text"], pairs, hints, work, cfg.seed + 2
+    )
 
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -70,7 +72,9 @@ def _begin(cfg: DictConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[Autoenc
     vae = AutoencoderKL.from_pretrained(cfg.start, subfolder="vae", torch_dtype=torch.float32)
     unet = UNet2DConditionModel.from_pretrained(cfg.start, subfolder="unet", torch_dtype=torch.float32)
     elder = CLIPTextModel.from_pretrained(cfg.start, subfolder="text_encoder", dtype=torch.float32)
-    architectures.adopt_words(text, tokenizer, elder, AutoTokenizer.from_pretrained(cfg.start, subfolder="tokenizer"))
+    architectures.adopt_words(
+        text, tokenizer, elder, AutoTokenizer.from_pretrained(cfg.start, subfolder="tokenizer")
+    )
     return vae, nn.ModuleDict({"unet": unet, "text": text})
 
 

@@ -15,12 +15,23 @@ from piva.toys import reader
 from piva.toys.training.augment import augment, recoloured
 from piva.toys.training.trial import fresh
 
-SMALL = ["images=24", "held_out=8", "fresh=2", "workers=1", "work=work", "out=work/judges", "clip.batch=8", "reader.batch=8"]
+SMALL = [
+    "images=24",
+    "held_out=8",
+    "fresh=2",
+    "workers=1",
+    "work=work",
+    "out=work/judges",
+    "clip.batch=8",
+    "reader.batch=8",
+]
 
 
 def train(steps: int) -> str:
     short = [
-        f"{name}.recipe.{key}={value}" for name in ("clip", "reader") for key, value in (("steps", steps), ("check_every", 1))
+        f"{name}.recipe.{key}={value}"
+        for name in ("clip", "reader")
+        for key, value in (("steps", steps), ("check_every", 1))
     ]
     command = [sys.executable, "-m", "piva.toys.training.metric_networks", *SMALL, *short]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stderr
