@@ -3,11 +3,12 @@
 import dataclasses
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast, get_type_hints
 
+from annotated_types import Ge, Gt, Interval
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,12 +16,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
-from piva.ranges import a_device, above, at_least, between, broken
+from piva.ranges import Device, plain, wanted
 from piva.runs.objective import Objective
 
 HERE = Path(__file__).parent
@@ -35,22 +41,22 @@ PARTS = ("task", "score", "model", "dataset", "prior", "metrics", "tracker")
 class RunSettings:
     """The keys at the top of the configuration that the run itself reads."""
 
-    seed: int = at_least(0)
-    steps: int = at_least(1)
-    device: str = a_device()
-    resolution: int | None = above(0)
-    t_min: float = between(0, 1)
-    t_max: float = between(0, 1)
-    t_max_late: float = between(0, 1)
-    late_from: float = between(0, 1)
+    seed: Annotated[int, Ge(0)]
+    steps: Annotated[int, Ge(1)]
+    device: Device
+    resolution: Annotated[int, Gt(0)] | None
+    t_min: Annotated[float, Interval(ge=0, le=1)]
+    t_max: Annotated[float, Interval(ge=0, le=1)]
+    t_max_late: Annotated[float, Interval(ge=0, le=1)]
+    late_from: Annotated[float, Interval(ge=0, le=1)]
     coarse: list[int]
     coarse_until: list[float]
     measure_at: list[int]
-    checkpoint_every: int = at_least(1)
+    checkpoint_every: Annotated[int, Ge(1)]
     samples_at: list[int]
-    samples: int = at_least(1)
-    samples_steps: int = between(1, 1000)
-    samples_guidance: float = at_least(0)
+    samples: Annotated[int, Ge(1)]
+    samples_steps: Annotated[int, Interval(ge=1, le=1000)]
+    samples_guidance: Annotated[float, Ge(0)]
 
     def __post_init__(self) -> None:
         if not all(0 < step < self.steps for step in self.measure_at):
@@ -182,45 +188,46 @@ def as_typed(overrides: Any) -> list[str]:
 
 
 def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
-    """Make the frozen dataclass `cls` of `node`'s values; its annotations and ranges are the schema.
+    """Make the frozen dataclass `cls` of `node`'s values; its annotations (ranges.py) are the schema.
 
-    Errors name a key as the user types it: what came by an interpolation is named where it was set, so that a bad
-    `score.lam: ${lambda}` reads "lambda". Raises `InputError`.
+    Errors name a key as the user types it: what came by an interpolation is named where it was set, so that a
+    bad `score.lam: ${lambda}` reads "lambda". Raises `InputError`.
     """
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = {name: hint for name, hint in get_type_hints(cls, include_extras=True).items() if name in fields}
+    schema = OmegaConf.structured(
+        make_dataclass(cls.__name__, [(n, plain(hint)) for n, hint in hints.items()])
+    )
     raw = cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))
 
     def typed(name: str) -> str:
-        origin = re.fullmatch(r"\$\{(\w+)\}", str(raw[name]))
+        origin = re.fullmatch(r"\$\{(\w+)\}", str(raw.get(name)))
         return origin[1] if origin else f"{prefix}.{name}".strip(".")
 
-    made: Any = OmegaConf.structured(cls)
-    parts: dict[str, Any] = {}
-    for name in [
-        key for key in raw if key not in ("_target_", "hydra")
-    ]:  # in the order of the YAML, so that errors come in one order
+    given = [key for key in raw if key not in ("_target_", "hydra")]  # in the order of the YAML
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    values: dict[str, Any] = {}
+    for name in dict.fromkeys([*given, *required]):
         if name not in fields:
             raise InputError(f"{prefix}.{name}", "no such key", "one of " + ", ".join(sorted(fields)))
         try:
             value = node[name]
-        except (MissingMandatoryValue, InterpolationToMissingValueError):
-            raise InputError(
-                typed(name), "no value", "one on the command line", f"add {typed(name)}=..."
-            ) from None
+        except (MissingMandatoryValue, InterpolationToMissingValueError, ConfigKeyError):
+            remedy = f"add {typed(name)}=..."
+            raise InputError(typed(name), "no value", "one on the command line", remedy) from None
         if isinstance(value, DictConfig) and "_target_" in value:  # settings of another group, as task.field
-            parts[name] = build(get_class(value["_target_"]), value, typed(name))
-            value = None
+            values[name] = build(get_class(value["_target_"]), value, typed(name))
+            continue
         try:
-            made = OmegaConf.merge(made, {name: value})
+            merged = OmegaConf.to_container(OmegaConf.merge(schema, {name: value}))
         except OmegaConfBaseException:
-            kind = getattr(fields[name].type, "__name__", str(fields[name].type))
+            kind = getattr(plain(hints[name]), "__name__", str(plain(hints[name])))
             raise InputError(typed(name), repr(value), f"a value of type {kind}") from None
-    settings = dataclasses.replace(cast(Any, OmegaConf.to_object(made)), **parts)
-    for name, spec in fields.items():
-        wanted = broken(spec, getattr(settings, name))
-        if wanted:
-            raise InputError(typed(name), repr(getattr(settings, name)), wanted)
-    return settings
+        values[name] = cast(dict[str, Any], merged)[name]
+    for name, value in values.items():
+        if missed := wanted(hints[name], value):
+            raise InputError(typed(name), repr(value), missed)
+    return cls(**values)
 
 
 def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:

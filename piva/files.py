@@ -4,12 +4,16 @@ import hashlib
 import json
 import math
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import platformdirs
+from safetensors import SafetensorError
 
-from piva.errors import InputError
+from piva.errors import InputError, WriteError
 
 T = TypeVar("T")
 KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
@@ -110,3 +114,29 @@ def kept(folder: str, stem: str, suffix: str, content: bytes) -> Path:
                 path.parent, error.strerror or str(error), "a writable cache", "set PIVA_CACHE to one"
             ) from None
     return path
+
+
+@contextmanager
+def atomic(path: Path, remedy: str = "what was finished before is kept") -> Iterator[Path]:
+    """Give a path beside `path` to write a file, or make a folder, at; it takes `path`'s place when the block ends well.
+
+    If the block fails, nothing of it is left and what `path` held before is there. Parents are made if need be.
+
+    Raises:
+        WriteError: a full disk, a read-only folder and the like; `remedy` says what the user can do.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if temporary.is_dir() and path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
+        found = getattr(error, "strerror", None) or str(error)
+        raise WriteError(path, found, "a place that can be written to", remedy) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)

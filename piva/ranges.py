@@ -1,48 +1,67 @@
-"""Ranges of settings, written on the fields they bind: `lam: float = at_least(0)`. Checked by `config.build`."""
+"""Ranges of settings, written in the annotations of their fields: `lam: Annotated[float, Ge(0)]`, `Literal["edit", "original"]`.
+
+The words are those of `annotated_types`; `config.build` checks values against them.
+"""
 
 import re
-from dataclasses import Field, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Interval
 
 
-def at_least(low: float, **default: Any) -> Any:
-    """A number >= `low`; may have a `default`."""
-    return field(
-        metadata={"wanted": f"a number of at least {low:g}", "ok": lambda value: value >= low}, **default
-    )
+@dataclass(frozen=True)
+class Matches:
+    """A text that fits a regular expression as a whole; `wanted` says so in words."""
+
+    pattern: str
+    wanted: str
 
 
-def above(low: float) -> Any:
-    """A number > `low`."""
-    return field(metadata={"wanted": f"a number above {low:g}", "ok": lambda value: value > low})
+Device = Annotated[
+    str, Matches(r"cpu|mps|cuda(:\d+)?", "cpu, cuda, cuda:N or mps")
+]  # the name of one of torch's
+
+RANGES: dict[type, tuple[Callable[[Any, Any], object], Callable[[Any], str]]] = {
+    Ge: (lambda range_, value: value >= range_.ge, lambda range_: f"a number of at least {range_.ge:g}"),
+    Gt: (lambda range_, value: value > range_.gt, lambda range_: f"a number above {range_.gt:g}"),
+    Interval: (
+        lambda range_, value: range_.ge <= value <= range_.le,
+        lambda range_: f"a number from {range_.ge:g} to {range_.le:g}",
+    ),
+    Matches: (lambda range_, value: re.fullmatch(range_.pattern, value), lambda range_: range_.wanted),
+}
 
 
-def between(low: float, high: float) -> Any:
-    """A number in [low, high]."""
-    return field(
-        metadata={"wanted": f"a number from {low:g} to {high:g}", "ok": lambda value: low <= value <= high}
-    )
+def plain(annotation: Any) -> Any:
+    """Return the type that is left of an annotation without its ranges: `float | None` of `Annotated[float, Ge(0)] | None`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return plain(arguments[0])
+    if origin is Literal:
+        return type(arguments[0])
+    if origin is list:
+        return list[plain(arguments[0])]  # type: ignore[misc]
+    if origin in (Union, UnionType):
+        return Union[tuple(plain(argument) for argument in arguments)]  # noqa: UP007 - made at run time
+    return annotation
 
 
-def one_of(*choices: str | int) -> Any:
-    """One of a few words or numbers."""
-    return field(
-        metadata={"wanted": "one of " + ", ".join(map(str, choices)), "ok": lambda value: value in choices}
-    )
-
-
-def a_device() -> Any:
-    """The name of a device of torch."""
-    return field(
-        metadata={
-            "wanted": "cpu, cuda, cuda:N or mps",
-            "ok": lambda value: re.fullmatch(r"cpu|mps|cuda(:\d+)?", value),
-        }
-    )
-
-
-def broken(spec: "Field[Any]", value: Any) -> str | None:
-    """What the field wanted, if `value` is not that; None where it is fine or nothing was asked."""
-    if value is None or "ok" not in spec.metadata or spec.metadata["ok"](value):
+def wanted(annotation: Any, value: Any) -> str | None:
+    """Return what the annotation asks for, if `value` (of its plain type) is out of range; None where all is well."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if value is None:
         return None
-    return str(spec.metadata["wanted"])
+    if origin in (Union, UnionType):
+        return next((missed for a in arguments if a is not NoneType and (missed := wanted(a, value))), None)
+    if origin is list:
+        return next((f"{missed} for each" for v in value if (missed := wanted(arguments[0], v))), None)
+    if origin is Literal:
+        return None if value in arguments else "one of " + ", ".join(map(str, arguments))
+    for range_ in arguments[1:] if origin is Annotated else ():
+        fits, words = RANGES[type(range_)]
+        if not fits(range_, value):
+            return words(range_)
+    return None

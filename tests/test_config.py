@@ -2,14 +2,15 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import pytest
+from annotated_types import Ge, Gt, Interval
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from piva.config import CONF, RunSettings, build, compose
 from piva.errors import InputError
-from piva.ranges import above, at_least, between, one_of
 
 GROUPS = ("task", "score", "model", "field", "dataset", "prior", "metrics", "tracker", "profile")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -17,11 +18,11 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / gro
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    count: int = at_least(1)
-    scale: float = above(0)
-    share: float = between(0, 1)
-    word: str = one_of("left", "right")
-    maybe: int | None
+    count: Annotated[int, Ge(1)]
+    scale: Annotated[float, Gt(0)]
+    share: Annotated[float, Interval(ge=0, le=1)]
+    word: Literal["left", "right"]
+    maybe: Annotated[int, Ge(3)] | None
     many: list[float]
 
 
@@ -80,6 +81,7 @@ def test_good_values_are_typed() -> None:
         ({"scale": 0}, ["example.scale", "above 0"]),
         ({"share": 1.1}, ["example.share", "from 0 to 1"]),
         ({"word": "up"}, ["example.word", "'up'", "left, right"]),
+        ({"maybe": 2}, ["example.maybe", "at least 3"]),
         ({"many": ["a"]}, ["example.many"]),
         ({"extra": 1}, ["example.extra", "no such key", "count"]),
         ({"count": "???"}, ["example.count", "no value", "example.count=..."]),

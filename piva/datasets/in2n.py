@@ -7,13 +7,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
 
 from piva.datasets.edit import Capture, Edit
 from piva.datasets.records import read_records
 from piva.errors import InputError
 from piva.files import cache_folder
-from piva.ranges import at_least, one_of
 from piva.toys import in2n, store
 
 PAPER = Path(__file__).with_name(
@@ -29,11 +30,11 @@ class In2n:
     root: str
     edits: Any
     shard: str | None = None
-    downscale: int | None = at_least(1)
-    orientation: str | None = one_of("up", "none")
-    centre: str = one_of("poses", "none")
+    downscale: Annotated[int, Ge(1)] | None
+    orientation: Literal["up", "none"] | None
+    centre: Literal["poses", "none"]
     auto_scale: bool
-    near: float = at_least(0)
+    near: Annotated[float, Ge(0)]
 
     def read(self) -> Iterator[Edit]:
         """The chosen edits. Raises `InputError` for whatever is missing or malformed in their records and cameras."""

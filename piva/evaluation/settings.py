@@ -4,7 +4,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
@@ -17,7 +17,7 @@ from piva.datasets.prompts import check_prompts
 from piva.errors import InputError, one_line
 from piva.evaluation.pairs import Pair, edited, views
 from piva.files import read_text
-from piva.ranges import a_device, one_of
+from piva.ranges import Device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class EvaluateSettings:
     after: str | None
     source: str
     target: str
-    missing: str = one_of("stop", "skip")
-    device: str = a_device()
+    missing: Literal["stop", "skip"]
+    device: Device
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,12 @@
 """The settings of piva.export, explained in conf/export.yaml. No torch."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval
 
 from piva.errors import InputError
-from piva.ranges import a_device, above, at_least, between, one_of
+from piva.ranges import Device
 
 PARTS = ("mesh", "film", "images", "depth", "alpha", "field")
 
@@ -13,10 +15,10 @@ PARTS = ("mesh", "film", "images", "depth", "alpha", "field")
 class MeshSettings:
     """How a surface is found and coloured."""
 
-    resolution: int = at_least(8)
-    level: float = above(0)
-    specks: float = between(0, 1)
-    texels: int = between(0, 64)
+    resolution: Annotated[int, Ge(8)]
+    level: Annotated[float, Gt(0)]
+    specks: Annotated[float, Interval(ge=0, le=1)]
+    texels: Annotated[int, Interval(ge=0, le=64)]
 
     def __post_init__(self) -> None:
         if self.texels == 1:
@@ -27,10 +29,10 @@ class MeshSettings:
 class RingSettings:
     """Cameras round an object."""
 
-    views: int = at_least(1)
-    elevation_deg: float = between(-89, 89)
-    fov_deg: float = between(1, 170)
-    distance: float = above(0)
+    views: Annotated[int, Ge(1)]
+    elevation_deg: Annotated[float, Interval(ge=-89, le=89)]
+    fov_deg: Annotated[float, Interval(ge=1, le=170)]
+    distance: Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +40,12 @@ class ExportSettings:
     """What to take away, and how."""
 
     what: list[str]
-    which: str = one_of("edit", "original")
+    which: Literal["edit", "original"]
     out: str | None
-    device: str = a_device()
+    device: Device
     path: str | None
-    size: int | None = between(16, 8192)
-    fps: int | None = between(1, 120)
+    size: Annotated[int, Interval(ge=16, le=8192)] | None
+    fps: Annotated[int, Interval(ge=1, le=120)] | None
     ring: Any  # RingSettings
     mesh: Any  # MeshSettings
 

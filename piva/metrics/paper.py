@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from annotated_types import Ge
 from safetensors import SafetensorError, safe_open
 
 from piva.errors import InputError, one_line
-from piva.ranges import at_least, one_of
 from piva.weights import HubFolder, TorchFile, Weights
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class Paper:
 
     clip: str
     clip_weights: str
-    lpips: str = one_of(*BACKBONES)
-    pie_lpips: str = one_of(*BACKBONES)
+    lpips: Literal["alex", "squeeze", "vgg"]
+    pie_lpips: Literal["alex", "squeeze", "vgg"]
     dino: str
     dino_weights: str
-    batch: int = at_least(1)
+    batch: Annotated[int, Ge(1)]
 
     def requires(self) -> list[Weights]:
         nets = dict.fromkeys((self.lpips, self.pie_lpips))

@@ -7,11 +7,12 @@ original's renders, eps_phi that of the edit's. The frozen model has no ControlN
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt
 
 from piva.errors import InputError
 from piva.models.pairing import check_pair
-from piva.ranges import above, at_least, one_of
 from piva.scores.terms import Latents, Network
 from piva.weights import HubFolder, Weights
 
@@ -34,12 +35,12 @@ class ControlNet:
     path: (
         str | None
     )  # a folder or hub id of a ControlNet in diffusers' layout; None: the prior's own folder `controlnet`
-    scale: float = at_least(0)  # of what it adds to the U-Net's features
-    source_sees: str = one_of("edit", "original")  # whose depth eps_psi sees when it judges the edit
+    scale: Annotated[float, Ge(0)]  # of what it adds to the U-Net's features
+    source_sees: Literal["edit", "original"]  # whose depth eps_psi sees when it judges the edit
     tune: bool  # adapters on the ControlNet too
-    rank: int = at_least(1)
-    alpha: float = above(0)
-    lr: float = above(0)
+    rank: Annotated[int, Ge(1)]
+    alpha: Annotated[float, Gt(0)]
+    lr: Annotated[float, Gt(0)]
 
     def check(self, prior: "StableDiffusion") -> None:
         """Raise `InputError` if there is no ControlNet, or one that does not fit the prior, or whose weights are damaged."""

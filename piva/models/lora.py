@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from piva.ranges import above, at_least
+from annotated_types import Ge, Gt
+
 from piva.scores.terms import Network
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ class Lora:
 
     needs_depth: ClassVar[bool] = False
 
-    rank: int = at_least(1)
-    alpha: float = above(0)  # the adapter's output is scaled by alpha / rank
-    lr: float = above(0)
+    rank: Annotated[int, Ge(1)]
+    alpha: Annotated[float, Gt(0)]  # the adapter's output is scaled by alpha / rank
+    lr: Annotated[float, Gt(0)]
 
     def check(self, prior: "StableDiffusion") -> None:
         """Any prior will do."""

@@ -6,10 +6,11 @@ which says how fast score distillation moves it; and its `Field` class. `Fit` is
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from annotated_types import Ge, Gt, Interval
 
 from piva.errors import InputError
-from piva.ranges import above, at_least, between, one_of
 
 if TYPE_CHECKING:
     import torch
@@ -66,10 +67,10 @@ class Fit(Protocol):
 class VoxelEdit:
     """How an edit moves voxels: learning rates, and weights of the roughness of the change (`Voxels.smooth_change`)."""
 
-    lr_density: float = above(0)
-    lr_colour: float = above(0)
-    smooth_density: float = at_least(0)
-    smooth_colour: float = at_least(0)
+    lr_density: Annotated[float, Gt(0)]
+    lr_colour: Annotated[float, Gt(0)]
+    smooth_density: Annotated[float, Ge(0)]
+    smooth_colour: Annotated[float, Ge(0)]
 
     @property
     def rates(self) -> dict[str, float]:
@@ -85,20 +86,20 @@ class VoxelFit:
 
     sparsity: ClassVar[float] = 0.0  # voxels know which of them no view has seen: `Voxels.settle`
 
-    radius: float = above(0)
+    radius: Annotated[float, Gt(0)]
     resolutions: list[int]  # nodes along a side of the field, coarse to fine
     steps: list[int]  # optimiser steps at each of these resolutions
-    rays: int = at_least(1)
-    step: float = above(0)
-    cone: float = at_least(0)
-    levels: int = at_least(1)
-    lr_density: float = above(0)
-    lr_colour: float = above(0)
-    lr_end: float = above(0)
-    occupancy: int = at_least(1)
-    threshold: float = at_least(0)
-    refresh_every: int = at_least(1)
-    decay: float = between(0, 1)
+    rays: Annotated[int, Ge(1)]
+    step: Annotated[float, Gt(0)]
+    cone: Annotated[float, Ge(0)]
+    levels: Annotated[int, Ge(1)]
+    lr_density: Annotated[float, Gt(0)]
+    lr_colour: Annotated[float, Gt(0)]
+    lr_end: Annotated[float, Gt(0)]
+    occupancy: Annotated[int, Ge(1)]
+    threshold: Annotated[float, Ge(0)]
+    refresh_every: Annotated[int, Ge(1)]
+    decay: Annotated[float, Interval(ge=0, le=1)]
     edit: Any = None
 
     def __post_init__(self) -> None:
@@ -148,8 +149,8 @@ class VoxelFit:
 class HashEdit:
     """How an edit moves a hash grid: learning rates."""
 
-    lr_grid: float = above(0)
-    lr_network: float = above(0)
+    lr_grid: Annotated[float, Gt(0)]
+    lr_network: Annotated[float, Gt(0)]
 
     @property
     def rates(self) -> dict[str, float]:
@@ -163,27 +164,27 @@ class HashEdit:
 class HashFit:
     """A hash grid under the names of kernels/layout.py and its network; what else they need is listed in `Fit`."""
 
-    radius: float = above(0)
-    grid_levels: int = at_least(1)
-    features: int = one_of(1, 2, 4, 8)  # of a level; tiny-cuda-nn has no others
-    log2_rows: int = between(3, 24)
-    base: int = at_least(1)
-    growth: float = at_least(1)
-    hidden: int = at_least(1)  # units of the network's one hidden layer
-    kernel: str = one_of("auto", "torch", "numba", "triton", "tinycudann")
-    steps: int = at_least(1)
-    rays: int = at_least(1)
-    step: float = above(0)
-    cone: float = at_least(0)
-    levels: int = at_least(1)
-    lr_grid: float = above(0)
-    lr_network: float = above(0)
-    lr_end: float = above(0)
-    sparsity: float = at_least(0)
-    occupancy: int = at_least(1)
-    threshold: float = at_least(0)
-    refresh_every: int = at_least(1)
-    decay: float = between(0, 1)
+    radius: Annotated[float, Gt(0)]
+    grid_levels: Annotated[int, Ge(1)]
+    features: Literal[1, 2, 4, 8]  # of a level; tiny-cuda-nn has no others
+    log2_rows: Annotated[int, Interval(ge=3, le=24)]
+    base: Annotated[int, Ge(1)]
+    growth: Annotated[float, Ge(1)]
+    hidden: Annotated[int, Ge(1)]  # units of the network's one hidden layer
+    kernel: Literal["auto", "torch", "numba", "triton", "tinycudann"]
+    steps: Annotated[int, Ge(1)]
+    rays: Annotated[int, Ge(1)]
+    step: Annotated[float, Gt(0)]
+    cone: Annotated[float, Ge(0)]
+    levels: Annotated[int, Ge(1)]
+    lr_grid: Annotated[float, Gt(0)]
+    lr_network: Annotated[float, Gt(0)]
+    lr_end: Annotated[float, Gt(0)]
+    sparsity: Annotated[float, Ge(0)]
+    occupancy: Annotated[int, Ge(1)]
+    threshold: Annotated[float, Ge(0)]
+    refresh_every: Annotated[int, Ge(1)]
+    decay: Annotated[float, Interval(ge=0, le=1)]
     edit: Any = None
 
     @property

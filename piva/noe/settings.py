@@ -1,9 +1,9 @@
 """What `python -m piva.noe` can be told; conf/build_noe.yaml explains each key."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from piva.ranges import above, at_least, between
+from annotated_types import Ge, Gt, Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,17 +14,17 @@ class BuildNoe:
     objects: Any
     out: str
     noncommercial: bool
-    size: int = at_least(8)
-    views: int = at_least(1)
-    test_views: int = at_least(1)
-    distance: float = above(0)
-    fov_deg: float = between(1, 170)
-    elevation_deg: float = between(-89, 89)
+    size: Annotated[int, Ge(8)]
+    views: Annotated[int, Ge(1)]
+    test_views: Annotated[int, Ge(1)]
+    distance: Annotated[float, Gt(0)]
+    fov_deg: Annotated[float, Interval(ge=1, le=170)]
+    elevation_deg: Annotated[float, Interval(ge=-89, le=89)]
     front_deg: float
-    longest_side: float = above(0)
-    workers: int = at_least(1)
+    longest_side: Annotated[float, Gt(0)]
+    workers: Annotated[int, Ge(1)]
     prompts: str
     url: str | None
     model: str | None
-    timeout_s: float = above(0)
-    attempts: int = at_least(1)
+    timeout_s: Annotated[float, Gt(0)]
+    attempts: Annotated[int, Ge(1)]

@@ -8,12 +8,11 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
 from piva.errors import InputError
-from piva.ranges import one_of
 from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class StableDiffusion:
     """Where the prior lies and in which precision it runs."""
 
     path: str  # `toys` is the small prior shipped with the package
-    dtype: str = one_of("float32", "bfloat16", "float16")
+    dtype: Literal["float32", "bfloat16", "float16"]
     controlnet: str | None = (
         None  # the depth ControlNet that goes with it; None: its own folder `controlnet`, if there is one
     )

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Interval
 
 from piva.errors import InputError
-from piva.ranges import at_least, between
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +19,8 @@ class ReportSettings:
     baseline: str
     x: str
     y: str
-    thumbnail: int = between(32, 512)
-    films_mb: float = at_least(0)
+    thumbnail: Annotated[int, Interval(ge=32, le=512)]
+    films_mb: Annotated[float, Ge(0)]
 
     def __post_init__(self) -> None:
         for key, suffix in (("out", ".html"), ("plot", ".png")):

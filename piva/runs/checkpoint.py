@@ -81,7 +81,7 @@ def load(path: Path) -> Tree:
     with safe_open(path, "pt") as file:
         return _unpack(
             json.loads(file.metadata()["tree"]), {name: file.get_tensor(name) for name in file.keys()}
-        )  # noqa: SIM118
+        )
 
 
 def _pack(tree: Tree, path: str, tensors: dict[str, Tensor]) -> Any:

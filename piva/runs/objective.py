@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Annotated
+
+from annotated_types import Ge
 
 from piva.errors import InputError
-from piva.ranges import at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +17,7 @@ class Objective:
     metric: str | None
     limited: str | None
     limit: float | None
-    penalty: float = at_least(0)
+    penalty: Annotated[float, Ge(0)]
 
     def __post_init__(self) -> None:
         if (self.limited is None) != (self.limit is None) or (self.limited and not self.metric):

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
-from piva.ranges import above, one_of
+from annotated_types import Gt
 
 if TYPE_CHECKING:
     from piva.config import Settings
@@ -52,9 +52,9 @@ class WandB:
 
     project: str
     group: str | None = None
-    mode: str = one_of("auto", "offline", "online")
-    start_timeout: float = above(0)
-    finish_timeout: float = above(0)
+    mode: Literal["auto", "offline", "online"]
+    start_timeout: Annotated[float, Gt(0)]
+    finish_timeout: Annotated[float, Gt(0)]
 
     def open(self, settings: "Settings", folder: Path) -> Mirror | None:
         edits = [edit.id for edit in settings.edits]

@@ -1,9 +1,11 @@
 """Delta denoising score (Hertz et al. 2023; the paper's Eq. 4)."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.ranges import at_least, one_of
 from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen
 
 
@@ -15,9 +17,9 @@ class DDS:
     paper's shortcut (end of Section 3.2), with which the unconditional predictions cancel.
     """
 
-    guidance_scale: float = at_least(0)
-    reference: str = one_of("edit", "original")
-    weight: str = one_of("sigma_squared", "uniform")
+    guidance_scale: Annotated[float, Ge(0)]
+    reference: Literal["edit", "original"]
+    weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int) -> Sum:
         reference = Latents(self.reference)

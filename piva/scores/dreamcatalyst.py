@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.ranges import at_least, one_of
 from piva.scores.terms import CHANGE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
 
 
@@ -15,11 +17,11 @@ class DreamCatalyst:
     The constants are the reference code's: δ 0.2, γ 0.8, χ 0.075.
     """
 
-    guidance_scale: float = at_least(0)
-    delta: float = at_least(0)
-    gamma: float = at_least(0)
-    chi: float = at_least(0)
-    weight: str = one_of("sigma_squared", "uniform")
+    guidance_scale: Annotated[float, Ge(0)]
+    delta: Annotated[float, Ge(0)]
+    gamma: Annotated[float, Ge(0)]
+    chi: Annotated[float, Ge(0)]
+    weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int) -> Sum:
         tau = t / len(schedule)

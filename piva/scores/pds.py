@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
 
 from piva.priors.schedule import Schedule
-from piva.ranges import at_least, between, one_of
 from piva.scores.terms import CHANGE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
 
 
@@ -19,9 +21,9 @@ class PDS:
     because the reference code takes beta_t of one step on a grid of every second timestep (gap 2).
     """
 
-    guidance_scale: float = at_least(0)
-    gap: int = between(1, 999)
-    weight: str = one_of("sigma_squared", "uniform")
+    guidance_scale: Annotated[float, Ge(0)]
+    gap: Annotated[int, Interval(ge=1, le=999)]
+    weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int) -> Sum:
         previous = max(t - self.gap, 0)

@@ -1,9 +1,11 @@
 """Piva: DDS with a variational term that keeps the original's identity (the paper's Eq. 9)."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.ranges import at_least, one_of
 from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen, source_model, target_model
 
 
@@ -15,11 +17,11 @@ class Piva:
     noised `original`. With λ = 0 this is DDS, and no model is fine-tuned.
     """
 
-    lam: float = at_least(0)
-    lam_end: float | None = at_least(0, default=None)  # λ at the last step, if it does not stay
-    guidance_scale: float = at_least(0)
-    reference: str = one_of("edit", "original")
-    weight: str = one_of("sigma_squared", "uniform")
+    lam: Annotated[float, Ge(0)]
+    lam_end: Annotated[float, Ge(0)] | None = None  # λ at the last step, if it does not stay
+    guidance_scale: Annotated[float, Ge(0)]
+    reference: Literal["edit", "original"]
+    weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int) -> Sum:
         reference = Latents(self.reference)

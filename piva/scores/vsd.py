@@ -1,9 +1,11 @@
 """Variational score distillation (Wang et al. 2023; the paper's Eq. 3)."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.ranges import at_least, one_of
 from piva.scores.terms import EDIT, TARGET, Sum, frozen, target_model
 
 
@@ -11,8 +13,8 @@ from piva.scores.terms import EDIT, TARGET, Sum, frozen, target_model
 class VSD:
     """eps(x_t, target) - eps_phi(x_t, target): phi follows the renders in the place of SDS's raw noise."""
 
-    guidance_scale: float = at_least(0)
-    weight: str = one_of("sigma_squared", "uniform")
+    guidance_scale: Annotated[float, Ge(0)]
+    weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int) -> Sum:
         return frozen(EDIT, TARGET, self.guidance_scale) - target_model(EDIT, TARGET)

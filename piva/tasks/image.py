@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt, Interval
 
 from piva.datasets.edit import Edit
 from piva.images import check_image, read_rgb
-from piva.ranges import above, between, one_of
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Comparison, Randomness, View
 
@@ -23,11 +24,11 @@ class ImageTask:
     needs: ClassVar[str] = "image"
     renders: ClassVar[bool] = False
 
-    lr: float = above(0)
-    optimiser: str = one_of("sgd", "adam")
-    lr_schedule: str = one_of("constant", "cosine", "exponential")
-    lr_end: float = above(0)
-    lr_warmup: float = between(0, 1)
+    lr: Annotated[float, Gt(0)]
+    optimiser: Literal["sgd", "adam"]
+    lr_schedule: Literal["constant", "cosine", "exponential"]
+    lr_end: Annotated[float, Gt(0)]
+    lr_warmup: Annotated[float, Interval(ge=0, le=1)]
 
     def check(self, edit: Edit) -> None:
         assert edit.image is not None  # config.check has compared `needs` with the dataset

@@ -4,13 +4,14 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Interval
 
 from piva.datasets.edit import Edit
 from piva.datasets.scene import Views, check_views, read_views
 from piva.errors import InputError
 from piva.nerf.memory import check_fits, estimate
-from piva.ranges import above, at_least, between, one_of
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Comparison, Randomness, View
 from piva.tasks.image import fitting
@@ -38,21 +39,21 @@ class NerfTask:
     renders: ClassVar[bool] = True
 
     field: Any  # settings of the field, its fit and its edit: a `piva.nerf.settings.Fit`
-    lr_schedule: str = one_of("constant", "cosine", "exponential")
-    lr_end: float = above(0)
-    lr_warmup: float = between(0, 1)
-    views: int = at_least(1)
+    lr_schedule: Literal["constant", "cosine", "exponential"]
+    lr_end: Annotated[float, Gt(0)]
+    lr_warmup: Annotated[float, Interval(ge=0, le=1)]
+    views: Annotated[int, Ge(1)]
     elevation_deg: list[float]
     fov_deg: list[float]
     distance: list[float]
-    grow: int = at_least(0)
-    explore: int = at_least(0)
-    refresh_every: int = at_least(1)
-    turntable: int = at_least(1)
-    turntable_size: int = at_least(16)
-    turntable_elevation_deg: float = between(-89, 89)
-    turntable_fov_deg: float = between(1, 170)
-    turntable_distance: float = above(0)
+    grow: Annotated[int, Ge(0)]
+    explore: Annotated[int, Ge(0)]
+    refresh_every: Annotated[int, Ge(1)]
+    turntable: Annotated[int, Ge(1)]
+    turntable_size: Annotated[int, Ge(16)]
+    turntable_elevation_deg: Annotated[float, Interval(ge=-89, le=89)]
+    turntable_fov_deg: Annotated[float, Interval(ge=1, le=170)]
+    turntable_distance: Annotated[float, Gt(0)]
 
     def check(self, edit: Edit) -> None:
         if self.field.edit is None:

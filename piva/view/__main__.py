@@ -8,14 +8,16 @@ import socket
 import sys
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
+from typing import Annotated
 
+from annotated_types import Interval
 from omegaconf import OmegaConf
 
 from piva.cli import answer
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.export.edits import find, given
-from piva.ranges import a_device, between
+from piva.ranges import Device
 
 HOST = "127.0.0.1"
 
@@ -24,10 +26,10 @@ HOST = "127.0.0.1"
 class ViewSettings:
     """The keys of conf/view.yaml, explained there."""
 
-    port: int = between(1, 65535)
-    device: str = a_device()
-    moving: int = between(16, 4096)
-    still: int = between(16, 4096)
+    port: Annotated[int, Interval(ge=1, le=65535)]
+    device: Device
+    moving: Annotated[int, Interval(ge=16, le=4096)]
+    still: Annotated[int, Interval(ge=16, le=4096)]
 
 
 def view(*words: str) -> None:

@@ -46,7 +46,7 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(
         InputError,
-        match=rf"{name}.*No such file.*piva.toys.training.metric_networks|{name}.*no such file.*train_judges",
+        match=rf"{name}.*No such file.*piva.toys.training.metric_networks|{name}.*no such file.*metric_networks",
     ):
         Toys(path=str(copy)).check()
 
@@ -63,6 +63,6 @@ def test_damaged_weights_are_named(copy: Path, damage: object) -> None:
     path = copy / "clip.safetensors"
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     with pytest.raises(
-        InputError, match=r"clip.safetensors: found checksum \w{8}, wanted \w{8}.*train_judges"
+        InputError, match=r"clip.safetensors: found checksum \w{8}, wanted \w{8}.*metric_networks"
     ):
         Toys(path=str(copy)).check()
