@@ -9,7 +9,7 @@ import time
 import torch
 
 from piva.errors import InputError
-from piva.nerf.kernels.choose import BEST_FIRST, encoder
+from piva.nerf.hash_grid import BEST_FIRST, encoder
 from piva.nerf.kernels.layout import Layout
 
 LAYOUTS = {

@@ -9,7 +9,8 @@ import time
 
 import torch
 
-from piva.cameras.poses import pinhole, sample_camera
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import sample_camera
 from piva.config import build, compose
 from piva.datasets.edit import Edit
 from piva.datasets.noe import Noe

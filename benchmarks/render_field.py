@@ -11,7 +11,8 @@ import time
 
 import torch
 
-from piva.cameras.poses import orbit, pinhole
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import orbit
 from piva.cameras.rays import image_rays
 from piva.config import build, compose
 from piva.datasets.noe import Noe

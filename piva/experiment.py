@@ -25,7 +25,6 @@ from piva.metrics.perceptual import Judges
 from piva.models.base import LearnedModels
 from piva.models.sampling import Painters, Samples
 from piva.optimise import Method, Sizes, Timesteps, optimise
-from piva.pictures import save_comparison
 from piva.priors.prior import Prior
 from piva.runs.checkpoint import Checkpoints, load
 from piva.runs.edit_state import Clock, Underway
@@ -36,7 +35,7 @@ from piva.runs.summary import summarise
 from piva.runs.tracking import Mirror
 from piva.scores.needs import learned_networks
 from piva.scores.terms import Prompt
-from piva.tasks.base import Randomness
+from piva.tasks.base import Randomness, save_comparison
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,22 @@
-"""Pictures from files: photos as floats on white, scene views as RGBA bytes, and a cheap check that does not keep pixels."""
+"""Pictures and films: reading photos and scene views, writing PNG and MP4, and PIE-Bench's run-length coded
+masks.
+"""
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from piva.errors import InputError
+from piva.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMALLEST = 8  # pixels on a side: one cell of the latent grid
 ORIENTATION = 0x0112  # EXIF
@@ -18,7 +24,7 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, 
 
 
 def read_rgb(path: Path) -> NDArray[np.float32]:
-    """A photo as its owner sees it: turned as EXIF says, transparency on white. (h, w, 3) in [0, 1]; raises `InputError`."""
+    """Return a photo (h, w, 3) in [0, 1], rotated as its EXIF says, on white. Raises `InputError`."""
     with _opened(path) as image:
         rgba = _rgba(ImageOps.exif_transpose(image), path)
     alpha = rgba[..., 3:]
@@ -26,11 +32,10 @@ def read_rgb(path: Path) -> NDArray[np.float32]:
 
 
 def read_rgba(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """A scene view with straight alpha, (h, w, 4), 255 where the file has none; raises `InputError`.
+    """Return a scene view (h, w, 4) with straight alpha, 255 where the file has none. Raises `InputError`.
 
-    Shrunk to `size` (width, height), each pixel the mean of what it covers.
-
-    EXIF orientation is ignored: poses and intrinsics belong to the pixels as they are stored.
+    It is shrunk to `size` (width, height) by area averaging. EXIF orientation is ignored: poses and
+    intrinsics belong to the stored pixels.
     """
     with _opened(path) as image:
         rgba = np.rint(_rgba(image, path) * 255).astype(np.uint8)
@@ -40,20 +45,20 @@ def read_rgba(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uin
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """The stored (width, height), from the header alone; raises `InputError`."""
+    """Return the stored (width, height) from the header alone. Raises `InputError`."""
     with _opened(path) as image:
         return image.size
 
 
 def shown_size(path: Path) -> tuple[int, int]:
-    """The (width, height) that `read_rgb` will give, from the header alone; raises `InputError`."""
+    """Return the (width, height) that `read_rgb` gives, from the header alone. Raises `InputError`."""
     with _opened(path) as image:
-        turned = image.getexif().get(ORIENTATION, 1) >= 5  # by a quarter, perhaps mirrored
-        return (image.height, image.width) if turned else image.size
+        quarter_turn = image.getexif().get(ORIENTATION, 1) >= 5
+        return (image.height, image.width) if quarter_turn else image.size
 
 
 def check_image(path: Path) -> tuple[int, int]:
-    """Raise `InputError` where reading would fail, at a fraction of the cost; returns the stored (width, height)."""
+    """Return the stored (width, height). Raises `InputError` where reading would, at a fraction of its cost."""
     with _opened(path) as image:
         width, height = image.size
         if image.format == "PNG":
@@ -66,34 +71,73 @@ def check_image(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The open image; whatever goes wrong while it is open becomes an `InputError` that names the file."""
+    """Open an image; what goes wrong while it is open becomes an `InputError` that names the file."""
     try:
         with Image.open(path) as image:
             if min(image.size) < SMALLEST:
-                raise InputError(
-                    path, f"{image.width}x{image.height} pixels", f"at least {SMALLEST}x{SMALLEST}"
-                )
+                found = f"{image.width}x{image.height} pixels"
+                raise InputError(path, found, f"at least {SMALLEST}x{SMALLEST}")
             yield image
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(path, "no such file", "an image", "check the path") from None
     except BROKEN as error:
-        reason = (
-            " ".join(str(error).split())
-            if not isinstance(error, UnidentifiedImageError)
-            else "not an image format"
-        )
-        raise InputError(
-            path, f"an unreadable file ({reason})", "a whole PNG or JPEG", "copy or export it again"
-        ) from None
+        reason = "not an image format" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        found = f"an unreadable file ({reason})"
+        raise InputError(path, found, "a whole PNG or JPEG", "copy or export it again") from None
 
 
 def _rgba(image: Image.Image, path: Path) -> NDArray[np.float32]:
-    """(h, w, 4) in [0, 1], straight alpha, of any mode that Pillow can show."""
+    """Return (h, w, 4) in [0, 1] with straight alpha, from any mode that Pillow can show."""
     if image.mode == "F":
         raise InputError(path, "floating-point pixels", "8 or 16 bits a channel", "export it as PNG")
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
         grey = np.clip(np.asarray(image, np.float32) / np.float32(65535), 0, 1)
         return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1)
     return np.asarray(image.convert("RGBA"), np.float32) / np.float32(255)
+
+
+def to_uint8(images: "Tensor") -> NDArray[np.uint8]:
+    """Return images with values in [0, 1], (n, 3, h, w) or (3, h, w), as bytes with channels last."""
+    bytes_: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().movedim(-3, -1).cpu().numpy()
+    return bytes_
+
+
+def save_image(path: Path, pixels: NDArray[Any], **options: Any) -> None:
+    """Write one picture in the format of its suffix; a boolean mask becomes 0 and 255."""
+    image = Image.fromarray(np.where(pixels, 255, 0).astype(np.uint8) if pixels.dtype == bool else pixels)
+    image.save(path, **options)
+
+
+@contextmanager
+def film_writer(path: Path, fps: int) -> Iterator[Any]:
+    """Yield the writer of an H.264 MP4: its `write_frame` takes frames (h, w, 3) of bytes with even sides."""
+    import imageio.v3 as iio
+
+    with iio.imopen(path, "w", plugin="pyav") as film:
+        film.init_video_stream("libx264", fps=fps)
+        yield film
+
+
+def decode_runs(runs: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
+    """Return the mask (height, width) of PIE-Bench's runs: start, length, start, length, ... in row-major
+    order.
+
+    A run past the end is cut. Raises `ValueError` for an odd count or negative numbers.
+    """
+    pairs = np.asarray(runs, np.int64)
+    if pairs.ndim != 1 or pairs.size % 2 or (pairs < 0).any():
+        raise ValueError("runs must be pairs of start and length, none of them negative")
+    starts, ends = np.minimum((pairs[::2], pairs[::2] + pairs[1::2]), height * width)
+    steps = np.zeros(height * width + 1, np.int64)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, ends, -1)
+    return (np.cumsum(steps[:-1]) > 0).reshape(height, width)
+
+
+def encode_runs(mask: NDArray[np.bool_]) -> list[int]:
+    """Return the runs of true pixels, as few as possible: the inverse of `decode_runs`."""
+    padded = np.concatenate([[False], mask.ravel(), [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(padded)).reshape(-1, 2)
+    return [int(number) for start, end in edges for number in (start, end - start)]

@@ -1,15 +1,21 @@
-"""Ranges of settings, written in the annotations of their fields: `lam: Annotated[float, Ge(0)]`, `Literal["edit", "original"]`.
+"""Ranges of settings, written in the annotations of their fields: `lam: Annotated[float, Ge(0)]`,
+`Literal["a", "b"]`.
 
-The words are those of `annotated_types`; `config.build` checks values against them.
+The names are those of `annotated_types`; `config.build` checks values against them. `select` reads choices of
+a dataset's edits.
 """
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Interval
+
+from piva.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,9 @@ RANGES: dict[type, tuple[Callable[[Any, Any], object], Callable[[Any], str]]] = 
 
 
 def plain(annotation: Any) -> Any:
-    """Return the type that is left of an annotation without its ranges: `float | None` of `Annotated[float, Ge(0)] | None`."""
+    """Return the type that is left of an annotation without its ranges: `float | None` of `Annotated[float,
+    Ge(0)] | None`.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return plain(arguments[0])
@@ -50,7 +58,9 @@ def plain(annotation: Any) -> Any:
 
 
 def wanted(annotation: Any, value: Any) -> str | None:
-    """Return what the annotation asks for, if `value` (of its plain type) is out of range; None where all is well."""
+    """Return what the annotation asks for, if `value` (of its plain type) is out of range; None where all is
+    well.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if value is None:
         return None
@@ -65,3 +75,60 @@ def wanted(annotation: Any, value: Any) -> str | None:
         if not fits(range_, value):
             return words(range_)
     return None
+
+
+WANTED = "all, a number, a range such as 10-19, an id or a list of ids"
+
+
+def select(
+    ids: Sequence[str], choice: Any, where: str = "dataset.edits", *, shard: str | None = None
+) -> list[int]:
+    """Return the indices into `ids` that `choice` names; `where` is the key that errors name.
+
+    A choice is "all", the first n, "10-19" (the tenth to the nineteenth), one id, or a list of ids in the
+    order given. Of them, `shard` "3/16" (dataset.shard) keeps the third, the nineteenth and so on: sixteen
+    shards are disjoint, together they are all, and their sizes differ by one at most. Raises `InputError` for
+    anything else, for an id that is missing, and for a dataset that is empty or has an id twice.
+    """
+    chosen = _choose(ids, choice, where)
+    if shard is None:
+        return chosen
+    if not (ends := re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)) or int(ends[1]) > int(ends[2]):
+        raise InputError("dataset.shard", shard, "i/n with i from 1 to n, such as 3/16")
+    part, parts = int(ends[1]), int(ends[2])
+    if parts > len(chosen):
+        raise InputError("dataset.shard", shard, f"at most as many shards as there are edits, {len(chosen)}")
+    return chosen[part - 1 :: parts]
+
+
+def _choose(ids: Sequence[str], choice: Any, where: str) -> list[int]:
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice or not ids:
+        found = f"the id {twice[0]!r} twice" if twice else "no edits"
+        raise InputError(where, found, "a choice among different ids")
+    if choice == "all":
+        return list(range(len(ids)))
+    if isinstance(choice, int) and not isinstance(choice, bool) and str(choice) not in ids:  # or a PIE id
+        if not 1 <= choice <= len(ids):
+            raise InputError(where, str(choice), f"a number from 1 to {len(ids)}, the size of this dataset")
+        return list(range(choice))
+    if isinstance(choice, str) and choice not in ids and (ends := re.fullmatch(r"(\d+)-(\d+)", choice)):
+        first, last = int(ends[1]), int(ends[2])
+        if not 1 <= first <= last <= len(ids):
+            raise InputError(where, choice, f"a range within 1-{len(ids)}, the size of this dataset")
+        return list(range(first - 1, last))
+    names = choice if isinstance(choice, list | tuple) else [choice]
+    if not names or any(isinstance(name, bool) or not isinstance(name, str | int) for name in names):
+        raise InputError(where, repr(choice), WANTED)
+    indices = [_index(ids, str(name), where) for name in names]
+    if len(set(indices)) < len(indices):
+        raise InputError(where, f"an id twice in {choice}", WANTED)
+    return indices
+
+
+def _index(ids: Sequence[str], name: str, where: str) -> int:
+    if name not in ids:
+        near = get_close_matches(name, ids, n=3, cutoff=0.5) or list(ids[:5])
+        remedy = f"ids are {', '.join(near)}{', ...' if len(near) < len(ids) else ''}"
+        raise InputError(where, repr(name), WANTED, remedy)
+    return ids.index(name)

@@ -1,4 +1,6 @@
-"""The command line as a user types it: in a process of its own, on a tiny random model in Stable Diffusion's layout."""
+"""The command line as a user types it: in a process of its own, on a tiny random model in Stable Diffusion's
+layout.
+"""
 
 import csv
 import json
@@ -330,7 +332,9 @@ def test_wandb_mirrors_offline(piva: Run, photo: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_finished(piva: Run, photo: Path) -> None:
-    """A limit on the size of a file stands in for a full disk: writing fails in the same place with the same kind of error."""
+    """A limit on the size of a file stands in for a full disk: writing fails in the same place with the same
+    kind of error.
+    """
     Path("out/edits/before").mkdir(parents=True)
     Path("out/edits/before/after.png").write_text("kept")
     Path("out/summary.json").write_text("kept")

@@ -13,13 +13,12 @@ from PIL import Image
 
 from piva.config import build, compose
 from piva.datasets.pie import Pie
-from piva.datasets.rle import encode
 from piva.evaluate import evaluate
 from piva.evaluation.settings import check
+from piva.images import encode_runs
 from piva.metrics.judges import Toys
 from piva.metrics.measure import measure
-from piva.pictures import save_comparison
-from piva.tasks.base import Comparison
+from piva.tasks.base import Comparison, save_comparison
 from piva.tasks.image import read_truth
 
 SIZE = 64
@@ -57,14 +56,16 @@ def root(tmp_path: Path, before: torch.Tensor) -> Path:
             "editing_instruction": "",
             "editing_type_id": "0",
             "blended_word": "",
-            "mask": encode(mask),
+            "mask": encode_runs(mask),
         }
     (root / "mapping_file.json").write_text(json.dumps(records))
     return root
 
 
 def test_a_runs_folder_has_the_runs_own_numbers(root: Path, before: torch.Tensor, tmp_path: Path) -> None:
-    """Pictures saved as a run saves them, measured by the command, against `measure` of the pictures in memory."""
+    """Pictures saved as a run saves them, measured by the command, against `measure` of the pictures in
+    memory.
+    """
     words = [
         "dataset=pie",
         f"dataset.root={root}",

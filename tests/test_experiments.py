@@ -1,4 +1,6 @@
-"""The files of experiments/: each composes with every value of its sweep, has the paper's numbers, and a toys twin runs."""
+"""The files of experiments/: each composes with every value of its sweep, has the paper's numbers, and a toys
+twin runs.
+"""
 
 import csv
 import dataclasses

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from piva.errors import InputError
-from piva.images import check_image, image_size, read_rgb, read_rgba
+from piva.images import check_image, decode_runs, encode_runs, image_size, read_rgb, read_rgba
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
 
@@ -107,3 +107,41 @@ def test_other_bad_files_are_one_line(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             read_rgb(tmp_path / name)
+
+
+def plain(runs, height, width):
+    """The loop of PnPInversion's evaluation, before it marks the frame."""
+    flat = [0] * (height * width)
+    for start, length in zip(runs[::2], runs[1::2], strict=True):
+        for i in range(start, min(start + length, height * width)):
+            flat[i] = 1
+    return np.array(flat).reshape(height, width)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_decoding_runs_equals_the_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(n) for n in rng.integers(1, 30, 2))
+    runs = [
+        int(n)
+        for _ in range(rng.integers(0, 12))
+        for n in (rng.integers(0, height * width + 5), rng.integers(0, 40))
+    ]
+    np.testing.assert_array_equal(decode_runs(runs, height, width), plain(runs, height, width))
+
+
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 1.0])
+def test_decoding_inverts_encoding(density):
+    mask = np.random.default_rng(3).random((17, 23)) < density
+    np.testing.assert_array_equal(decode_runs(encode_runs(mask), 17, 23), mask)
+
+
+def test_a_whole_picture_is_one_run():
+    assert encode_runs(np.ones((512, 512), bool)) == [0, 262144]
+    assert decode_runs([0, 262144], 512, 512).all()
+
+
+@pytest.mark.parametrize("runs", [[1], [1, 2, 3], [-1, 2], [1, -2]])
+def test_bad_runs_are_refused(runs):
+    with pytest.raises(ValueError, match="pairs"):
+        decode_runs(runs, 4, 4)

@@ -1,7 +1,10 @@
-"""Cameras' lenses, and the direction in which each pixel looks: a pinhole bent as OpenCV's models bend it.
+"""Camera lenses: a pinhole with OpenCV's distortion or fisheye model, and the direction in which each pixel
+looks.
 
-Lengths in pixels; the centre of the first pixel is at (0.5, 0.5). A lens shows a point at (x, y), in focal lengths off the axis
-and y down. Where a pinhole would show it is found by Newton's method, for the models have no inverse in closed form.
+Lengths are in pixels; the centre of the first pixel is at (0.5, 0.5). Distortion maps a pinhole's (x, y), in
+focal lengths off the axis and y down, to the place on the sensor. It has no closed inverse: Newton's method
+finds it, in numpy, because OpenCV is a large dependency whose own inverse stops after a few fixed-point
+iterations.
 """
 
 from dataclasses import dataclass, replace
@@ -12,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 ITERATIONS = 20  # of Newton's method, which needs three or four for the lenses of real captures
-CLOSE = 1e-13  # in focal lengths
+TOLERANCE = 1e-13  # in focal lengths
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lens:
     """Nerfstudio's camera models: perspective (OPENCV, PINHOLE), or `fisheye` (OPENCV_FISHEYE).
 
-    k1 to k4 multiply r^2 to r^8 in the radial factor 1 + k1 r^2 + ..., p1 and p2 shift sideways (perspective only). For a fisheye
-    r is the angle off the axis and the factor is that angle's. All zero: a plain pinhole, or an equidistant fisheye.
+    With r the distance from the axis in focal lengths (perspective) or the angle off it in radians (fisheye),
+    the radial factor is 1 + k1 r^2 + k2 r^4 + k3 r^6 + k4 r^8; p1 and p2 are tangential (perspective only).
+    All zero: a pinhole, or an equidistant fisheye.
     """
 
     width: int
@@ -38,94 +42,108 @@ class Lens:
     fisheye: bool = False
 
     @property
-    def straight(self) -> bool:
-        """Whether this is a plain pinhole."""
+    def is_pinhole(self) -> bool:
+        """Whether the lens is perspective without distortion."""
         return not (self.fisheye or any((self.k1, self.k2, self.k3, self.k4, self.p1, self.p2)))
 
     def resized(self, width: int, height: int) -> "Lens":
-        """The lens of the same picture scaled to another size."""
+        """Return the lens of the same picture scaled to another size. Distortion is in focal lengths and
+        stays.
+        """
         x, y = width / self.width, height / self.height
-        return replace(
-            self, width=width, height=height, fx=self.fx * x, fy=self.fy * y, cx=self.cx * x, cy=self.cy * y
-        )  # the distortion is in focal lengths and stays
+        fx, fy, cx, cy = self.fx * x, self.fy * y, self.cx * x, self.cy * y
+        return replace(self, width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
 
 
-def pinhole_lens(width: int, height: int, focal: float) -> Lens:
+def focal_from_fov(fov_deg: float, size: int) -> float:
+    """Return the focal length in pixels of a field of view across `size` pixels: size / (2 tan(fov / 2))."""
+    return 0.5 * size / float(np.tan(np.radians(fov_deg) / 2))
+
+
+def pinhole(fov_deg: float, height: int, width: int | None = None) -> Lens:
+    """Return a centred pinhole of this vertical field of view; square without a width."""
+    return pinhole_from_focal(focal_from_fov(fov_deg, height), height, width)
+
+
+def pinhole_from_focal(focal: float, height: int, width: int | None = None) -> Lens:
+    """Return a centred pinhole of this focal length in pixels; square without a width."""
+    width = width or height
     return Lens(width=width, height=height, fx=focal, fy=focal, cx=width / 2, cy=height / 2)
 
 
 @lru_cache(maxsize=2)
 def camera_rays(lens: Lens, supersample: int) -> NDArray[np.float64]:
-    """`gaze` of a grid of `supersample`^2 points a pixel: (height * s, width * s, 3), read only."""
+    """Return `pixel_directions` of `supersample`^2 points a pixel, (height * s, width * s, 3), read only."""
     columns = (np.arange(lens.width * supersample) + 0.5) / supersample
     rows = (np.arange(lens.height * supersample) + 0.5) / supersample
-    rays = gaze(lens, *np.meshgrid(columns, rows))
+    rays = pixel_directions(lens, *np.meshgrid(columns, rows))
     rays.flags.writeable = False
     return rays
 
 
-def gaze(lens: Lens, column: NDArray[Any], row: NDArray[Any]) -> NDArray[np.float64]:
-    """Where the rays through these places of the picture go, (..., 3), in the camera's axes (OpenGL).
+def pixel_directions(lens: Lens, column: NDArray[Any], row: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the viewing directions (..., 3) of image coordinates, in the camera's OpenGL axes.
 
-    Of unit depth, z = -1; a fisheye's are of unit length, since it may see what lies beside the camera or behind.
+    They have depth z = -1; a fisheye's have unit length instead, since it may see beside or behind the
+    camera.
     """
     x, y = (column - lens.cx) / lens.fx, (row - lens.cy) / lens.fy
     if lens.fisheye:
-        angle, part = fisheye_angle(lens, x, y)
-        return np.stack([x * part, -y * part, -np.cos(angle)], axis=-1)
+        angle, scale = fisheye_angle(lens, x, y)
+        return np.stack([x * scale, -y * scale, -np.cos(angle)], axis=-1)
     x, y = undistort(lens, x, y)
     return np.stack([x, -y, -np.ones_like(x)], axis=-1)
 
 
-def undistort(lens: Lens, x_seen: NDArray[Any], y_seen: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The x / z and y / z (y down) of points that a perspective lens shows at `x_seen`, `y_seen`."""
-    x, y = x_seen, y_seen
-    if lens.straight:
+def undistort(
+    lens: Lens, distorted_x: NDArray[Any], distorted_y: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return x / z and y / z (y down) of what a perspective lens shows at the distorted coordinates."""
+    x, y = distorted_x, distorted_y
+    if lens.is_pinhole:
         return x, y
     for _ in range(ITERATIONS):
         r2 = x * x + y * y
         radial, slope = _radial(lens, r2)
-        off_x = x * radial + 2 * lens.p1 * x * y + lens.p2 * (r2 + 2 * x * x) - x_seen
-        off_y = y * radial + lens.p1 * (r2 + 2 * y * y) + 2 * lens.p2 * x * y - y_seen
-        if max(np.abs(off_x).max(initial=0), np.abs(off_y).max(initial=0)) < CLOSE:
+        off_x = x * radial + 2 * lens.p1 * x * y + lens.p2 * (r2 + 2 * x * x) - distorted_x
+        off_y = y * radial + lens.p1 * (r2 + 2 * y * y) + 2 * lens.p2 * x * y - distorted_y
+        if max(np.abs(off_x).max(initial=0), np.abs(off_y).max(initial=0)) < TOLERANCE:
             break
         x_x = radial + 2 * x * x * slope + 2 * lens.p1 * y + 6 * lens.p2 * x
         y_y = radial + 2 * y * y * slope + 6 * lens.p1 * y + 2 * lens.p2 * x
         cross = 2 * x * y * slope + 2 * lens.p1 * x + 2 * lens.p2 * y  # of both: the Jacobian is symmetric
         determinant = x_x * y_y - cross * cross
-        x, y = (
-            x - (y_y * off_x - cross * off_y) / determinant,
-            y - (x_x * off_y - cross * off_x) / determinant,
-        )
+        step_x, step_y = y_y * off_x - cross * off_y, x_x * off_y - cross * off_x
+        x, y = x - step_x / determinant, y - step_y / determinant
     return x, y
 
 
-def fisheye_angle(
-    lens: Lens, x_seen: NDArray[Any], y_seen: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The angle off the axis, in radians, of what a fisheye shows at (x_seen, y_seen); and sin(angle) / |(x_seen, y_seen)|."""
-    seen = np.hypot(x_seen, y_seen)
-    angle = seen
+def fisheye_angle(lens: Lens, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the angle off the axis, in radians, of what a fisheye shows at (x, y), and sin(angle) / |(x,
+    y)|.
+    """
+    distorted = np.hypot(x, y)
+    angle = distorted
     for _ in range(ITERATIONS):
         factor, slope = _radial(lens, angle * angle)
-        off = angle * factor - seen
-        if np.abs(off).max(initial=0) < CLOSE:
+        off = angle * factor - distorted
+        if np.abs(off).max(initial=0) < TOLERANCE:
             break
         angle = angle - off / (factor + 2 * angle * angle * slope)
-    return angle, np.where(seen > 0, np.sin(angle) / np.where(seen > 0, seen, 1), 1.0)
+    return angle, np.where(distorted > 0, np.sin(angle) / np.where(distorted > 0, distorted, 1), 1.0)
 
 
 def _radial(lens: Lens, r2: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """1 + k1 r^2 + k2 r^4 + k3 r^6 + k4 r^8, and its derivative by r^2."""
+    """Return the radial factor 1 + k1 r^2 + k2 r^4 + k3 r^6 + k4 r^8 and its derivative by r^2."""
     factor = 1 + r2 * (lens.k1 + r2 * (lens.k2 + r2 * (lens.k3 + r2 * lens.k4)))
     return factor, lens.k1 + r2 * (2 * lens.k2 + r2 * (3 * lens.k3 + r2 * 4 * lens.k4))
 
 
-def folds(lens: Lens) -> bool:
-    """Whether the coefficients cannot belong to this picture: towards its corners they fold the world over, or show nothing."""
+def is_not_invertible(lens: Lens) -> bool:
+    """Return whether the distortion folds the picture over towards its corners, or shows nothing there."""
     columns, rows = np.linspace(0, lens.width, 65), np.linspace(0, lens.height, 65)
     x, y = np.meshgrid((columns - lens.cx) / lens.fx, (rows - lens.cy) / lens.fy)
-    with np.errstate(all="ignore"):  # Newton's method goes astray where there is nothing to find
+    with np.errstate(all="ignore"):  # Newton's method diverges where there is no solution
         reach = fisheye_angle(lens, x, y)[0] if lens.fisheye else np.hypot(*undistort(lens, x, y))
         r = np.linspace(0, reach.max(), 257)
         grows = np.diff(r * _radial(lens, r * r)[0]) > 0

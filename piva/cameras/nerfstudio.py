@@ -1,42 +1,55 @@
-"""Writing a scene of square pictures in nerfstudio's format, with NeRF-synthetic's angle beside it."""
+"""Cameras in nerfstudio's transforms.json."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.cameras.poses import focal_from_fov
+from piva.cameras.lens import Lens, pinhole
 
-DEPTH_UNIT = 1e-3  # of the depth files, in the scene's units
+DEPTH_UNIT = 1e-3  # of 16-bit depth files, in scene units
+DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+
+
+def intrinsics(lens: Lens) -> dict[str, Any]:
+    """Return a lens under nerfstudio's keys, for the top level of the file or for a frame."""
+    return {
+        "camera_model": "OPENCV_FISHEYE" if lens.fisheye else "OPENCV",
+        "w": lens.width,
+        "h": lens.height,
+        "fl_x": lens.fx,
+        "fl_y": lens.fy,
+        "cx": lens.cx,
+        "cy": lens.cy,
+        **{key: getattr(lens, key) for key in DISTORTION},
+    }
+
+
+def split(names: Sequence[str], train: int) -> dict[str, list[str]]:
+    """Return the keys that make the first `train` pictures training frames and the others test frames."""
+    return {"train_filenames": list(names[:train]), "test_filenames": list(names[train:])}
 
 
 def square_scene(c2w: NDArray[np.float32], train: int, size: int, fov_deg: float) -> dict[str, Any]:
-    """The content of transforms.json for images/0000.png, ... and depth/0000.png, ... seen by `c2w` (n, 4, 4).
+    """Return transforms.json of square images/0000.png, ... and depth/0000.png, ... with poses `c2w` (n, 4,
+    4).
 
-    The first `train` are to train on, the others to test on; pictures of `size` pixels a side span `fov_deg`.
+    The first `train` are for training; `size` pixels span `fov_deg`. NeRF-synthetic's `camera_angle_x` is
+    there too.
     """
-    focal = focal_from_fov(fov_deg, size)
     names = [f"images/{i:04d}.png" for i in range(len(c2w))]
-    frames = [
-        {
-            "file_path": name,
-            "depth_file_path": name.replace("images", "depth"),
-            "transform_matrix": pose.tolist(),
-        }
-        for name, pose in zip(names, c2w, strict=True)
-    ]
     return {
-        "w": size,
-        "h": size,
-        "fl_x": focal,
-        "fl_y": focal,
-        "cx": size / 2,
-        "cy": size / 2,
-        "camera_model": "OPENCV",
-        **dict.fromkeys(("k1", "k2", "p1", "p2"), 0),
+        **intrinsics(pinhole(fov_deg, size)),
         "camera_angle_x": float(np.radians(fov_deg)),
         "depth_unit_scale_factor": DEPTH_UNIT,
-        "train_filenames": names[:train],
-        "test_filenames": names[train:],
-        "frames": frames,
+        **split(names, train),
+        "frames": [
+            {
+                "file_path": name,
+                "depth_file_path": name.replace("images", "depth"),
+                "transform_matrix": pose.tolist(),
+            }
+            for name, pose in zip(names, c2w, strict=True)
+        ],
     }

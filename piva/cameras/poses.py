@@ -1,4 +1,5 @@
-"""Cameras. Every `c2w` is a 4x4 camera-to-world matrix with OpenGL axes: x right, y up, looking along -z; world z is up.
+"""Camera poses. Every `c2w` is a 4x4 camera-to-world matrix with OpenGL axes: x right, y up, looking along
+-z; world z is up.
 
 Azimuth turns about +z from +x; at azimuth -90 degrees the camera stands at -y and sees an object's front.
 """
@@ -10,17 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.cameras.lens import Lens
+from piva.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
 
-Intrinsics = Lens  # a camera as the fields see it; one type for what is read, drawn and rendered
-
-
 def orbit(azimuth_deg: float, elevation_deg: float, distance: float) -> NDArray[np.float32]:
-    """The camera at (azimuth, elevation, distance) looking at the origin with the horizon level. Returns c2w (4, 4)."""
+    """Return c2w (4, 4) of a camera at (azimuth, elevation, distance) looking at the origin with a level
+    horizon.
+    """
     az, el = np.radians(azimuth_deg), np.radians(elevation_deg)
     position = distance * np.array([np.cos(el) * np.cos(az), np.cos(el) * np.sin(az), np.sin(el)])
     backward = position / distance
@@ -31,42 +31,20 @@ def orbit(azimuth_deg: float, elevation_deg: float, distance: float) -> NDArray[
 
 
 def hemisphere(count: int, distance: float) -> NDArray[np.float32]:
-    """`count` cameras spread evenly over the upper hemisphere (Fibonacci lattice), looking at the origin: (count, 4, 4)."""
+    """Return (count, 4, 4): cameras spread evenly over the upper hemisphere (Fibonacci lattice), facing the
+    origin.
+    """
     index = np.arange(count) + 0.5
     elevation = np.degrees(np.arcsin(index / count))
     azimuth = 360 * index * (np.sqrt(5) - 1) / 2
     return np.stack([orbit(a, e, distance) for a, e in zip(azimuth, elevation, strict=True)])
 
 
-def focal_from_fov(fov_deg: float, size: int) -> float:
-    """Focal length in pixels for a field of view across `size` pixels: size / (2 tan(fov / 2))."""
-    return 0.5 * size / float(np.tan(np.radians(fov_deg) / 2))
-
-
-def pinhole(fov_deg: float, size: int) -> Intrinsics:
-    """A square picture of `size` pixels a side that spans `fov_deg`, with the principal point at its centre."""
-    focal = focal_from_fov(fov_deg, size)
-    return Intrinsics(fx=focal, fy=focal, cx=size / 2, cy=size / 2, width=size, height=size)
-
-
 def ring(count: int, elevation_deg: float, distance: float) -> NDArray[np.float32]:
-    """`count` cameras at equal steps of azimuth, starting at the front (-90 degrees), looking at the origin: (count, 4, 4)."""
-    return np.stack([orbit(-90 + 360 * i / count, elevation_deg, distance) for i in range(count)])
-
-
-def walk(cameras: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """`count` cameras at equal steps along a path from the first of `cameras` (n, 4, 4) through all of them: (count, 4, 4).
-
-    Between two of them positions go straight; axes are the nearest rotation to the mean of both.
+    """Return (count, 4, 4): cameras at equal steps of azimuth, the front (-90 degrees) first, facing the
+    origin.
     """
-    at = np.linspace(0, len(cameras) - 1, count)
-    before = np.floor(at).astype(int)
-    after, part = np.minimum(before + 1, len(cameras) - 1), (at - before)[:, None, None]
-    path = (1 - part) * cameras[before].astype(np.float64) + part * cameras[after]
-    u, _, v = np.linalg.svd(path[:, :3, :3])
-    path[:, :3, :3] = u @ v
-    walked: NDArray[np.float32] = path.astype(np.float32)
-    return walked
+    return np.stack([orbit(-90 + 360 * i / count, elevation_deg, distance) for i in range(count)])
 
 
 def sample_camera(
@@ -75,7 +53,7 @@ def sample_camera(
     fov_deg: tuple[float, float],
     distance: tuple[float, float],
 ) -> tuple[NDArray[np.float32], float]:
-    """Draw a camera uniformly from these ranges (low, high), at any azimuth (the paper, A.1). Returns (c2w (4, 4), fov_deg)."""
+    """Draw c2w (4, 4) and fov_deg uniformly from ranges (low, high), at any azimuth (the paper, A.1)."""
     import torch  # the rest of this file must not need it
 
     draw = torch.rand(4, generator=generator, device=generator.device, dtype=torch.float64).tolist()
@@ -84,3 +62,48 @@ def sample_camera(
         low + (high - low) * part for part, (low, high) in zip(draw, ranges, strict=True)
     )
     return orbit(azimuth, elevation, away), fov
+
+
+def orient_and_center(
+    c2w: NDArray[np.float64], where: object, orientation: str, centre: str, scale: bool
+) -> NDArray[np.float64]:
+    """Return the similarity (4, 4) from the world of the poses `c2w` (n, 4, 4) to a normalised one.
+
+    As nerfstudio's `auto_orient_and_center_poses` (Tancik et al. 2023): with `orientation` "up" the cameras'
+    mean up direction becomes +z, with `centre` "poses" their mean position the origin, with `scale` the
+    largest coordinate of a position 1; "none" leaves the world as it is. Raises `InputError`, naming the file
+    `where`, if the up directions cancel or all positions agree.
+    """
+    world = np.eye(4)
+    if orientation == "up":
+        up = c2w[:, :3, 1].mean(axis=0)
+        if np.linalg.norm(up) < 1e-3:
+            found = "cameras whose up directions cancel out"
+            raise InputError(where, found, "a common up", "use dataset.orientation=none")
+        world[:3, :3] = _rotation_to_z(up / np.linalg.norm(up))
+    if centre == "poses":
+        world[:3, 3] = -world[:3, :3] @ c2w[:, :3, 3].mean(axis=0)
+    if scale:
+        farthest = np.abs(transform_poses(world, c2w)[:, :3, 3]).max()
+        if farthest < 1e-9:
+            wanted, remedy = "cameras that stand apart", "a scene needs views from several places"
+            raise InputError(where, "all cameras in one place", wanted, remedy)
+        world[:3] /= farthest
+    return world
+
+
+def transform_poses(world: NDArray[np.float64], c2w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return poses (..., 4, 4) in another world, their axes of unit length. `inv(world)` leads back."""
+    poses = world @ c2w
+    poses[..., :3, :3] /= np.cbrt(np.linalg.det(world[:3, :3]))
+    return poses
+
+
+def _rotation_to_z(up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the smallest rotation (3, 3) that takes the unit vector `up` to +z (Rodrigues' formula)."""
+    if up[2] < -1 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0])  # upside down: any half turn about a level axis
+    x, y, z = up
+    cross = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0]])  # of up x (0, 0, 1)
+    turn: NDArray[np.float64] = np.eye(3) + cross + cross @ cross / (1 + z)
+    return turn

@@ -1,4 +1,6 @@
-"""Rays through pixels. Pixel (column u, row v) has its centre at (u + 0.5, v + 0.5); directions have unit length."""
+"""Rays through pixels. Pixel (column u, row v) has its centre at (u + 0.5, v + 0.5); directions have unit
+length.
+"""
 
 from collections.abc import Sequence
 
@@ -9,35 +11,31 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from piva.cameras.lens import camera_rays, gaze
-from piva.cameras.poses import Intrinsics
+from piva.cameras.lens import Lens, camera_rays, pixel_directions
+
+OPAQUE = 0.5  # opacity below which a pixel has no depth
 
 
 def pixel_rays(
-    c2w: Float[Tensor, "n 4 4"], u: Int[Tensor, "n"], v: Int[Tensor, "n"], intrinsics: Intrinsics
+    c2w: Float[Tensor, "n 4 4"], u: Int[Tensor, "n"], v: Int[Tensor, "n"], lens: Lens
 ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
-    """Origins and directions of the rays through pixel (u, v) of each camera."""
-    if intrinsics.straight:
-        x = (u + 0.5 - intrinsics.cx) / intrinsics.fx
-        y = (v + 0.5 - intrinsics.cy) / intrinsics.fy
-        camera = torch.stack(
-            [x, -y, -torch.ones_like(x)], dim=1
-        )  # rows run down, y runs up; the camera looks along -z
+    """Return origins and directions of the rays through pixel (u, v) of each camera."""
+    if lens.is_pinhole:  # without a copy to the host
+        x, y = (u + 0.5 - lens.cx) / lens.fx, (v + 0.5 - lens.cy) / lens.fy
+        camera = torch.stack([x, -y, -torch.ones_like(x)], dim=1)  # rows run down, y up; it looks along -z
     else:
-        camera = _tensor(gaze(intrinsics, u.cpu().numpy() + 0.5, v.cpu().numpy() + 0.5), c2w)
-    return c2w[:, :3, 3], _turned(c2w, camera)
+        camera = _tensor(pixel_directions(lens, u.cpu().numpy() + 0.5, v.cpu().numpy() + 0.5), c2w)
+    return c2w[:, :3, 3], _rotate(c2w, camera)
 
 
-def image_rays(
-    c2w: Float[Tensor, "4 4"], intrinsics: Intrinsics
-) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
-    """The rays of a whole view, row by row: n = h w. A bent lens is straightened once, however many views it takes."""
-    count = intrinsics.height * intrinsics.width
+def image_rays(c2w: Float[Tensor, "4 4"], lens: Lens) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+    """Return the rays of a whole view, row by row: n = h w. A lens is undistorted once for all its views."""
+    count = lens.height * lens.width
     poses = c2w.expand(count, 4, 4)
-    if not intrinsics.straight:
-        return poses[:, :3, 3], _turned(poses, _tensor(camera_rays(intrinsics, 1).reshape(-1, 3), c2w))
+    if not lens.is_pinhole:
+        return poses[:, :3, 3], _rotate(poses, _tensor(camera_rays(lens, 1).reshape(-1, 3), c2w))
     pixel = torch.arange(count, device=c2w.device)
-    return pixel_rays(poses, pixel % intrinsics.width, pixel // intrinsics.width, intrinsics)
+    return pixel_rays(poses, pixel % lens.width, pixel // lens.width, lens)
 
 
 def mixed_rays(
@@ -45,9 +43,9 @@ def mixed_rays(
     u: Int[Tensor, "n"],
     v: Int[Tensor, "n"],
     which: Int[Tensor, "n"],
-    lenses: Sequence[Intrinsics],
+    lenses: Sequence[Lens],
 ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
-    """As `pixel_rays` where ray i goes through `lenses[which[i]]`."""
+    """Return what `pixel_rays` does, with ray i through `lenses[which[i]]`."""
     if len(lenses) == 1:
         return pixel_rays(c2w, u, v, lenses[0])
     directions = torch.empty_like(c2w[:, :3, 3])
@@ -57,8 +55,20 @@ def mixed_rays(
     return c2w[:, :3, 3], directions
 
 
-def _turned(c2w: Float[Tensor, "n 4 4"], camera: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Directions in the cameras' axes as unit vectors in the world's."""
+def z_depth(
+    distance: Float[Tensor, "h w"], opacity: Float[Tensor, "h w"], c2w: Float[Tensor, "4 4"], lens: Lens
+) -> Float[Tensor, "h w"]:
+    """Return the depth along the viewing axis, in scene units, from distances along the rays. Without a
+    graph.
+
+    It is 0 where the opacity is below OPAQUE, and beside or behind the camera, where a fisheye may look.
+    """
+    cosine = -(image_rays(c2w, lens)[1] @ c2w[:3, 2]).view_as(distance)  # the camera looks along its -z
+    return torch.where(opacity >= OPAQUE, distance * cosine, 0.0).clamp(min=0).detach()
+
+
+def _rotate(c2w: Float[Tensor, "n 4 4"], camera: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Return directions in the cameras' axes as unit vectors in the world's."""
     return F.normalize((c2w[:, :3, :3] @ camera[:, :, None])[:, :, 0], dim=1)
 
 

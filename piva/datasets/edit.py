@@ -1,18 +1,23 @@
-"""What a dataset gives: edits of a picture or a scene, each with a source and a target prompt. No torch."""
+"""What a dataset yields: edits of a picture or a scene, each with a source and a target prompt. No torch."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
+from piva.errors import InputError
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Capture:
-    """How a scene photographed from within is read: its world is chance's, its pictures may be larger than needed."""
+    """How a scene photographed from within is read: its world is arbitrary, its pictures may be larger than
+    needed.
+    """
 
-    downscale: (
-        int | None
-    )  # pictures are read this many times smaller; None: as near to the run's resolution as halving comes
+    downscale: int | None  # read pictures this many times smaller; None: halve towards the run's resolution
     orientation: str | None  # "up", "none", or None: what the file asks for, else "up"
     centre: str  # "poses", "none"
     scale: bool  # bring the cameras into [-1, 1]^3
@@ -21,30 +26,36 @@ class Capture:
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """One entry of a dataset: what to edit, from which prompt to which, and where the truth lies if it is known."""
+    """One entry of a dataset: what to edit, from which prompt to which, and where the truth lies if it is
+    known.
+    """
 
     id: str  # unique in its dataset; names the folder edits/<id> (may contain /)
     source_prompt: str
     target_prompt: str
     type: str = ""  # texturing, addition, translation, or a PIE type
-    instruction: str = ""
-    blended_word: str = (
-        ""  # PIE's: the words of source and target that stand for each other, as the dataset writes them
-    )
     image: Path | None = None  # the picture to edit; for an object its front view
     scene: Path | None = None  # a folder with transforms.json or transforms_train.json
-    capture: Capture | None = (
-        None  # of a scene whose cameras stand in it; None: an object in the middle of its cameras
-    )
+    capture: Capture | None = None  # of a scene with cameras inside it; None: an object amid its cameras
     mask: Path | None = None  # where the picture is meant to change, if the dataset says so
     truth: Path | None = None  # a folder with images/<stem>.png and masks/<stem>.png, if known
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Settings of a reader. Raises `InputError` for anything missing or malformed, before torch is imported."""
+    """Settings of a reader. Raises `InputError` for what is missing or malformed, before torch is imported.
+    """
 
     gives: ClassVar[tuple[str, ...]]  # which of Edit's inputs its edits have: "image", "scene"
 
     def read(self) -> Iterator[Edit]:
-        """The chosen edits in a fixed order."""
+        """Yield the chosen edits in a fixed order."""
+
+
+def check_prompts(where: object, source: str, target: str) -> None:
+    """Raise `InputError` if a prompt is empty; warn if the two are equal."""
+    for name, prompt in (("source", source), ("target", target)):
+        if not prompt.strip():
+            raise InputError(f"{where}: {name} prompt", "nothing", "a few words, such as 'a red mug'")
+    if source == target:
+        log.warning("%s: source and target prompt are both %r: no edit is asked for", where, source)

@@ -1,6 +1,8 @@
-"""Captured scenes in nerfstudio's format, with the edits of the paper's Table 3; `toys` in rooms are drawn on this machine.
+"""Captured scenes in nerfstudio's format, with the edits of the paper's Table 3; `toys` are rendered in rooms
+on this machine.
 
-- <root>/edits.json: records as Noe's, perhaps with a truth; without that file the twelve edits of in2n.json, beside this one
+- <root>/edits.json: records as Noe's, perhaps with a truth; without that file the twelve edits of in2n.json,
+beside this one
 - <root>/<path>/: a scene with transforms.json, images/ and perhaps images_2/, images_4/, images_8/
 """
 
@@ -17,9 +19,8 @@ from piva.errors import InputError
 from piva.files import cache_folder
 from piva.toys import in2n, store
 
-PAPER = Path(__file__).with_name(
-    "in2n.json"
-)  # scenes face and bear: Instruct-NeRF2NeRF's (Haque et al. 2023), prompts ours
+# Scenes face and bear: Instruct-NeRF2NeRF's (Haque et al. 2023), prompts ours.
+PAPER = Path(__file__).with_name("in2n.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,9 @@ class In2n:
     near: Annotated[float, Ge(0)]
 
     def read(self) -> Iterator[Edit]:
-        """The chosen edits. Raises `InputError` for whatever is missing or malformed in their records and cameras."""
+        """Return the chosen edits. Raises `InputError` for whatever is missing or malformed in their records
+        and cameras.
+        """
         capture = Capture(
             downscale=self.downscale,
             orientation=self.orientation,
@@ -56,7 +59,6 @@ def _folder(name: str) -> Path:
     root = Path(name).expanduser()
     if not root.is_dir():
         remedy = "docs/in2n.md says where to get them; dataset.root=toys is drawn here and needs no download"
-        raise InputError(
-            "dataset.root", f"no folder {root}", "a folder of scenes such as face/ and bear/", remedy
-        )
+        wanted = "a folder of scenes such as face/ and bear/"
+        raise InputError("dataset.root", f"no folder {root}", wanted, remedy)
     return root

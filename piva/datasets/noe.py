@@ -1,8 +1,10 @@
-"""Noe: objects seen from all sides, each with edits of its texture, its parts and its kind; `toys` is generated on this machine.
+"""Noe: objects seen from all sides, with edits of their texture, parts and kind; `toys` are rendered on this
+machine.
 
-- <root>/noe/benchmark.json: records of id, path, source_prompt, target_prompt and perhaps instruction, type, truth
+- <root>/noe/benchmark.json: records of id, path, source_prompt, target_prompt and perhaps type, truth
 - <root>/noe/<path>/: a scene with transforms.json (or NeRF-synthetic's files) and its pictures
-- <root>/noe/<truth>/{images,masks}/: the edited object at the scene's test frames, where the right answer is known
+- <root>/noe/<truth>/{images,masks}/: the edited object at the scene's test frames, where the right answer is
+known
 """
 
 from collections.abc import Iterator
@@ -27,7 +29,9 @@ class Noe:
     shard: str | None = None
 
     def read(self) -> Iterator[Edit]:
-        """The chosen edits. Raises `InputError` for whatever is missing or malformed in their records and cameras."""
+        """Return the chosen edits. Raises `InputError` for whatever is missing or malformed in their records
+        and cameras.
+        """
         folder = _folder(self.root)
         return read_records(folder / "benchmark.json", folder, self.edits, shard=self.shard)
 
@@ -40,6 +44,5 @@ def _folder(name: str) -> Path:
         if (folder / "benchmark.json").is_file():
             return folder
     remedy = "dataset.root=toys is generated here and needs no download"
-    raise InputError(
-        "dataset.root", f"no benchmark.json in {root} or {root / 'noe'}", "a folder in Noe's format", remedy
-    )
+    found = f"no benchmark.json in {root} or {root / 'noe'}"
+    raise InputError("dataset.root", found, "a folder in Noe's format", remedy)

@@ -1,29 +1,31 @@
-"""PIE-Bench in its original layout, PIE-Bench++ in its parquet files, and the toys in the former; pictures only, no scenes.
+"""PIE-Bench in its original layout, PIE-Bench++ in its parquet files, and the toys in the former; pictures
+only.
 
-`toys` are generated on this machine; beside the rest they have truth/{images,masks}/, the pictures as they should come out and
-where they differ.
+`toys` are rendered on this machine, with truth/{images,masks}/: the true edited pictures and where they
+differ. PIE-Bench++ (UB-CVML-Group/PIE_Bench_pp) has one folder per editing type, of parquet files that hold
+the pictures too. Their columns: id, image {bytes, path}, source_prompt, target_prompt, edit_action,
+aspect_mapping, blended_words, mask (text).
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from piva.datasets import pie_json, pie_parquet
-from piva.datasets.edit import Edit
-from piva.datasets.pie_listing import Listing
-from piva.datasets.prompts import check_prompts
-from piva.datasets.rle import decode
-from piva.datasets.select import select
-from piva.errors import InputError
-from piva.files import as_kind, cache_folder, get, kept
-from piva.images import image_size
+from piva.datasets.edit import Edit, check_prompts
+from piva.errors import InputError, one_line
+from piva.files import as_kind, cache_file, cache_folder, get, inside, read_json
+from piva.images import decode_runs, image_size
+from piva.ranges import select
 from piva.toys import pie, store
+
+if TYPE_CHECKING:
+    import pyarrow
 
 TYPES = (
     "random",
@@ -38,7 +40,22 @@ TYPES = (
     "change style",
 )
 SIZE = (512, 512)  # of every picture, and what the masks are coded for
-REMEDY = "PIE-Bench is handed out through the form linked at github.com/cure-lab/PnPInversion; dataset.root=toys is drawn here"
+REMEDY = (
+    "PIE-Bench is handed out through the form linked at github.com/cure-lab/PnPInversion; "
+    "dataset.root=toys is drawn here"
+)
+# PIE-Bench++'s columns and the keys of mapping_file.json that they stand for.
+KEYS = {"source_prompt": "original_prompt", "target_prompt": "editing_prompt", "mask": "mask"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry before its picture is looked at, the same for both layouts."""
+
+    id: str
+    type: int  # 0 to 9
+    where: str  # how errors name it
+    open: Callable[[], tuple[dict[str, Any], Path]]  # -> record with the keys of mapping_file.json, picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +69,18 @@ class Pie:
     shard: str | None = None
 
     def read(self) -> Iterator[Edit]:
-        """The chosen edits in the order of the files. Raises `InputError`."""
+        """Return the chosen edits in the order of the files. Raises `InputError`."""
         if not self.types or not set(self.types) <= set(range(len(TYPES))):
-            raise InputError(
-                "dataset.types", str(self.types), f"a list of numbers from 0 to {len(TYPES) - 1}"
-            )
+            wanted = f"a list of numbers from 0 to {len(TYPES) - 1}"
+            raise InputError("dataset.types", str(self.types), wanted)
         root = _folder(self.root)
-        listing = _listing(root)
-        wanted = [i for i, kind in enumerate(listing.types) if kind in self.types]
-        if not wanted:
-            there = ", ".join(map(str, sorted(set(listing.types)))) or "none"
+        entries = _entries(root)
+        chosen = [entry for entry in entries if entry.type in self.types]
+        if not chosen:
+            there = ", ".join(map(str, sorted({entry.type for entry in entries}))) or "none"
             raise InputError("dataset.types", str(self.types), f"types that {root} has: {there}")
-        chosen = select([listing.ids[i] for i in wanted], self.edits, shard=self.shard)
-        return iter([_edit(root, listing, wanted[i]) for i in chosen])
+        indices = select([entry.id for entry in chosen], self.edits, shard=self.shard)
+        return iter([_edit(root, chosen[i]) for i in indices])
 
 
 def _folder(name: str) -> Path:
@@ -74,60 +90,123 @@ def _folder(name: str) -> Path:
     return root / "data" if (root / "data/mapping_file.json").is_file() else root
 
 
-def _listing(root: Path) -> Listing:
+def _entries(root: Path) -> list[Entry]:
     if (root / "mapping_file.json").is_file():
-        return pie_json.read(root)
+        return _original(root)
     if tables := sorted(root.rglob("*.parquet")):
-        return pie_parquet.read(tables)
-    raise InputError(
-        "dataset.root", f"no mapping_file.json and no *.parquet in {root}", "PIE-Bench's data folder", REMEDY
-    )
+        return [entry for path in tables for entry in _parquet(path)]
+    found = f"no mapping_file.json and no *.parquet in {root}"
+    raise InputError("dataset.root", found, "PIE-Bench's data folder", REMEDY)
 
 
-def _edit(root: Path, listing: Listing, index: int) -> Edit:
-    where, name = listing.where[index], listing.ids[index]
-    record, image = listing.open(index)
-    source, target = (_plain(get(record, key, str, where)) for key in ("original_prompt", "editing_prompt"))
-    check_prompts(where, source, target)
+def _original(root: Path) -> list[Entry]:
+    """Return the entries of mapping_file.json (id -> record), whose pictures are in annotation_images/."""
+    path = root / "mapping_file.json"
+
+    def entry(name: str, value: Any) -> Entry:
+        where = f"{path}: {name}"
+        record = as_kind(value, dict, where)
+
+        def open_entry() -> tuple[dict[str, Any], Path]:
+            image = get(record, "image_path", str, where)
+            return record, inside(root / "annotation_images", image, f"{where}: image_path")
+
+        type_ = _type(get(record, "editing_type_id", str, where), f"{where}: editing_type_id")
+        inside(root, name, f"{where}: id")  # it names a folder of the results
+        return Entry(name, type_, where, open_entry)
+
+    return [entry(name, value) for name, value in read_json(path).items()]
+
+
+def _parquet(path: Path) -> list[Entry]:
+    """Return the entries of one file of PIE-Bench++; the first digit of its folder or of its name is the
+    type.
+    """
+    table = _table(path)
+    type_ = _type(_type_digit(path), path)
+
+    def entry(index: int, name: str) -> Entry:
+        where = f"{path}: {name}"
+
+        def open_entry() -> tuple[dict[str, Any], Path]:
+            row = {key: table[column][index].as_py() for column, key in KEYS.items()}
+            image = table["image"][index].as_py()
+            content = image.get("bytes") if isinstance(image, dict) else image
+            if not isinstance(content, bytes):
+                raise InputError(f"{where}: image", "no bytes", "the bytes of a JPEG or PNG")
+            return row, cache_file("pie-images", name, ".jpg", content)
+
+        inside(path, name, f"{where}: id")
+        return Entry(name, type_, where, open_entry)
+
+    return [entry(index, str(name)) for index, name in enumerate(table["id"].to_pylist())]
+
+
+def _table(path: Path) -> "pyarrow.Table":
+    import pyarrow.parquet
+
+    columns = ["id", "image", *KEYS]
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        there = dict.fromkeys(file.schema_arrow.names, "")
+        for name in columns:
+            get(there, name, str, path)
+        return file.read(columns)
+    except (pyarrow.ArrowException, OSError) as error:
+        found = f"an unreadable file ({one_line(error)[:120]})"
+        raise InputError(path, found, "a whole parquet file", "download it again") from None
+
+
+def _type_digit(path: Path) -> str:
+    """Return 0 for 0_random_140/V1-00000-of-00001.parquet; some mirrors put a folder V1 between."""
+    names = [path.name, *(folder.name for folder in path.parents)]
+    return next((name[0] for name in names if name[:1].isdigit() and name[1:2] == "_"), "")
+
+
+def _type(text: str, where: object) -> int:
+    if text not in [str(kind) for kind in range(len(TYPES))]:
+        raise InputError(where, repr(text), "an editing type from 0 to 9")
+    return int(text)
+
+
+def _edit(root: Path, entry: Entry) -> Edit:
+    record, image = entry.open()
+    source, target = (_plain(get(record, key, str, entry.where)) for key in list(KEYS.values())[:2])
+    check_prompts(entry.where, source, target)
     truth = root / "truth/images" / f"{image.stem}.png"
     size, wanted = image_size(image), image_size(truth) if truth.is_file() else SIZE
     if size != wanted:
-        remedy = "use the pictures as they were handed out: the masks are coded for that size"
-        raise InputError(
-            f"{where}: {image.name}", f"{size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]}", remedy
+        found, remedy = (
+            f"{size[0]}x{size[1]} pixels",
+            "use the pictures as they were handed out: the masks are coded for that size",
         )
+        raise InputError(f"{entry.where}: {image.name}", found, f"{wanted[0]}x{wanted[1]}", remedy)
     return Edit(
-        id=name,
+        id=entry.id,
         source_prompt=source,
         target_prompt=target,
-        type=TYPES[listing.types[index]],
-        instruction=_plain(_text(record, "editing_instruction", where)),
-        blended_word=_text(record, "blended_word", where),
+        type=TYPES[entry.type],
         image=image,
-        mask=_mask_file(name, _mask(record, size, f"{where}: mask")),
+        mask=_mask_file(entry.id, _mask(record, size, f"{entry.where}: mask")),
         truth=root / "truth" if truth.is_file() else None,
     )
 
 
-def _text(record: dict[str, Any], key: str, where: str) -> str:
-    return as_kind(record.get(key) or "", str, f"{where}: {key}")
-
-
 def _plain(prompt: str) -> str:
-    """Without the brackets around the words that change."""
+    """Return a prompt without the brackets around the words that change."""
     return " ".join(prompt.replace("[", " ").replace("]", " ").split())
 
 
 def _mask(record: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[np.bool_]:
-    """(height, width), true where the picture is meant to change, and on its outermost pixels as in PnPInversion's evaluation.
+    """Return (height, width), true where the picture is meant to change and, as in PnPInversion's evaluation,
+    on its border.
 
-    The runs are a list of numbers, or a text of them with blanks between, as PIE-Bench++ has it.
+    The runs are a list of numbers, or a text of them with blanks between (PIE-Bench++).
     """
     if "mask" not in record:
         raise InputError(where, "nothing", "a list of numbers", "add this key")
-    numbers = (
-        record["mask"].split() if isinstance(record["mask"], str) else as_kind(record["mask"], list, where)
-    )
+    mask = record["mask"]
+    numbers = mask.split() if isinstance(mask, str) else as_kind(mask, list, where)
     try:
         runs = [int(str(number)) for number in numbers]  # by way of text: neither 1.5 nor true is one
     except ValueError:
@@ -137,16 +216,15 @@ def _mask(record: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[
         raise InputError(where, f"{len(runs)} numbers, the least {min(runs)}", "pairs of start and length")
     end = max((start + length for start, length in zip(runs[::2], runs[1::2], strict=True)), default=0)
     if end > width * height:
-        raise InputError(
-            where, f"a run to pixel {end}", f"at most {width * height}, the picture's {width}x{height}"
-        )
-    mask = decode(runs, height, width)
-    mask[[0, -1], :] = mask[:, [0, -1]] = True
-    return mask
+        wanted = f"at most {width * height}, the picture's {width}x{height}"
+        raise InputError(where, f"a run to pixel {end}", wanted)
+    decoded = decode_runs(runs, height, width)
+    decoded[[0, -1], :] = decoded[:, [0, -1]] = True
+    return decoded
 
 
 def _mask_file(name: str, mask: NDArray[np.bool_]) -> Path:
-    """The mask as a PNG of 0 and 255 in the cache: the dataset's folder is left as it is."""
+    """Return the mask as a PNG of 0 and 255 in the cache: the dataset's folder is left as it is."""
     png = io.BytesIO()
     Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(png, "PNG")
-    return kept("pie-masks", name, ".png", png.getvalue())
+    return cache_file("pie-masks", name, ".png", png.getvalue())

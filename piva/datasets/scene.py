@@ -21,7 +21,7 @@ class Views:
     """n pictures of one scene."""
 
     images: NDArray[np.uint8]  # (n, h, w, 4), straight alpha
-    keep: NDArray[np.bool_] | None  # (n, h, w): the pixels to look at, None for all
+    keep: NDArray[np.bool_] | None  # (n, h, w): the pixels to fit, None for all
     c2w: NDArray[np.float32]  # (n, 4, 4), OpenGL axes
     lenses: list[Lens]  # one a picture
     names: list[str]  # file names relative to the scene's folder
@@ -32,10 +32,10 @@ class Views:
 
 
 def read_views(folder: Path, capture: Capture | None = None, size: int | None = None) -> Views:
-    """All pictures and cameras of a NeRF-synthetic or nerfstudio scene; raises `InputError`.
+    """Return all pictures and cameras of a NeRF-synthetic or nerfstudio scene. Raises `InputError`.
 
-    Pictures of a `capture` are read from a folder of smaller ones (`images_2`) if there is one, else shrunk one by one; where
-    its `downscale` is open, to the smallest of 1/8, 1/4 and 1/2 that still has `size`^2 pixels.
+    Pictures of a `capture` come from a folder of smaller ones (`images_2`) if there is one, else they are
+    shrunk; without a `downscale`, to the smallest of 1/8, 1/4 and 1/2 that still has `size`^2 pixels.
     """
     cameras = read_transforms(folder, capture)
     factor = _factor(cameras.lenses[0], capture, size)
@@ -74,7 +74,7 @@ def check_views(folder: Path, capture: Capture | None = None) -> None:
 
 
 def front_view(folder: Path, capture: Capture | None = None) -> Path:
-    """The picture that stands for a scene: its first test frame. Raises `InputError`."""
+    """Return the picture that stands for a scene: its first test frame. Raises `InputError`."""
     cameras = read_transforms(folder, capture)
     return folder / cameras.names[cameras.test[0]]
 
@@ -87,7 +87,9 @@ def _factor(lens: Lens, capture: Capture | None, size: int | None) -> int:
 
 
 def _size(folder: Path, cameras: Transforms, factor: int) -> tuple[int, int]:
-    """The (width, height) to read pictures at: that of the smaller ones if there are any (their makers round differently)."""
+    """Return the (width, height) to read pictures at, that of smaller ones if there are any: rounding
+    differs.
+    """
     full = _full(cameras)
     small = _smaller(folder, cameras.names[0], factor)
     if small is None:
@@ -99,7 +101,9 @@ def _size(folder: Path, cameras: Transforms, factor: int) -> tuple[int, int]:
 
 
 def _smaller(folder: Path, name: str, factor: int) -> Path | None:
-    """images_2/a.jpg for images/a.jpg, if there is such a folder. Raises `InputError` if it leads out of the scene."""
+    """Return images_2/a.jpg for images/a.jpg if that folder exists. Raises `InputError` if it leaves the
+    scene.
+    """
     full = PurePosixPath(name)
     if factor == 1 or not full.parent.name:
         return None
@@ -117,6 +121,5 @@ def _check_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> N
         remedy = (
             "all frames must have one size, the w and h in the JSON, and folders like images_2 a part of it"
         )
-        raise InputError(
-            path, f"{size[0]}x{size[1]} pixels", f"{wanted[0]}x{wanted[1]} like the scene's camera", remedy
-        )
+        camera = f"{wanted[0]}x{wanted[1]} like the scene's camera"
+        raise InputError(path, f"{size[0]}x{size[1]} pixels", camera, remedy)

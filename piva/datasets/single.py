@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from piva.datasets.edit import Edit
-from piva.datasets.prompts import check_prompts
+from piva.datasets.edit import Edit, check_prompts
 from piva.datasets.scene import front_view
 from piva.errors import InputError
 from piva.files import get, read_json, read_text
@@ -24,13 +23,12 @@ class Single:
     prompts: str | None
 
     def read(self) -> Iterator[Edit]:
-        """The one edit; its id is the file's or folder's name. Raises `InputError`."""
+        """Return the one edit; its id is the file's or folder's name. Raises `InputError`."""
         source, target = self._prompts()
         path = Path(self.path).expanduser()
         if not path.exists():
-            raise InputError(
-                "dataset.path", f"nothing at {path}", "a photo or a scene folder", "check the path"
-            )
+            wanted = "a photo or a scene folder"
+            raise InputError("dataset.path", f"nothing at {path}", wanted, "check the path")
         if path.is_dir():
             image, scene, name = front_view(path), path, path.resolve().name
         else:
@@ -42,9 +40,8 @@ class Single:
         if self.prompts is None:
             source, target, where = self.source, self.target, "dataset.source, dataset.target"
         elif self.source or self.target:
-            raise InputError(
-                "dataset.prompts", "dataset.source or dataset.target beside it", "one or the other"
-            )
+            found = "dataset.source or dataset.target beside it"
+            raise InputError("dataset.prompts", found, "one or the other")
         else:
             source, target = read_prompts(Path(self.prompts).expanduser())
             where = self.prompts
@@ -53,7 +50,9 @@ class Single:
 
 
 def read_prompts(path: Path) -> tuple[str, str]:
-    """Source and target prompt of a two-line text file, or of a JSON file with those keys; raises `InputError`."""
+    """Return source and target prompt of a two-line text file, or of a JSON file with those keys; raises
+    `InputError`.
+    """
     if path.suffix == ".json":
         data = read_json(path)
         return get(data, "source", str, path), get(data, "target", str, path)

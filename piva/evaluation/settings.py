@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from piva import weights
 from piva.config import build
-from piva.datasets.edit import Edit
-from piva.datasets.prompts import check_prompts
+from piva.datasets.edit import Edit, check_prompts
 from piva.errors import InputError, one_line
 from piva.evaluation.pairs import Pair, edited, views
 from piva.files import read_text

@@ -7,8 +7,9 @@ import numpy as np
 from hydra.utils import get_class
 from numpy.typing import NDArray
 
-from piva.cameras.lens import Lens, pinhole_lens
-from piva.cameras.poses import focal_from_fov, ring, walk
+from piva.cameras.lens import Lens, focal_from_fov, pinhole_from_focal
+from piva.cameras.poses import ring
+from piva.cameras.trajectories import interpolate_poses
 from piva.config import build
 from piva.datasets.transforms import read_pose, read_transforms
 from piva.errors import InputError
@@ -41,12 +42,12 @@ def film(finished: Finished, settings: ExportSettings) -> Film:
 
 def _ring(settings: ExportSettings) -> list[Camera]:
     about, size = settings.ring, _even(settings.size or SIZE)
-    lens = pinhole_lens(size, size, focal_from_fov(about.fov_deg, size))
+    lens = pinhole_from_focal(size, size, focal_from_fov(about.fov_deg, size))
     return [(c2w, lens) for c2w in ring(about.views, about.elevation_deg, about.distance)]
 
 
 def _frames(finished: Finished, settings: ExportSettings) -> list[Camera]:
-    """A walk through the test frames of the scene, in as many steps as the ring has."""
+    """A interpolate_poses through the test frames of the scene, in as many steps as the ring has."""
     try:
         edits = build(get_class(finished.dataset["_target_"]), finished.dataset, "dataset").read()
         edit = next(edit for edit in edits if edit.id == finished.id)
@@ -59,7 +60,7 @@ def _frames(finished: Finished, settings: ExportSettings) -> list[Camera]:
     cameras = read_transforms(edit.scene, edit.capture)
     lens = _sized(cameras.lenses[cameras.test[0]], settings.size or SIZE)
     count = settings.ring.views if len(cameras.test) > 1 else 1
-    return [(c2w, lens) for c2w in walk(cameras.c2w[cameras.test], count)]
+    return [(c2w, lens) for c2w in interpolate_poses(cameras.c2w[cameras.test], count)]
 
 
 def read_camera_path(path: Path, size: int | None = None, fps: int | None = None) -> Film:
@@ -105,7 +106,7 @@ def _camera(frame: dict[str, Any], where: str, width: int, height: int) -> Camer
     rows = [numbers[i : i + 4] for i in range(0, 16, 4)] if len(numbers) == 16 else numbers
     c2w = read_pose(rows, f"{where}.camera_to_world").astype(np.float32)
     fov = _number(frame, "fov", where, 0.1, 179)
-    return c2w, pinhole_lens(width, height, focal_from_fov(fov, height))
+    return c2w, pinhole_from_focal(width, height, focal_from_fov(fov, height))
 
 
 def _number(data: dict[str, Any], key: str, where: object, low: float, high: float) -> float:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from piva import __version__
-from piva.cameras.poses import Intrinsics
+from piva.cameras.lens import Lens
 from piva.errors import InputError, one_line
 from piva.export.edits import Finished, field_settings
 from piva.nerf.fit import Fitted
@@ -47,7 +47,7 @@ class Stored:
         return torch.ones(3, device=self.fitted.occupancy.occupied.device) if colour is None else colour
 
     @torch.no_grad()
-    def view(self, c2w: Float[Tensor, "4 4"], lens: Intrinsics) -> Rendered:
+    def view(self, c2w: Float[Tensor, "4 4"], lens: Lens) -> Rendered:
         """What a camera sees: `rgb` (h, w, 3) before the background, `opacity` and `depth` (h, w)."""
         background = self.background
         field, occupancy, fit = self.fitted.field, self.fitted.occupancy, self.settings

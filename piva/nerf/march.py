@@ -1,9 +1,11 @@
-"""Marching rays through an occupancy grid of one or more levels in plain torch: the twin of nerfacc's CUDA `sampling`.
+"""Ray marching through an occupancy grid in plain torch, with the contract of nerfacc's `sampling`, which
+needs CUDA.
 
-Vocabulary: each ray carries a *lattice* of intervals, as long as `step` near its origin and as long as `cone` times their
-distance where that is more; a *sample* is an interval whose midpoint lies in an occupied cell; samples are *packed*: all rays
-in one list, in order of ray, then of distance. Level l of the grid spans the base box scaled by 2^l about its centre; a point
-is looked up in the innermost level that holds it. As in Instant-NGP (Mueller et al. 2022, Appendix E).
+Vocabulary: each ray carries a *lattice* of intervals, as long as `step` near its origin and as long as `cone`
+times their distance where that is more; a *sample* is an interval whose midpoint lies in an occupied cell;
+samples are *packed*: all rays in one list, in order of ray, then of distance. Level l of the grid spans the
+base box scaled by 2^l about its centre; a point is looked up in the innermost level that holds it. As in
+Instant-NGP (Mueller et al. 2022, Appendix E).
 """
 
 from math import log1p
@@ -12,9 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-RAYS = (
-    1 << 11
-)  # marched at once, each as far as the longest of them: neighbours, which are of about the same length
+RAYS = 1 << 11  # marched at once, each as far as the longest of them: neighbours are of similar length
 
 
 def march(
@@ -26,16 +26,19 @@ def march(
     step: float,
     cone: float = 0.0,
 ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m"], Float[Tensor, "m"]]:
-    """The samples of all rays as (ray_indices, t_starts, t_ends); nothing here is differentiable.
+    """Return the samples of all rays as (ray_indices, t_starts, t_ends); nothing here is differentiable.
 
     Args:
-        rays_o, rays_d: origins and directions; distances t are in units of |d|, so unit directions give scene units.
-        occupied: the grids of all levels, innermost first; cell (i, j, k) is the i-th slab in x, the j-th in y, the k-th in z.
+        rays_o, rays_d: origins and directions; distances t are in units of |d|, so unit directions give scene
+            units.
+        occupied: the grids of all levels, innermost first; cell (i, j, k) is the i-th slab in x, the j-th in
+            y, the k-th in z.
         box: lower corner, upper corner of level 0.
         near: where each ray's lattice starts; no sample starts before it.
-        step: length of an interval; those that start beyond step / cone are as long as cone times their start.
-        cone: 0 for intervals of one length. nerfacc keeps an interval's length while it crosses an empty cell, so that there,
-            for cone > 0, its lattice beyond step / cone is another one.
+        step: length of an interval; those that start beyond step / cone are as long as cone times their
+            start.
+        cone: 0 for intervals of one length. nerfacc keeps an interval's length while it crosses an empty
+            cell, so that there, for cone > 0, its lattice beyond step / cone is another one.
     """
     levels, *shape = occupied.shape
     half = (box[3:] - box[:3]) / 2
@@ -78,11 +81,8 @@ class _Lattice:
     def __init__(self, near: Float[Tensor, "n"], step: float, cone: float) -> None:
         self._near, self._step, self._cone = near, step, cone
         # Up to edge `bend` intervals are equal, from there on in geometric progression.
-        self._bend = (
-            torch.full_like(near, torch.inf)
-            if cone == 0
-            else ((step / cone - near) / step).ceil().clamp(min=0)
-        )
+        never = torch.full_like(near, torch.inf)
+        self._bend = never if cone == 0 else ((step / cone - near) / step).ceil().clamp(min=0)
         self._turn = near + self._bend * step
 
     def edge(self, ray: Int[Tensor, "m"], k: Float[Tensor, "m"]) -> Float[Tensor, "m"]:
@@ -95,15 +95,14 @@ class _Lattice:
         straight = torch.add(near, k + part, alpha=self._step)
         if self._cone == 0:
             return straight
-        grown = (
-            (near + bend * self._step)
-            * (1 + part * self._cone)
-            * torch.exp((k - bend).clamp(min=0) * log1p(self._cone))
-        )
+        start = (near + bend * self._step) * (1 + part * self._cone)
+        grown = start * torch.exp((k - bend).clamp(min=0) * log1p(self._cone))
         return torch.where(k < bend, straight, grown)
 
     def index(self, t: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """The k, with a fraction, whose midpoint is at t; where no k is, `ceil` and `floor` of it are still the neighbours."""
+        """Return the fractional k whose midpoint is at t: its `ceil` and `floor` are the neighbouring
+        intervals.
+        """
         straight = (t - self._near) / self._step - 0.5
         if self._cone == 0:
             return straight
@@ -117,7 +116,9 @@ def _range(
     occupied: Bool[Tensor, "l x y z"],
     lattice: _Lattice,
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """First k, and number of k, of the lattice midpoints inside the bounding box of the occupied cells (slab method)."""
+    """Return the first k and the count of lattice midpoints in the bounding box of the occupied cells (slab
+    method).
+    """
     if not bool(occupied.any()):
         zero = torch.zeros_like(origin[:, 0])
         return zero, zero
@@ -133,14 +134,11 @@ def _range(
 
 
 def _bounds(occupied: Bool[Tensor, "l x y z"]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
-    """Corners of the box around the occupied cells of all levels, where the base box is [-1, 1]^3."""
+    """Return the corners of the box around the occupied cells of all levels; the base box is [-1, 1]^3."""
     low, high = [], []
     columns = occupied.any(dim=3)
-    for slabs in (
-        columns.any(dim=2),
-        columns.any(dim=1),
-        occupied.flatten(1, 2).any(dim=1),
-    ):  # (l, cells) of x, y, z
+    axes = (columns.any(dim=2), columns.any(dim=1), occupied.flatten(1, 2).any(dim=1))
+    for slabs in axes:  # (l, cells) of x, y, z
         level, slab = torch.nonzero(slabs, as_tuple=True)
         size = 2.0 / slabs.shape[1]
         low.append(torch.ldexp(slab * size - 1, level).min())

@@ -1,6 +1,7 @@
-"""How much memory a scene takes, estimated before anything is made of it: rough, and on the low side.
+"""A rough lower estimate of the memory that editing a scene takes, before anything is allocated.
 
-Fields and grids are counted; a step's pictures are from one measurement, a toy's render and backward pass at 512x512 on a CPU.
+Fields and grids are counted; a step's pictures are from one measurement, a toy's render and backward pass at
+512x512 on a CPU.
 """
 
 import os
@@ -13,24 +14,21 @@ from piva.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-COPIES = 6  # of a field's numbers in an edit: original, edit, gradient, two moments of Adam, one in passing
+COPIES = 6  # of a field's parameters in an edit: original, edit, gradient, two moments of Adam, a temporary
 CELL = 48  # bytes a cell of the occupancy grid while it is refreshed
-PIXEL = 4000  # bytes a rendered pixel and its samples; of more than ONE_PIECE only what is kept of them
-KEPT = 200
+PIXEL = 4000  # bytes of a rendered pixel and its samples, for at most ONE_PIECE pixels at a time
+KEPT = 200  # bytes that stay of each pixel
 ONE_PIECE = 1 << 16
 
 
-def estimate(*, numbers: int, cells: int, pictures: int, pixels: int) -> dict[str, int]:
-    """Bytes by what they are for, of an edit of a scene.
+def estimate(*, num_parameters: int, cells: int, pictures: int, pixels: int) -> dict[str, int]:
+    """Return bytes by purpose, of an edit of a scene.
 
-    Args:
-        numbers: parameters of the field.
-        cells: of the occupancy grid, all levels.
-        pictures: pixels of all pictures of the scene together.
-        pixels: rendered in one step.
+    `cells` are those of all levels of the occupancy grid, `pictures` the pixels of all pictures of the scene
+    together, `pixels` are rendered in one step.
     """
     return {
-        "the field": 4 * COPIES * numbers,
+        "the field": 4 * COPIES * num_parameters,
         "its occupancy grid": CELL * cells,
         "the scene's pictures": 4 * pictures,
         "a step's pictures": PIXEL * min(pixels, ONE_PIECE) + KEPT * pixels,
@@ -38,18 +36,19 @@ def estimate(*, numbers: int, cells: int, pictures: int, pixels: int) -> dict[st
 
 
 def check_fits(parts: Mapping[str, int], keys: Mapping[str, str], device: "torch.device") -> None:
-    """Raise `InputError` if these bytes are more than the device has free; `keys` says which settings each part depends on."""
+    """Raise `InputError` if these bytes are more than the device has free; `keys` says which settings each
+    part depends on.
+    """
     needed, free = sum(parts.values()), _free(device)
     if needed > free:
         largest = max(parts, key=lambda name: parts[name])
         found = f"about {needed / 1e9:.1f} GB needed, {parts[largest] / 1e9:.1f} GB of them for {largest}"
-        raise InputError(
-            keys[largest], found, f"at most {free / 1e9:.1f} GB, what {device} has free", "make it smaller"
-        )
+        wanted = f"at most {free / 1e9:.1f} GB, what {device} has free"
+        raise InputError(keys[largest], found, wanted, "make it smaller")
 
 
 def _free(device: "torch.device") -> int:
-    """Bytes that can still be had on the device; for the CPU without swapping, as far as the system says."""
+    """Return the free bytes of the device; of the CPU without swapping, as far as the system says."""
     if device.type == "cuda":
         import torch
 

@@ -1,6 +1,6 @@
 """Which cells of space hold something: nerfacc's `OccGridEstimator`, fed from a field and able to grow.
 
-On CUDA tensors the samples come from nerfacc's own kernel if it is compiled or can be, elsewhere from its twin in march.py.
+On CUDA the samples come from nerfacc's own kernel if it is compiled or can be, elsewhere from march.py.
 """
 
 import shutil
@@ -38,7 +38,7 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         return self.binaries
 
     def occupy(self, cells: Bool[Tensor, "*l r r r"]) -> None:
-        """Take these cells for occupied, and no others; cells without a level are those of every level."""
+        """Mark these cells as occupied, and no others; cells without a level hold for every level."""
         self.binaries.copy_(cells)
 
     @torch.no_grad()
@@ -51,12 +51,14 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         decay: float = 0.0,
         within: Bool[Tensor, "*l r r r"] | None = None,
     ) -> None:
-        """Occupy the cells denser than `threshold`, and every cell at most `dilate` cells from one of them (per axis).
+        """Occupy the cells denser than `threshold`, and every cell at most `dilate` cells from one of them
+        (per axis).
 
-        Cells of level l are 2^l as long and are held to threshold / 2^l: to the same part of the light that crosses them.
-        An edit that adds parts needs room around what is there (`dilate` >= 2); one that recolours is 3 to 6 times cheaper
-        without. A cell's density is the highest at its corners and centre: unlike nerfacc's update this draws nothing at random.
-        It is remembered as there, max(decay * before, now). With `within`, cells outside it stay empty.
+        Cells of level l are 2^l as long and have the threshold / 2^l: the same share of the light that
+        crosses them is stopped. An edit that adds parts needs room around what is there (`dilate` >= 2); one
+        that recolours is 3 to 6 times cheaper without. A cell's density is the highest at its corners and
+        centre: unlike nerfacc's update, nothing is random. It is remembered as in nerfacc, max(decay *
+        before, now). Cells outside `within` stay empty.
         """
         now = [
             _cell_density(density, cells, box).flatten()
@@ -70,7 +72,7 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         self.occupy(cells if within is None else cells & within)
 
     def open_box(self) -> None:
-        """Take every cell of the innermost level for occupied too, until the next `refresh`."""
+        """Mark every cell of the innermost level as occupied too, until the next `refresh`."""
         self.binaries[0] = True
 
     def sample(
@@ -81,7 +83,9 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         step: float,
         cone: float = 0.0,
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m"], Float[Tensor, "m"]]:
-        """The samples of all rays in occupied cells, packed: (ray_indices, t_starts, t_ends). See `march` for the contract."""
+        """Return the packed samples of all rays in occupied cells, (ray_indices, t_starts, t_ends), as
+        `march` does.
+        """
         if rays_o.is_cuda and _nerfacc_kernels():
             samples: tuple[Tensor, Tensor, Tensor] = self.sampling(
                 rays_o, rays_d, t_min=near, render_step_size=step, cone_angle=cone
@@ -91,7 +95,7 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
 
 
 def dilated(cells: Bool[Tensor, "x y z"], by: int) -> Bool[Tensor, "x y z"]:
-    """Every cell at most `by` cells from one of `cells`, counted along each axis: each cell grows to a cube."""
+    """Return every cell at most `by` cells from one of `cells` along each axis: each cell grows to a cube."""
     grown = cells[None].float()
     for axis in range(3):
         reach = [by if i == axis else 0 for i in range(3)]
@@ -102,21 +106,19 @@ def dilated(cells: Bool[Tensor, "x y z"], by: int) -> Bool[Tensor, "x y z"]:
 def _cell_density(
     density: Density, cells: Bool[Tensor, "x y z"], box: Float[Tensor, "6"]
 ) -> Float[Tensor, "x y z"]:
-    """The highest density among the eight corners and the centre of each cell."""
+    """Return the highest density among the eight corners and the centre of each cell."""
     size = (box[3:] - box[:3]) / torch.tensor(cells.shape, device=box.device)
 
     def at(index: Tensor) -> Tensor:  # (x, y, z, 3), in cells from the lower corner of the box
         return density((box[:3] + index * size).reshape(-1, 3)).view(index.shape[:3])
 
-    corners = torch.stack(
-        torch.meshgrid(*(torch.arange(n + 1.0, device=box.device) for n in cells.shape), indexing="ij"),
-        dim=-1,
-    )
+    axes = [torch.arange(n + 1.0, device=box.device) for n in cells.shape]
+    corners = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     around = F.max_pool3d(at(corners)[None], kernel_size=2, stride=1)[0]
     return torch.maximum(around, at(corners[:-1, :-1, :-1] + 0.5))
 
 
 @cache
 def _nerfacc_kernels() -> bool:
-    """Whether nerfacc was installed with its extension, or has a compiler to build it at its first call."""
+    """Return whether nerfacc has its CUDA extension, or a compiler to build it at its first call."""
     return find_spec("nerfacc.csrc") is not None or shutil.which("nvcc") is not None

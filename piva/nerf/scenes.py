@@ -1,11 +1,9 @@
-"""Fitted scenes: fitted once, kept by content, so that a sweep over scores fits each scene once."""
+"""The cache of fitted scenes, keyed by content: a sweep over scores fits each scene once."""
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from safetensors import safe_open
@@ -14,19 +12,21 @@ from torch import Tensor
 
 from piva.datasets.scene import Views
 from piva.errors import InputError
-from piva.files import cache_folder
+from piva.files import atomic, cache_folder
 from piva.nerf.fit import Fitted, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.settings import Fit
 
-VERSION = 2  # of the fit's arithmetic: a change of it makes all kept scenes stale
+VERSION = 2  # of the fit's arithmetic: a change of it makes all cached scenes stale
 NOT_FITTED = ("edit", "kernel")  # settings that leave a fit as it is (kernels differ by rounding)
 
 
 def fitted_scene(
     views: Views, settings: Fit, seed: int, device: torch.device, progress: Callable[[int, int], None]
 ) -> Fitted:
-    """The field of these views' training pictures, from the cache if pictures, cameras, settings and seed are the same."""
+    """Return the field of these views' training pictures, from the cache if it has the same pictures,
+    cameras, settings, seed.
+    """
     path = cache_folder() / "scenes" / f"{_key(views, settings, seed)}.safetensors"
     if path.exists():
         with safe_open(path, framework="pt", device=str(device)) as file:
@@ -36,14 +36,20 @@ def fitted_scene(
     keep = None if views.keep is None else torch.from_numpy(views.keep[views.train]).to(device)
     lenses = [views.lenses[i] for i in views.train]
     fitted = fit(images, c2w, lenses, settings, generator, progress, keep=keep, near=views.near)
-    _save(path, fitted)
+    tensors = {name: value.contiguous().cpu() for name, value in fitted.field.state_dict().items()}
+    tensors["occupied"] = fitted.occupancy.occupied.cpu()
+    if fitted.background is not None:
+        tensors["background"] = fitted.background.cpu()
+    with atomic(path, "set PIVA_CACHE to a folder that can be written to") as temporary:
+        save_file(tensors, temporary)
     return fitted
 
 
 def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device) -> Fitted:
-    """The scene that left these tensors: a fit, or an edit's `state.safetensors`, by a field of these settings.
+    """Return the scene of these tensors, from a fit or an edit's `state.safetensors`, with these settings of
+    its field.
 
-    Raises `InputError` for tensors that are another field's.
+    Raises `InputError` for tensors of another kind of field.
     """
     there = {name: value.to(device) for name, value in tensors.items()}
     try:
@@ -51,12 +57,8 @@ def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device)
         occupied = there["occupied"]
     except KeyError as missing:
         kind, found = type(settings).__name__, ", ".join(sorted(tensors))
-        raise InputError(
-            "tensors of a field",
-            found,
-            f"{missing} among them, as a {kind} leaves it",
-            "give the run's own field=...",
-        ) from None
+        wanted = f"{missing} among them, as a {kind} leaves it"
+        raise InputError("tensors of a field", found, wanted, "give the run's own field=...") from None
     occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(device)
     occupancy.occupy(occupied)
     return Fitted(field, occupancy, there.get("background"))
@@ -64,19 +66,8 @@ def restored(tensors: Mapping[str, Tensor], settings: Fit, device: torch.device)
 
 def _key(views: Views, settings: Fit, seed: int) -> str:
     lenses = [asdict(lens) for lens in views.lenses]
-    words = {name: value for name, value in asdict(settings).items() if name not in NOT_FITTED}
-    digest = hashlib.sha256(json.dumps([VERSION, seed, words, lenses, views.near, views.train]).encode())
+    fitted = {name: value for name, value in asdict(settings).items() if name not in NOT_FITTED}
+    digest = hashlib.sha256(json.dumps([VERSION, seed, fitted, lenses, views.near, views.train]).encode())
     for values in (views.images, views.c2w, views.keep):
         digest.update(b"" if values is None else values.tobytes())
     return digest.hexdigest()[:24]
-
-
-def _save(path: Path, fitted: Fitted) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.contiguous().cpu() for name, value in fitted.field.state_dict().items()}
-    tensors["occupied"] = fitted.occupancy.occupied.cpu()
-    if fitted.background is not None:
-        tensors["background"] = fitted.background.cpu()
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(tensors, temporary)
-    temporary.replace(path)

@@ -1,7 +1,8 @@
-"""Settings of the fields, their fits and their edits, apart from the code that uses them: checking them must not need torch.
+"""Settings of the fields, their fits and their edits, apart from the code that uses them: checking them must
+not need torch.
 
-A field is described by three things: its fit (`VoxelFit`, `HashFit`), which makes it; in that its edit (`VoxelEdit`, `HashEdit`),
-which says how fast score distillation moves it; and its `Field` class. `Fit` is what the rest of the program reads of them.
+A field has a fit (`VoxelFit`, `HashFit`), in it an edit (`VoxelEdit`, `HashEdit`) with the learning rates of
+score distillation, and a `Field` class. `Fit` is what the rest of the program reads of them.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Fit(Protocol):
     rays: int  # rays a step
     step: float  # length of a sample along a ray
     cone: float  # samples further away than step / cone are as long as cone times their distance
-    levels: int  # of the occupancy grid, each twice as wide; with more than one the field is of all space (space.py)
+    levels: int  # of the occupancy grid, each twice as wide; several: all of space (`contract`)
     lr_end: float  # learning rates fall by this factor, exponentially, over the steps of the last stage
     occupancy: int  # cells along a side of the occupancy grid
     threshold: float  # density (1 / scene unit) up to which a cell counts as empty
@@ -42,30 +43,32 @@ class Fit(Protocol):
     edit: Any  # settings of an edit of the field; None where it is only fitted
 
     @property
-    def numbers(self) -> int:
-        """Parameters of the field at its finest."""
+    def num_parameters(self) -> int:
+        """Return the number of parameters of the field at its finest."""
 
     @property
     def stages(self) -> list[int]:
-        """Optimiser steps of each stage."""
+        """Return the optimiser steps of each stage."""
 
     @property
     def rates(self) -> dict[str, float]:
-        """The fit's learning rates, by group of parameters (`Field.groups`)."""
+        """Return the fit's learning rates by parameter group (`Field.parameter_groups`)."""
 
-    def start(self, generator: "torch.Generator") -> "Field":
-        """A fog, on the generator's device."""
+    def initial_field(self, generator: "torch.Generator") -> "Field":
+        """Return the field before a fit, on the generator's device."""
 
     def refine(self, field: Any, stage: int) -> "Field":
-        """The same field, as the stage wants it."""
+        """Return the same field at the stage's resolution."""
 
     def restore(self, tensors: "Mapping[str, Tensor]") -> "Field":
-        """The field of these tensors, which a field of these settings has left."""
+        """Return the field whose state these tensors are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VoxelEdit:
-    """How an edit moves voxels: learning rates, and weights of the roughness of the change (`Voxels.smooth_change`)."""
+    """How an edit moves voxels: learning rates, and weights of the roughness of the change
+    (`Voxels.smooth_change`).
+    """
 
     lr_density: Annotated[float, Gt(0)]
     lr_colour: Annotated[float, Gt(0)]
@@ -84,7 +87,7 @@ class VoxelEdit:
 class VoxelFit:
     """Voxels, coarse to fine; what else they need is listed in `Fit`."""
 
-    sparsity: ClassVar[float] = 0.0  # voxels know which of them no view has seen: `Voxels.settle`
+    sparsity: ClassVar[float] = 0.0  # voxels know which of them no view has seen: `Voxels.prune_unseen`
 
     radius: Annotated[float, Gt(0)]
     resolutions: list[int]  # nodes along a side of the field, coarse to fine
@@ -104,22 +107,16 @@ class VoxelFit:
 
     def __post_init__(self) -> None:
         if not self.steps or len(self.steps) != len(self.resolutions) or min(self.steps) < 1:
-            raise InputError(
-                "steps",
-                f"{self.steps} for resolutions {self.resolutions}",
-                "at least one step for each of them",
-            )
+            found = f"{self.steps} for resolutions {self.resolutions}"
+            raise InputError("steps", found, "at least one step for each of them")
         if self.levels > 8:
-            raise InputError(
-                "levels",
-                f"{self.levels}",
-                "at most 8: as many as nerfacc's kernel takes, 128 times the radius",
-            )
+            wanted = "at most 8: as many as nerfacc's kernel takes, 128 times the radius"
+            raise InputError("levels", f"{self.levels}", wanted)
         if min(self.resolutions) < 2:
             raise InputError("resolutions", f"{self.resolutions}", "at least two nodes along a side")
 
     @property
-    def numbers(self) -> int:
+    def num_parameters(self) -> int:
         return int(4 * self.resolutions[-1] ** 3)
 
     @property
@@ -130,11 +127,12 @@ class VoxelFit:
     def rates(self) -> dict[str, float]:
         return {"density": self.lr_density, "colour": self.lr_colour}
 
-    def start(self, generator: "torch.Generator") -> "Voxels":
-        from piva.nerf.activation import fog
-        from piva.nerf.voxels import uniform
+    def initial_field(self, generator: "torch.Generator") -> "Voxels":
+        from piva.nerf.field import initial_density
+        from piva.nerf.voxels import init_voxels
 
-        return uniform(self.resolutions[0], self.radius, fog(self.levels), generator.device, self.levels)
+        raw = initial_density(self.levels)
+        return init_voxels(self.resolutions[0], self.radius, raw, generator.device, self.levels)
 
     def refine(self, field: "Voxels", stage: int) -> "Voxels":
         return field.upsample(self.resolutions[stage])
@@ -157,12 +155,14 @@ class HashEdit:
         return {"grid": self.lr_grid, "network": self.lr_network}
 
     def smooth(self, field: "HashGrid", original: "HashGrid") -> None:
-        """Nothing: neighbours in space are not neighbours in a hash grid."""
+        """Do nothing: neighbours in space are not neighbours in a hash grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HashFit:
-    """A hash grid under the names of kernels/layout.py and its network; what else they need is listed in `Fit`."""
+    """A hash grid under the names of kernels/layout.py and its network; what else they need is listed in
+    `Fit`.
+    """
 
     radius: Annotated[float, Gt(0)]
     grid_levels: Annotated[int, Ge(1)]
@@ -191,16 +191,11 @@ class HashFit:
     def layout(self) -> "Layout":
         from piva.nerf.kernels.layout import Layout
 
-        return Layout(
-            levels=self.grid_levels,
-            features=self.features,
-            log2_rows=self.log2_rows,
-            base=self.base,
-            growth=self.growth,
-        )
+        sizes = {"levels": self.grid_levels, "features": self.features, "log2_rows": self.log2_rows}
+        return Layout(**sizes, base=self.base, growth=self.growth)
 
     @property
-    def numbers(self) -> int:
+    def num_parameters(self) -> int:
         return self.layout.size + self.hidden * (self.layout.width + 4)
 
     @property
@@ -211,10 +206,10 @@ class HashFit:
     def rates(self) -> dict[str, float]:
         return {"grid": self.lr_grid, "network": self.lr_network}
 
-    def start(self, generator: "torch.Generator") -> "HashGrid":
-        from piva.nerf.hash_grid import unknown
+    def initial_field(self, generator: "torch.Generator") -> "HashGrid":
+        from piva.nerf.hash_grid import init_hash_grid
 
-        return unknown(self.layout, self.hidden, self.radius, self.kernel, generator, self.levels)
+        return init_hash_grid(self.layout, self.hidden, self.radius, self.kernel, generator, self.levels)
 
     def refine(self, field: "HashGrid", stage: int) -> "HashGrid":
         return field
@@ -222,12 +217,5 @@ class HashFit:
     def restore(self, tensors: "Mapping[str, Tensor]") -> "HashGrid":
         from piva.nerf.hash_grid import HashGrid
 
-        return HashGrid(
-            tensors["grid"],
-            tensors["hidden"],
-            tensors["out"],
-            self.layout,
-            self.radius,
-            self.kernel,
-            self.levels,
-        )
+        grid, hidden, out = (tensors[name] for name in ("grid", "hidden", "out"))
+        return HashGrid(grid, hidden, out, self.layout, self.radius, self.kernel, self.levels)

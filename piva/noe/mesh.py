@@ -13,7 +13,7 @@ from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
 
-from piva.cameras.lens import Lens, camera_rays, pinhole_lens
+from piva.cameras.lens import Lens, camera_rays, pinhole_from_focal
 
 Array = NDArray[np.float32]
 Shader = Callable[[Array], Array]  # world positions (n, 3) -> base colours (n, 3) in [0, 1]
@@ -59,7 +59,7 @@ class MeshRenderer:
 
     def render(self, c2w: Array, width: int, height: int, focal: float, supersample: int = 2) -> Picture:
         """Render one pinhole view; `focal` in pixels of the output, principal point at the centre."""
-        return self.render_lens(c2w, pinhole_lens(width, height, focal), supersample)
+        return self.render_lens(c2w, pinhole_from_focal(focal, height, width), supersample)
 
     def render_lens(self, c2w: Array, lens: Lens, supersample: int = 2) -> Picture:
         """Render what a lens sees, distorted as the lens distorts.

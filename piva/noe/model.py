@@ -10,7 +10,7 @@ from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
 
-from piva.cameras.lens import Lens, camera_rays, pinhole_lens
+from piva.cameras.lens import Lens, camera_rays, pinhole_from_focal
 from piva.noe.gltf import Patch, read_glb, read_patches, whole
 from piva.noe.materials import Array, Material, read_material, tinted
 from piva.noe.mesh import AMBIENT, DIFFUSE, LIGHT, Picture
@@ -84,7 +84,7 @@ class ModelRenderer:
 
         Each pixel averages `supersample`^2 rays; depth and part are those of the nearest solid surface its rays hit.
         """
-        lens = pinhole_lens(width, height, focal)
+        lens = pinhole_from_focal(focal, height, width)
         rotation, position = np.asarray(c2w, np.float64)[:3, :3], np.asarray(c2w, np.float32)[:3, 3]
         rays = (camera_rays(lens, supersample).reshape(-1, 3) @ rotation.T).astype(np.float32)
         rgba = np.zeros((len(rays), 4), np.float32)  # premultiplied

@@ -15,9 +15,9 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from piva.datasets.select import select
 from piva.errors import InputError, one_line
 from piva.files import as_kind, inside
+from piva.ranges import select
 
 PATHS = "object-paths.json.gz"
 REMEDY = "give a folder of .glb files, a .zip of them, or the folder with object-paths.json.gz"

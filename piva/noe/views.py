@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from piva import __version__
 from piva.cameras.nerfstudio import square_scene
-from piva.cameras.poses import focal_from_fov, hemisphere, ring
+from piva.cameras.lens import focal_from_fov
+from piva.cameras.poses import hemisphere, ring
 from piva.errors import InputError
+from piva.images import save_image
 from piva.noe.gltf import read_glb
 from piva.noe.model import ModelRenderer, bounds, placed, read_model
 from piva.noe.settings import BuildNoe
@@ -117,8 +119,8 @@ def _draw(job: Job) -> None:
     caster = _caster(job.content, job.where, settings.longest_side, settings.front_deg)
     for frame in job.frames:
         view = caster.render(poses[frame], settings.size, settings.size, focal)
-        pictures.save(job.folder / "images" / f"{frame:04d}.png", pictures.rgba_bytes(view))
-        pictures.save(job.folder / "depth" / f"{frame:04d}.png", pictures.depth_units(view))
+        save_image(job.folder / "images" / f"{frame:04d}.png", pictures.rgba_bytes(view))
+        save_image(job.folder / "depth" / f"{frame:04d}.png", pictures.depth_units(view))
 
 
 @lru_cache(maxsize=1)  # a worker's jobs are of one object

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from piva.datasets.edit import Edit
+from piva.images import film_writer, save_image, to_uint8
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +52,23 @@ class Comparison:
     truth_after: "Tensor | None" = None
     truth_mask: "Tensor | None" = None
     size: tuple[int, int] | None = None  # (h, w) of the user's own picture, if the edit ran at another
+
+
+def save_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write before.png and after.png; of several views turntable.mp4; the truth where it is known."""
+    import torch
+
+    for name, images in (("before", comparison.before), ("after", comparison.after)):
+        first = images[:1]
+        if comparison.size:
+            first = torch.nn.functional.interpolate(first, comparison.size, mode="bicubic", antialias=True)
+        save_image(folder / f"{name}.png", to_uint8(first[0]))
+    if len(comparison.before) > 1:
+        with film_writer(folder / "turntable.mp4", 12) as film:
+            for frame in to_uint8(torch.cat([comparison.before, comparison.after], dim=-1)):
+                film.write_frame(frame)
+    if comparison.truth is not None:
+        save_image(folder / "truth.png", to_uint8(comparison.truth[0]))
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
 
+from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
 from piva.datasets.scene import Views, check_views, read_views
 from piva.errors import InputError
@@ -15,7 +16,7 @@ from piva.nerf.memory import check_fits, estimate
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Comparison, Randomness, View
 from piva.tasks.image import fitting
-from piva.tasks.viewpoints import Camera, Frames, Orbits, Viewpoints
+from piva.tasks.viewpoints import Frames, Orbits, Viewpoints
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +91,7 @@ class NerfTask:
         """Raise `InputError` for what cannot be held."""
         fit = self.field
         cells, pixels = fit.levels * fit.occupancy**3, max(self.views * size**2, self.turntable_size**2)
-        parts = estimate(numbers=fit.numbers, cells=cells, pictures=views.images[..., 0].size, pixels=pixels)
+        parts = estimate(num_parameters=fit.num_parameters, cells=cells, pictures=views.images[..., 0].size, pixels=pixels)
         keys = (
             "field, its resolutions",
             "field.occupancy",
@@ -103,7 +104,7 @@ class NerfTask:
         if edit.capture:
             length, longest = self.turntable, self.turntable_size
             return Frames(
-                views=views, size=size, multiple=prior.multiple, tour_length=length, tour_size=longest
+                views=views, size=size, multiple=prior.multiple, length=length, longest=longest
             )
         return Orbits(
             size=size,
@@ -193,14 +194,17 @@ class NerfState:
         """Latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
         import torch
 
-        from piva.cameras.depth import z_depth
+        from piva.cameras.rays import z_depth
 
         shots = [self._render(field, occupancy, camera) for camera in cameras]
         latents = self._prior.encode(torch.stack([shot.rgb.permute(2, 0, 1) for shot in shots]))
         if not depth:
             return latents, None
         return latents, torch.stack(
-            [z_depth(shot, *self._place(camera)) for shot, camera in zip(shots, cameras, strict=True)]
+            [
+                z_depth(shot.depth, shot.opacity, *self._place(camera))
+                for shot, camera in zip(shots, cameras, strict=True)
+            ]
         )
 
     def step(self) -> None:
@@ -211,8 +215,8 @@ class NerfState:
         self._step += 1
 
     def compare(self) -> Comparison:
-        tour = self._viewpoints.tour()
-        before, after = (self._render_all(*f, tour) for f in self._fields)
+        trajectory = self._viewpoints.trajectory()
+        before, after = (self._render_all(*f, trajectory) for f in self._fields)
         return Comparison(before=before, after=after, **self._truth())
 
     def state_dict(self) -> "dict[str, Tensor]":

@@ -3,19 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from piva.cameras.lens import Lens
-from piva.cameras.poses import pinhole, ring, sample_camera, walk
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import sample_camera
+from piva.cameras.trajectories import Camera, Trajectory, through, turntable
 from piva.datasets.scene import Views
 from piva.tasks.image import fitting
 
 if TYPE_CHECKING:
     import torch
-
-Camera = tuple[NDArray[np.float32], Lens]  # c2w (4, 4) and what it looks through
-
 
 @runtime_checkable
 class Viewpoints(Protocol):
@@ -24,8 +19,8 @@ class Viewpoints(Protocol):
     def draw(self, generator: "torch.Generator") -> Camera:
         """A camera to optimise through, at the run's resolution."""
 
-    def tour(self) -> list[Camera]:
-        """The cameras to look at the edit from and to measure it, in the order of a film."""
+    def trajectory(self) -> Trajectory:
+        """Return the cameras to measure the edit from and to film it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +41,25 @@ class Orbits:
         c2w, fov = sample_camera(generator, self.elevation_deg, self.fov_deg, self.distance)
         return c2w, pinhole(fov, self.size)
 
-    def tour(self) -> list[Camera]:
-        lens = pinhole(self.turntable_fov_deg, self.turntable_size)
-        return [
-            (c2w, lens) for c2w in ring(self.turntable, self.turntable_elevation_deg, self.turntable_distance)
-        ]
+    def trajectory(self) -> Trajectory:
+        return turntable(
+            self.turntable,
+            self.turntable_size,
+            self.turntable_elevation_deg,
+            self.turntable_fov_deg,
+            self.turntable_distance,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """A captured scene's own: any training frame, whole; and a walk through the test frames."""
+    """A captured scene's own: any training frame, whole; and a path through the test frames."""
 
     views: Views
     size: int  # a frame is optimised at about size^2 pixels in its own proportions
     multiple: int  # of which the sides of a frame are multiples
-    tour_length: int  # views
-    tour_size: int  # pixels of their longer side
+    length: int  # views
+    longest: int  # pixels of their longer side
 
     def draw(self, generator: "torch.Generator") -> Camera:
         import torch
@@ -72,12 +70,6 @@ class Frames:
         height, width = fitting((lens.height, lens.width), self.size, self.multiple)
         return self.views.c2w[frame], lens.resized(width, height)
 
-    def tour(self) -> list[Camera]:
+    def trajectory(self) -> Trajectory:
         test = self.views.test
-        lens = self.views.lenses[test[0]]
-        longest = max(lens.width, lens.height)
-        width, height = (
-            max(2, round(side * self.tour_size / longest / 2) * 2) for side in (lens.width, lens.height)
-        )  # for films
-        length = self.tour_length if len(test) > 1 else 1
-        return [(c2w, lens.resized(width, height)) for c2w in walk(self.views.c2w[test], length)]
+        return through(self.views.c2w[test], self.views.lenses[test[0]], self.length, self.longest)

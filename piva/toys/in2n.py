@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piva.cameras.lens import Lens
-from piva.cameras.orientation import moved
-from piva.cameras.poses import orbit
+from piva.cameras.nerfstudio import intrinsics, split
+from piva.cameras.poses import orbit, transform_poses
+from piva.images import save_image
 from piva.toys import pictures, store
 from piva.toys.noe import records
 from piva.toys.parallel import WORKERS, draw_all
@@ -42,7 +43,7 @@ AIM = (0.0, 0.0, 0.95)  # what the cameras look at, about
 JPEG: dict[str, Any] = {"quality": 93, "subsampling": 0}
 SMALLER = (2, 4)  # of the folders images_2, images_4
 CHUNK = 20  # training frames a job
-SOURCES = ("toys/edits.py", "toys/room.py", "toys/noe.py", "toys/in2n.py", "cameras/orientation.py")
+SOURCES = ("toys/edits.py", "toys/room.py", "toys/noe.py", "toys/in2n.py", "cameras/nerfstudio.py")
 
 
 @dataclass(frozen=True)
@@ -160,19 +161,11 @@ def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
 
 
 def _transforms(name: str, width: int) -> dict[str, Any]:
-    seen = asdict(lens(width))
-    del seen["fisheye"]  # the camera model says it
-    seen = {
-        {"width": "w", "height": "h", "fx": "fl_x", "fy": "fl_y"}.get(key, key): value
-        for key, value in seen.items()
-    }
     names = [f"images/{_stem(i)}.jpg" for i in range(TRAIN + TEST)]
-    poses = moved(capture_world(name), cameras(name).astype(np.float64)).tolist()
+    poses = transform_poses(capture_world(name), cameras(name).astype(np.float64)).tolist()
     return {
-        "camera_model": "OPENCV",
-        **seen,
-        "train_filenames": names[:TRAIN],
-        "test_filenames": names[TRAIN:],
+        **intrinsics(lens(width)),
+        **split(names, TRAIN),
         "frames": [
             {"file_path": file, "transform_matrix": pose} for file, pose in zip(names, poses, strict=True)
         ],
@@ -194,8 +187,8 @@ def _draw(job: Job) -> None:
         place = job.folder / "truth" / change.name
         truths, truth_names = _views(job, toys, shown)
         for frame, source, truth in zip(job.frames, sources, truths, strict=True):
-            pictures.save(place / "images" / f"{_stem(frame)}.png", pictures.rgb_bytes(truth, np.ones(3)))
-            pictures.save(
+            save_image(place / "images" / f"{_stem(frame)}.png", pictures.rgb_bytes(truth, np.ones(3)))
+            save_image(
                 place / "masks" / f"{_stem(frame)}.png", pictures.differs(source, truth, names, truth_names)
             )
 

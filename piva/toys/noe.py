@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piva.cameras.nerfstudio import square_scene
-from piva.cameras.poses import focal_from_fov, hemisphere, ring
+from piva.cameras.lens import focal_from_fov
+from piva.cameras.poses import hemisphere, ring
+from piva.images import save_image
 from piva.toys import pictures, store
 from piva.toys.parallel import WORKERS, draw_all
 
@@ -143,7 +145,7 @@ def _draw(job: Job) -> None:
         truths = _views(job, renderer(change.target, job.centre, job.scale), place)
         for frame, source, truth in zip(job.frames, sources, truths, strict=True):
             mask = pictures.differs(source, truth, names, pictures.part_names(change.target.parts))
-            pictures.save(place / "masks" / f"{frame:04d}.png", mask)
+            save_image(place / "masks" / f"{frame:04d}.png", mask)
 
 
 def _views(job: Job, caster: "MeshRenderer", place: Path) -> "list[Picture]":
@@ -152,7 +154,7 @@ def _views(job: Job, caster: "MeshRenderer", place: Path) -> "list[Picture]":
     views = [caster.render(poses[frame], job.size, job.size, focal) for frame in job.frames]
     for frame, view in zip(job.frames, views, strict=True):
         name = f"{frame:04d}.png"
-        pictures.save(place / "images" / name, pictures.rgba_bytes(view))
-        pictures.save(place / "depth" / name, pictures.depth_units(view))
-        pictures.save(place / "parts" / name, pictures.part_ids(view))
+        save_image(place / "images" / name, pictures.rgba_bytes(view))
+        save_image(place / "depth" / name, pictures.depth_units(view))
+        save_image(place / "parts" / name, pictures.part_ids(view))
     return views

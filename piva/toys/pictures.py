@@ -1,12 +1,10 @@
 """What of a rendered view goes into files, and where two views of one camera differ."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 if TYPE_CHECKING:
     from piva.noe.mesh import Picture, Surface
@@ -48,10 +46,3 @@ def differs(
     colour = (rgba_bytes(source) != rgba_bytes(truth)).any(axis=-1)
     part = np.array(source_names)[part_ids(source)] != np.array(truth_names)[part_ids(truth)]
     return np.asarray(colour | part | (depth_units(source) != depth_units(truth)))
-
-
-def save(path: Path, pixels: NDArray[Any], **options: Any) -> None:
-    """Write one picture, its format by the name's ending; a mask of booleans becomes 0 and 255."""
-    Image.fromarray(np.where(pixels, 255, 0).astype(np.uint8) if pixels.dtype == bool else pixels).save(
-        path, **options
-    )

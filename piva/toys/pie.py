@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from piva.cameras.poses import focal_from_fov, orbit
-from piva.datasets.rle import encode
+from piva.cameras.lens import focal_from_fov
+from piva.cameras.poses import orbit
+from piva.images import encode_runs, save_image
 from piva.toys import pictures, store
 from piva.toys.parallel import WORKERS, draw_all
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of the format
 JPEG = {"quality": 95, "subsampling": 0}  # full colour resolution: the pictures are small
 CHUNK = 8  # entries a job
-SOURCES = ("toys/edits.py", "toys/pie_entries.py", "toys/pie.py", "datasets/rle.py")
+SOURCES = ("toys/edits.py", "toys/pie_entries.py", "toys/pie.py", "images.py")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _draw_entry(folder: Path, entry: "Entry", size: int) -> list[int]:
     source, truth = (renderer(toy, centre, scale).render(camera, size, size, focal) for toy in toys)
     mask = pictures.differs(source, truth, *(pictures.part_names(toy.parts) for toy in toys))
     photo = folder / "annotation_images" / entry.folder / f"{entry.id}.jpg"
-    pictures.save(photo, pictures.rgb_bytes(source, background), **JPEG)
-    pictures.save(folder / "truth/images" / f"{entry.id}.png", pictures.rgb_bytes(truth, background))
-    pictures.save(folder / "truth/masks" / f"{entry.id}.png", mask)
-    return encode(mask)
+    save_image(photo, pictures.rgb_bytes(source, background), **JPEG)
+    save_image(folder / "truth/images" / f"{entry.id}.png", pictures.rgb_bytes(truth, background))
+    save_image(folder / "truth/masks" / f"{entry.id}.png", mask)
+    return encode_runs(mask)

@@ -12,8 +12,8 @@ import viser
 from numpy.typing import NDArray
 from viser.transforms import SO3
 
-from piva.cameras.lens import pinhole_lens
-from piva.cameras.poses import focal_from_fov, orbit
+from piva.cameras.lens import focal_from_fov, pinhole_from_focal
+from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.edits import Finished
 from piva.export.stored import Stored, read_edit
@@ -123,7 +123,7 @@ def picture(
     focal = focal_from_fov(float(np.degrees(fov)), height)
 
     def seen(stored: Stored, across: int) -> NDArray[np.uint8]:
-        rgb = stored.view(torch.from_numpy(c2w), pinhole_lens(across, height, focal)).rgb
+        rgb = stored.view(torch.from_numpy(c2w), pinhole_from_focal(across, height, focal)).rgb
         return (rgb.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
     if original is None or mode == EDIT:

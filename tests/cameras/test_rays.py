@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from piva.cameras.lens import Lens
-from piva.cameras.poses import orbit, pinhole
-from piva.cameras.rays import image_rays, mixed_rays, pixel_rays
+from piva.cameras.lens import Lens, pinhole
+from piva.cameras.poses import orbit
+from piva.cameras.rays import image_rays, mixed_rays, pixel_rays, z_depth
 
 PHONE = Lens(width=96, height=64, fx=80.3, fy=79.1, cx=49.7, cy=30.2, k1=-0.12, k2=0.05, p1=0.003, p2=-0.002)
 SPHERE = Lens(
@@ -73,7 +73,9 @@ def test_every_pixels_ray_meets_the_board_at_a_point_that_projects_to_the_pixel(
 
 @pytest.mark.parametrize("lens", [PHONE, SPHERE], ids=["opencv", "fisheye"])
 def test_rays_next_to_a_corner_of_the_board_pass_it(lens):
-    """The corner lies between the rays of the four pixels around its projection: their angles to it say where."""
+    """The corner lies between the rays of the four pixels around its projection: their angles to it say
+    where.
+    """
     seen = project(lens, corners(), POSE)
     inside = (seen > 1).all(axis=1) & (seen < (lens.width - 1, lens.height - 1)).all(axis=1)
     assert inside.sum() > 40
@@ -112,3 +114,32 @@ def test_each_ray_goes_through_its_own_lens():
     for i, lens in enumerate(which.tolist()):
         alone = pixel_rays(poses[i : i + 1], u[i : i + 1], v[i : i + 1], lenses[lens])
         torch.testing.assert_close((rays_o[i : i + 1], rays_d[i : i + 1]), alone)
+
+
+C2W = torch.from_numpy(orbit(30, 20, 3.0))
+
+
+def wall(lens, away):
+    """The distances (h, w) to a plane across the axis at this depth: oblique rays are longer."""
+    _, towards = image_rays(C2W, lens)
+    return (away / (towards @ -C2W[:3, 2])).view(lens.height, lens.width)
+
+
+def test_a_plane_across_the_axis_has_one_depth_through_any_lens():
+    for lens in (
+        pinhole(70, 9),
+        replace(pinhole(70, 9), k1=-0.2, p1=0.01),
+        replace(pinhole(70, 9), fisheye=True, k1=0.1),
+    ):
+        distance = wall(lens, 2.5)
+        assert distance.max() > 2.8
+        torch.testing.assert_close(z_depth(distance, torch.ones(9, 9), C2W, lens), torch.full((9, 9), 2.5))
+
+
+def test_mist_and_what_lies_behind_a_fisheye_have_none():
+    lens = replace(pinhole(70, 9), fx=2.0, fy=2.0, fisheye=True)  # its corners look backwards
+    opacity = torch.ones(9, 9)
+    opacity[4, 4] = 0.3
+    depth = z_depth(torch.ones(9, 9), opacity, C2W, lens)
+    assert depth[4, 4] == depth[0, 0] == 0
+    assert depth[4, 5] > 0.8

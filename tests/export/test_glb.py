@@ -8,7 +8,8 @@ import vtk
 from helpers.balls import write_run
 from vtk.util.numpy_support import vtk_to_numpy
 
-from piva.cameras.poses import orbit, pinhole
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.edits import find
 from piva.export.glb import Y_UP, glb

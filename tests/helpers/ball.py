@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from piva.cameras.poses import hemisphere, pinhole, ring
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import hemisphere, ring
 
 RADIUS = 0.7
 FIELD = [

@@ -1,4 +1,6 @@
-"""A finished run of task=nerf on disk, made without one: two balls of four colours as voxel fields in closed form."""
+"""A finished run of task=nerf on disk, made without one: two balls of four colours as voxel fields in closed
+form.
+"""
 
 import csv
 
@@ -7,7 +9,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from piva.config import compose
-from piva.nerf.activation import FLOOR
+from piva.nerf.field import FLOOR
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.voxels import Voxels
 
@@ -19,7 +21,9 @@ SMALL = [
 
 
 def ball(size, green, middle=(0.0, 0.0, 0.1), speck=False):
-    """A ball of that radius: red where x > 0, blue elsewhere, `green` more of green where y < 0 (its front); below it is dark."""
+    """A ball of that radius: red where x > 0, blue elsewhere, `green` more of green where y < 0 (its front);
+    below it is dark.
+    """
     line = torch.linspace(-RADIUS, RADIUS, NODES)
     x, y, z = torch.meshgrid(line, line, line, indexing="ij")
     inside = size - ((x - middle[0]) ** 2 + (y - middle[1]) ** 2 + (z - middle[2]) ** 2).sqrt()

@@ -6,15 +6,16 @@ import pytest
 import torch
 from helpers.ball import ball_scene
 
-from piva.cameras.poses import orbit, pinhole
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import orbit
 from piva.cameras.rays import pixel_rays
 from piva.errors import InputError
-from piva.nerf.activation import FLOOR
+from piva.nerf.field import FLOOR
 from piva.nerf.fit import Lenses, border_colour, draw_rays, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.render import render_image
 from piva.nerf.settings import VoxelFit
-from piva.nerf.voxels import uniform
+from piva.nerf.voxels import init_voxels
 
 SETTINGS = VoxelFit(
     radius=1.0, resolutions=[8], steps=[6], rays=256, step=0.08, cone=0.0, levels=1, lr_density=0.1, lr_colour=0.1, lr_end=0.1,
@@ -86,7 +87,7 @@ def test_cameras_inside_the_object_are_told_apart_from_cameras_around_it():
 
 
 def test_nothing_is_seen_nearer_than_the_near_plane():
-    field, occupancy = uniform(5, 1.0, FLOOR, torch.device("cpu")), Occupancy(1.0, 8)
+    field, occupancy = init_voxels(5, 1.0, FLOOR, torch.device("cpu")), Occupancy(1.0, 8)
     occupancy.occupy(torch.ones(8, 8, 8, dtype=torch.bool))
     field.raw_density.data[:, :, :, :2] = (
         8  # y from -1 to -0.5: 2 to 2.5 from a camera at -3, which looks along +y

@@ -9,8 +9,8 @@ import torch
 from helpers.ball import RADIUS, ball_scene
 from PIL import Image
 
-from piva.cameras.poses import Intrinsics
-from piva.nerf.hull import visual_hull, widened
+from piva.cameras.lens import Lens
+from piva.nerf.fit import visual_hull, widened
 
 
 def lego_folder():
@@ -34,7 +34,7 @@ def lego():
     poses = np.array([frame["transform_matrix"] for frame in record["frames"]], np.float32)
     h, w = alpha.shape[1:]
     focal = w / 2 / tan(record["camera_angle_x"] / 2)
-    lens = Intrinsics(fx=focal, fy=focal, cx=w / 2, cy=h / 2, width=w, height=h)
+    lens = Lens(fx=focal, fy=focal, cx=w / 2, cy=h / 2, width=w, height=h)
     return torch.from_numpy(alpha).float() / 255, torch.from_numpy(poses), lens
 
 

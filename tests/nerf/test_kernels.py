@@ -1,4 +1,6 @@
-"""Every kernel that this machine can run, against the twin in plain torch; the twin against finite differences."""
+"""Every kernel that this machine can run, against the twin in plain torch; the twin against finite
+differences.
+"""
 
 import os
 import subprocess
@@ -8,8 +10,8 @@ import pytest
 import torch
 
 from piva.errors import InputError
+from piva.nerf.hash_grid import BEST_FIRST, encoder
 from piva.nerf.kernels import grid_numba, grid_torch
-from piva.nerf.kernels.choose import BEST_FIRST, encoder
 from piva.nerf.kernels.layout import Layout
 
 LAYOUTS = [

@@ -9,7 +9,9 @@ BOX = torch.tensor([-1.0, -1.5, -2.0, 1.0, 1.5, 2.0])
 
 
 def one_ray_after_the_other(rays_o, rays_d, occupied, near, step, cone=0.0):
-    """The contract, word by word, in float64: walk the lattice, look up each midpoint in the innermost level that holds it."""
+    """The contract, word by word, in float64: walk the lattice, look up each midpoint in the innermost level
+    that holds it.
+    """
     samples, grids = [], occupied.numpy()
     low, high = BOX[:3].double().numpy(), BOX[3:].double().numpy()
     rays = zip(rays_o.double().numpy(), rays_d.double().numpy(), near.double().tolist(), strict=True)

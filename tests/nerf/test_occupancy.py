@@ -2,10 +2,10 @@ import pytest
 import torch
 from helpers.ball import some_rays
 
-from piva.nerf.activation import FLOOR
+from piva.nerf.field import FLOOR
 from piva.nerf.march import march
 from piva.nerf.occupancy import Occupancy, dilated
-from piva.nerf.voxels import uniform
+from piva.nerf.voxels import init_voxels
 
 
 def ball(radius):
@@ -81,7 +81,7 @@ def test_state_survives_saving():
 
 
 def test_empty_space_is_exactly_empty_and_can_fill_but_not_sink():
-    field = uniform(4, 1.0, FLOOR, torch.device("cpu"))
+    field = init_voxels(4, 1.0, FLOOR, torch.device("cpu"))
     x = torch.zeros(1, 3)
     assert field.density(x).item() == 0
     for push, moves in (
@@ -94,7 +94,7 @@ def test_empty_space_is_exactly_empty_and_can_fill_but_not_sink():
 
 
 def test_upsampling_keeps_a_linear_field():
-    field = uniform(5, 2.0, 0.0, torch.device("cpu"))
+    field = init_voxels(5, 2.0, 0.0, torch.device("cpu"))
     ramp = torch.linspace(-2, 2, 5)
     field.raw_density.data += ramp[:, None, None] + 2 * ramp[None, :, None]
     x = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) * 4 - 2
@@ -102,7 +102,9 @@ def test_upsampling_keeps_a_linear_field():
 
 
 def test_each_level_knows_its_own_space_and_is_held_to_the_same_light():
-    """A density of 0.3 is enough for the third level, but not for those within; a shell at 3 to 3.6 is out of their reach."""
+    """A density of 0.3 is enough for the third level, but not for those within; a shell at 3 to 3.6 is out of
+    their reach.
+    """
     occupancy = Occupancy(1.0, 16, levels=4)
 
     def density(x):

@@ -1,4 +1,6 @@
-"""A ball in front of a coloured sky that is much farther away than the box reaches, photographed from between them."""
+"""A ball in front of a coloured sky that is much farther away than the box reaches, photographed from between
+them.
+"""
 
 import dataclasses
 
@@ -7,7 +9,8 @@ import pytest
 import torch
 from helpers.ball import RADIUS
 
-from piva.cameras.poses import orbit, pinhole
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.metrics.pixels import psnr
 from piva.nerf.fit import fit

@@ -2,12 +2,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from piva.cameras.poses import orbit, pinhole
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import orbit
 from piva.cameras.rays import image_rays, pixel_rays
-from piva.nerf.activation import FLOOR, SHARPNESS
+from piva.nerf.field import FLOOR, SHARPNESS
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.render import render, render_image
-from piva.nerf.voxels import Voxels, uniform
+from piva.nerf.voxels import Voxels, init_voxels
 
 R, SIDE, STEP = 6, 1.0, 0.05
 
@@ -25,7 +26,9 @@ def everything():
 
 
 def dense_quadrature(raw_density, raw_colour, rays_o, rays_d, background):
-    """Every lattice point of every ray in float64, with its own trilinear interpolation and cumulative product."""
+    """Every lattice point of every ray in float64, with its own trilinear interpolation and cumulative
+    product.
+    """
     t = (torch.arange(int(6 / STEP), dtype=torch.float64) + 0.5) * STEP
     x = rays_o.double()[:, None] + t[:, None] * rays_d.double()[:, None]  # (n, k, 3)
     inside = (x.abs() < SIDE).all(dim=-1)
@@ -80,7 +83,7 @@ def test_dropping_dark_samples_hardly_changes_the_picture(monkeypatch):
 
 
 def test_an_empty_scene_is_its_background_and_can_be_trained():
-    field, occupancy = uniform(4, SIDE, FLOOR, torch.device("cpu")), Occupancy(SIDE, 8)
+    field, occupancy = init_voxels(4, SIDE, FLOOR, torch.device("cpu")), Occupancy(SIDE, 8)
     got = render_image(
         field,
         occupancy,
@@ -95,7 +98,7 @@ def test_an_empty_scene_is_its_background_and_can_be_trained():
 
 
 def test_a_wall_is_met_at_its_distance():
-    field = uniform(5, SIDE, FLOOR, torch.device("cpu"))
+    field = init_voxels(5, SIDE, FLOOR, torch.device("cpu"))
     field.raw_density.data[:, :, :2] = 8  # x from -1 to -0.5
     rays_o, rays_d = torch.tensor([[-4.0, 0.1, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]])
     got = render(field, everything(), rays_o, rays_d, torch.zeros(3), 0.01)
@@ -104,7 +107,7 @@ def test_a_wall_is_met_at_its_distance():
 
 
 def test_each_ray_can_have_its_own_background():
-    field, occupancy = uniform(4, SIDE, FLOOR, torch.device("cpu")), everything()
+    field, occupancy = init_voxels(4, SIDE, FLOOR, torch.device("cpu")), everything()
     rays_o, rays_d = image_rays(torch.from_numpy(orbit(0, 0, 3)), pinhole(45, 4))
     colours = torch.rand(16, 3, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(render(field, occupancy, rays_o, rays_d, colours, STEP).rgb, colours)
@@ -118,7 +121,9 @@ def test_a_generator_shifts_the_samples_reproducibly():
 
 
 def test_rays_leave_through_pixel_centres():
-    """A camera at -y looks along +y, with +x to the right and +z up; the middle of a 2x2 picture is a corner of four pixels."""
+    """A camera at -y looks along +y, with +x to the right and +z up; the middle of a 2x2 picture is a corner
+    of four pixels.
+    """
     c2w, lens = torch.from_numpy(orbit(-90, 0, 3)), pinhole(90, 2)  # focal length 1
     rays_o, rays_d = image_rays(c2w, lens)
     torch.testing.assert_close(rays_o, torch.tensor([0.0, -3.0, 0.0]).expand(4, 3), atol=1e-6, rtol=0)
@@ -148,7 +153,9 @@ def test_parts_of_a_picture_have_the_gradients_of_the_whole(monkeypatch):
 
 
 def test_a_large_picture_keeps_the_graph_of_one_part_only(monkeypatch):
-    """What autograd holds on to between forward and backward: samples' places of parts, everything of the whole."""
+    """What autograd holds on to between forward and backward: samples' places of parts, everything of the
+    whole.
+    """
     held = {}
     field = thin_field()
     for rays in (1 << 20, 64):

@@ -10,7 +10,8 @@ from helpers.glbs import Z_UP, changed, coloured, glb, picture, png, textured, w
 from helpers.vtk_reference import Thing, draw
 from PIL import Image
 
-from piva.cameras.poses import focal_from_fov, orbit
+from piva.cameras.lens import focal_from_fov
+from piva.cameras.poses import orbit
 from piva.noe.materials import to_linear, to_srgb
 from piva.noe.model import ModelRenderer, bounds, placed, read_model
 

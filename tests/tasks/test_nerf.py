@@ -8,7 +8,8 @@ import torch
 from helpers.ball import RADIUS
 from PIL import Image
 
-from piva.cameras.poses import pinhole, ring
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import ring
 from piva.config import build, compose
 from piva.datasets.edit import Edit
 from piva.errors import InputError

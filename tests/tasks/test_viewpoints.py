@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from piva.cameras.lens import Lens
-from piva.cameras.poses import orbit, ring, walk
+from piva.cameras.poses import ring
 from piva.datasets.scene import Views
 from piva.tasks.viewpoints import Frames
 
@@ -23,7 +23,7 @@ def frames(test=3, **changes):
         world=np.eye(4),
         near=0.1,
     )
-    return Frames(views=views, size=64, multiple=8, tour_length=7, tour_size=50, **changes)
+    return Frames(views=views, size=64, multiple=8, length=7, longest=50, **changes)
 
 
 def test_every_training_frame_is_drawn_and_no_test_frame():
@@ -43,24 +43,11 @@ def test_a_frame_keeps_its_lens_and_nearly_its_proportions_at_the_runs_resolutio
     assert (lens.fx / lens.width, lens.cy / lens.height) == pytest.approx((100 / 128, 47 / 96))
 
 
-def test_a_tour_walks_through_the_test_frames_in_pictures_that_films_can_hold():
+def test_a_trajectory_passes_the_test_frames_in_pictures_with_even_sides():
     scene = frames()
-    tour = scene.tour()
-    assert len(tour) == 7
+    trajectory = scene.trajectory()
+    assert len(trajectory) == 7
     for shown, frame in ((0, 10), (3, 11), (6, 12)):
-        np.testing.assert_allclose(tour[shown][0], scene.views.c2w[frame], atol=1e-6)
-    assert {(lens.width, lens.height) for _, lens in tour} == {(50, 38)}
-    assert len(frames(test=1).tour()) == 1  # one frame is no film
-
-
-def test_between_two_cameras_a_walk_turns_and_goes_half_the_way():
-    middle = walk(np.stack([orbit(10, 30, 2), orbit(50, 30, 2)]), 3)[1]
-    axes = middle[:3, :3]
-    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
-    assert np.linalg.det(axes) == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(
-        middle[:3, 3], (orbit(10, 30, 2)[:3, 3] + orbit(50, 30, 2)[:3, 3]) / 2, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        middle[:3, 0], orbit(30, 30, 2)[:3, 0], atol=1e-6
-    )  # right: halfway round the axis z
+        np.testing.assert_allclose(trajectory[shown][0], scene.views.c2w[frame], atol=1e-6)
+    assert {(lens.width, lens.height) for _, lens in trajectory} == {(50, 38)}
+    assert len(frames(test=1).trajectory()) == 1  # one frame is no film

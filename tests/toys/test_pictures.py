@@ -1,8 +1,9 @@
 import numpy as np
 from PIL import Image
 
+from piva.images import save_image
 from piva.noe.mesh import Picture
-from piva.toys.pictures import depth_units, differs, part_ids, rgb_bytes, rgba_bytes, save
+from piva.toys.pictures import depth_units, differs, part_ids, rgb_bytes, rgba_bytes
 
 
 def picture(red=1.0, alpha=1.0, depth=2.0, part=0):
@@ -31,5 +32,5 @@ def test_views_differ_by_colour_depth_or_the_name_of_the_part():
 
 
 def test_masks_are_saved_as_black_and_white(tmp_path):
-    save(tmp_path / "mask.png", np.array([[True, False]]))
+    save_image(tmp_path / "mask.png", np.array([[True, False]]))
     assert np.asarray(Image.open(tmp_path / "mask.png")).tolist() == [[255, 0]]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from piva.datasets.pie import Pie
-from piva.datasets.rle import decode
+from piva.images import decode_runs
 from piva.toys.pie import ensure
 from piva.toys.pie_entries import entries
 
@@ -69,7 +69,7 @@ def test_the_ordinary_reader_reads_it(made):
 def test_the_mask_is_where_the_truth_differs(made, records):
     for name, record in records.items():
         mask = image(made / f"truth/masks/{name}.png") > 0
-        np.testing.assert_array_equal(decode(record["mask"], SIZE, SIZE), mask)
+        np.testing.assert_array_equal(decode_runs(record["mask"], SIZE, SIZE), mask)
         assert 0.005 < mask.mean() < 0.7
         source, truth = (
             image(made / "annotation_images" / record["image_path"]),

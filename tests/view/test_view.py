@@ -13,8 +13,8 @@ import pytest
 import torch
 from helpers.balls import write_run
 
-from piva.cameras.lens import pinhole_lens
-from piva.cameras.poses import focal_from_fov, orbit
+from piva.cameras.lens import pinhole
+from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.edits import find
 from piva.export.stored import read_edit
@@ -36,7 +36,7 @@ def pair(run):
 
 
 def seen(stored, width, height):
-    lens = pinhole_lens(width, height, focal_from_fov(45, height))
+    lens = pinhole(45, height, width)
     return np.rint(stored.view(torch.from_numpy(C2W), lens).rgb.numpy() * 255)
 
 

@@ -1,6 +1,7 @@
-"""The hash grid's encoding compiled for the CPU by numba: on first use, then kept on disk.
+"""The hash grid's encoding compiled for the CPU by numba at first use, then cached on disk.
 
-Threads never write to the same place: forward they share the points, backward the levels. There are as many as torch uses.
+Threads never write to the same place: forward they share the points, backward the levels. There are as many
+as torch uses.
 """
 
 import threading
@@ -25,7 +26,7 @@ LOCK = threading.Lock()  # numba's simplest pool of threads ends the process whe
 def encode(
     params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
 ) -> Float[Tensor, "m width"]:
-    """As `grid_torch.encode`, for float32 tensors of the CPU; differentiable, once, in `params` alone."""
+    """Return what `grid_torch.encode` does, in float32 on the CPU; differentiable once, in `params` only."""
     features: Tensor = _Encode.apply(params, x.detach(), layout)
     return features
 
@@ -54,12 +55,15 @@ def _run(kernel: Any, given: Tensor, x: Tensor, layout: Layout, out: Tensor) -> 
     with LOCK:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         kernel(given.numpy(), x.numpy(), *_levels(layout), (0,) * layout.features, out.numpy())
-    # Where numba and torch share one OpenMP, numba's start sets the number of threads of both to that of all cores.
+    # Where numba and torch share one OpenMP, numba's start sets the number of threads of both to that of all
+    # cores.
     torch.set_num_threads(threads)
 
 
 def _levels(layout: Layout) -> tuple[NDArray[Any], ...]:
-    """Of each level: scale, the strides of y and z (their primes where hashed), rows, offset, and whether it is hashed."""
+    """Return each level's scale, strides of y and z (their primes where hashed), rows, offset, and whether it
+    is hashed.
+    """
     scale, resolution, rows, offset, hashed = zip(*layout.table, strict=True)
     strides = [PRIMES[1:] if h else (r, r**2) for r, h in zip(resolution, hashed, strict=True)]
     return (
@@ -69,7 +73,8 @@ def _levels(layout: Layout) -> tuple[NDArray[Any], ...]:
     )
 
 
-# Below is numba's subset of Python. `features` is a tuple because numba knows its length when it compiles: 1.5 times faster.
+# Below is numba's subset of Python. `features` is a tuple because numba knows its length when it compiles:
+# 1.5 times faster.
 
 
 @njit(parallel=True, cache=True)
@@ -105,7 +110,7 @@ def _backward(grad, x, scale, strides, rows, offset, hashed, features, out):
 @njit(inline="always")
 @no_type_check
 def _around(x, scale, strides, rows, offset, hashed):
-    """Row and weight of the eight nodes around a point."""
+    """Return row and weight of the eight nodes around a point."""
     x0, x1, u0, u1 = _axis(x[0], scale, STRIDE_X)
     y0, y1, v0, v1 = _axis(x[1], scale, strides[0])
     z0, z1, w0, w1 = _axis(x[2], scale, strides[1])
@@ -124,7 +129,7 @@ def _around(x, scale, strides, rows, offset, hashed):
 @njit(inline="always")
 @no_type_check
 def _axis(x, scale, stride):
-    """Index * stride of the nodes before and behind a coordinate, and their weights."""
+    """Return index * stride of the nodes before and behind a coordinate, and their weights."""
     place = x * scale + HALF
     cell = np.floor(place)
     part = place - cell
@@ -137,8 +142,7 @@ def _axis(x, scale, stride):
 def _row(x, y, z, rows, offset, hashed):
     # Unsigned and always reduced: no position, not even one that is not a number, reaches beyond the level.
     if hashed:
-        return offset + (
-            (x ^ y ^ z) & (rows - STRIDE_X)
-        )  # rows are a power of two: the low bits are those of 32-bit products
+        # rows are a power of two: the low bits are those of 32-bit products
+        return offset + ((x ^ y ^ z) & (rows - STRIDE_X))
     index = x + y + z
     return offset + (index % rows if index >= rows else index)

@@ -1,4 +1,5 @@
-"""The hash grid's encoding by tiny-cuda-nn, where its bindings are built: the original of the layout, and the fastest.
+"""The hash grid's encoding by tiny-cuda-nn, where its bindings are built: the original of the layout, and the
+fastest.
 
 Importing them fails with an `ImportError` where they are missing and an `OSError` where no GPU is seen.
 """
@@ -16,7 +17,7 @@ from piva.nerf.kernels.layout import Layout
 def encode(
     params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
 ) -> Float[Tensor, "m width"]:
-    """As `grid_torch.encode`, for float32 tensors of a GPU; differentiable in `params`."""
+    """Return what `grid_torch.encode` does, for float32 on a GPU; differentiable in `params`."""
     if len(x) == 0:
         return x.new_zeros((0, layout.width))
     features: Tensor = torch.func.functional_call(
@@ -27,7 +28,7 @@ def encode(
 
 @cache
 def _encoding(layout: Layout, device: torch.device) -> torch.nn.Module:
-    """Their module, of which only the kernels are used: parameters are lent to it."""
+    """Return their module, used for its kernels only: each call passes the parameters."""
     with torch.cuda.device(device):
         made: torch.nn.Module = tinycudann.Encoding(
             3,

@@ -1,4 +1,6 @@
-"""The hash grid's encoding in plain torch: slow, for every device and precision, and written to be read. The others follow it."""
+"""The hash grid's encoding in plain torch, for every device and precision: the reference implementation of
+the others.
+"""
 
 from itertools import product
 
@@ -12,7 +14,7 @@ from piva.nerf.kernels.layout import PRIMES, Layout, Level
 def encode(
     params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
 ) -> Float[Tensor, "m width"]:
-    """The features of points of the unit cube: of each level the trilinear mean of the eight nodes around.
+    """Return features of points of the unit cube: per level the trilinear mean of the eight nodes around.
 
     Differentiable in `params` alone.
     """
@@ -33,7 +35,9 @@ def _level(table: Float[Tensor, "rows f"], x: Float[Tensor, "m 3"], level: Level
 
 
 def row_of(i: Int[Tensor, "m"], j: Int[Tensor, "m"], k: Int[Tensor, "m"], level: Level) -> Int[Tensor, "m"]:
-    """The row of node (i, j, k) within its level. The modulo is for both kinds: at x = 1 a node can lie one beyond the last."""
+    """Return the row of node (i, j, k) in its level. At x = 1 a node can lie one beyond the last: hence the
+    modulo.
+    """
     if level.hashed:
         index = (i * PRIMES[0] ^ j * PRIMES[1] ^ k * PRIMES[2]) & 0xFFFFFFFF
     else:

@@ -1,4 +1,6 @@
-"""The hash grid's encoding in Triton, which comes with torch: a GPU's kernel without a compiler or the CUDA toolkit."""
+"""The hash grid's encoding in Triton, which comes with torch: a GPU kernel without a compiler or the CUDA
+toolkit.
+"""
 
 from typing import Any, no_type_check
 
@@ -18,7 +20,7 @@ PRIME_Y, PRIME_Z = tl.constexpr(PRIMES[1]), tl.constexpr(PRIMES[2])
 def encode(
     params: Float[Tensor, "size"], x: Float[Tensor, "m 3"], layout: Layout
 ) -> Float[Tensor, "m width"]:
-    """As `grid_torch.encode`, for float32 tensors of a GPU; differentiable, once, in `params` alone.
+    """Return what `grid_torch.encode` does, for float32 on a GPU; differentiable, once, in `params` alone.
 
     Gradients are added in no fixed order: they differ in the last digits from run to run.
     """
@@ -46,13 +48,13 @@ class _Encode(torch.autograd.Function):
 
 
 def _run(kernel: Any, given: Tensor, x: Tensor, layout: Layout, out: Tensor) -> None:
-    """One launch a level: each level's numbers are then plain arguments."""
+    """Launch once per level: each level's numbers are then plain arguments."""
     if len(x) == 0:
         return
     for index, (scale, resolution, rows, offset, hashed) in enumerate(layout.table):
         kernel[(triton.cdiv(len(x), BLOCK),)](
-            given, x, out, len(x), scale, resolution, rows, offset * layout.features, index * layout.features, layout.width,
-            hashed, layout.features, BLOCK,
+            given, x, out, len(x), scale, resolution, rows,
+            offset * layout.features, index * layout.features, layout.width, hashed, layout.features, BLOCK,
         )  # fmt: skip
 
 
@@ -62,7 +64,9 @@ def _forward(
     params, x, out, count, scale, resolution, rows, offset, first, width,
     HASHED: tl.constexpr, FEATURES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The features of one level: `offset` is where its parameters begin, `first` where its features do in a row of `width`."""
+    """Compute one level's features; its parameters begin at `offset`, its features at `first` in a row of
+    `width`.
+    """
     point = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     there = point < count
     cx, cy, cz, u, v, w = _place(x, point, there, scale)
@@ -93,25 +97,19 @@ def _backward(
 @triton.jit
 @no_type_check
 def _place(x, point, there, scale):
-    """The cells of points along each axis, and the parts of the way to the next."""
+    """Return the cells of points along each axis, and the fractions of the way to the next."""
     px = tl.load(x + point * 3, mask=there, other=0.0) * scale + 0.5
     py = tl.load(x + point * 3 + 1, mask=there, other=0.0) * scale + 0.5
     pz = tl.load(x + point * 3 + 2, mask=there, other=0.0) * scale + 0.5
     fx, fy, fz = tl.floor(px), tl.floor(py), tl.floor(pz)
-    return (
-        fx.to(tl.int32).to(tl.uint32),
-        fy.to(tl.int32).to(tl.uint32),
-        fz.to(tl.int32).to(tl.uint32),
-        px - fx,
-        py - fy,
-        pz - fz,
-    )
+    cx, cy, cz = fx.to(tl.int32).to(tl.uint32), fy.to(tl.int32).to(tl.uint32), fz.to(tl.int32).to(tl.uint32)
+    return cx, cy, cz, px - fx, py - fy, pz - fz
 
 
 @triton.jit
 @no_type_check
 def _node(cx, cy, cz, u, v, w, resolution, rows, CORNER: tl.constexpr, HASHED: tl.constexpr):
-    """Row and weight of one of the eight nodes around points."""
+    """Return row and weight of one of the eight nodes around points."""
     x, y, z = cx + (CORNER & 1), cy + ((CORNER >> 1) & 1), cz + (CORNER >> 2)
     if HASHED:  # noqa: SIM108 - decided when the kernel is compiled
         index = x ^ (y * PRIME_Y) ^ (z * PRIME_Z)

@@ -1,7 +1,9 @@
-"""Where the rows of a hash grid lie: tiny-cuda-nn's layout, number for number, so that its parameters can be read and written.
+"""Where the rows of a hash grid lie: tiny-cuda-nn's layout, number for number, so that its parameters can be
+read and written.
 
-All levels lie one behind the other in one flat vector of float32, each as (rows, features). Level l has nodes at spacing
-1 / scale; its nodes have a row each as long as they fit into 2^log2_rows rows, and share rows by a spatial hash beyond.
+All levels lie one behind the other in one flat vector of float32, each as (rows, features). Level l has nodes
+at spacing 1 / scale; its nodes have a row each as long as they fit into 2^log2_rows rows, and share rows by a
+spatial hash beyond.
 """
 
 from dataclasses import dataclass
@@ -25,8 +27,8 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The five numbers that decide a grid, under tiny-cuda-nn's names: n_levels, n_features_per_level, log2_hashmap_size,
-    base_resolution, per_level_scale.
+    """The five numbers that decide a grid, under tiny-cuda-nn's names: n_levels, n_features_per_level,
+    log2_hashmap_size, base_resolution, per_level_scale.
     """
 
     levels: int
@@ -37,7 +39,9 @@ class Layout:
 
     @cached_property
     def table(self) -> tuple[Level, ...]:
-        """All levels, coarse to fine. Scales are computed in float32 as there: a rounding decides a level's resolution."""
+        """Return all levels, coarse to fine. Scales are float32 as there: rounding decides a level's
+        resolution.
+        """
         made: list[Level] = []
         offset = 0
         for index in range(self.levels):
@@ -52,11 +56,11 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Parameters in all."""
+        """Return the number of parameters."""
         last = self.table[-1]
         return (last.offset + last.rows) * self.features
 
     @property
     def width(self) -> int:
-        """Features of a point: those of the coarsest level first."""
+        """Return the number of features of a point; those of the coarsest level come first."""
         return self.levels * self.features

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from piva.cameras.poses import focal_from_fov, orbit
+from piva.cameras.lens import focal_from_fov
+from piva.cameras.poses import orbit
 from piva.toys.world import Toy, bounds, random_toy, renderer
 
 CHUNK = 256

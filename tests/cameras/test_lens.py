@@ -3,7 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from piva.cameras.lens import Lens, camera_rays, folds, gaze, pinhole_lens, undistort
+from piva.cameras.lens import (
+    Lens,
+    camera_rays,
+    is_not_invertible,
+    pinhole_from_focal,
+    pixel_directions,
+    undistort,
+)
 
 BENT = Lens(width=64, height=48, fx=50, fy=49, cx=33, cy=23, k1=-0.1, k2=0.03, p1=0.002, p2=-0.001)
 
@@ -18,13 +25,13 @@ def test_undistorting_inverts_opencvs_formula():
 
 
 def test_a_pinholes_rays_go_through_pixel_centres():
-    rays = camera_rays(pinhole_lens(4, 2, 2.0), 1)
+    rays = camera_rays(pinhole_from_focal(2.0, 2, 4), 1)
     assert rays.shape == (2, 4, 3)
     np.testing.assert_allclose(rays[0, 0], (-0.75, 0.25, -1))  # (0.5 - 2) / 2 to the left, (0.5 - 1) / 2 up
     np.testing.assert_allclose(rays[1, 3], (0.75, -0.25, -1))
 
 
-@pytest.mark.parametrize("lens", [BENT, pinhole_lens(8, 6, 7.0)])
+@pytest.mark.parametrize("lens", [BENT, pinhole_from_focal(7.0, 6, 8)])
 def test_the_samples_of_a_pixel_surround_its_centre(lens):
     fine, coarse = camera_rays(lens, 2), camera_rays(lens, 1)
     mean = fine.reshape(lens.height, 2, lens.width, 2, 3).mean(axis=(1, 3))
@@ -50,7 +57,7 @@ def test_a_fisheye_looks_where_its_formula_says_even_behind_itself():
         np.linspace(0, 1.7, 8), np.linspace(0, 6, 12)
     )  # up to 97 degrees off the axis
     bent = angle * (1 + 0.05 * angle**2 - 0.02 * angle**4 + 0.004 * angle**6 - 0.001 * angle**8)
-    got = gaze(lens, 31 + 14 * bent * np.cos(around), 33 + 15 * bent * np.sin(around))
+    got = pixel_directions(lens, 31 + 14 * bent * np.cos(around), 33 + 15 * bent * np.sin(around))
     wanted = [np.sin(angle) * np.cos(around), -np.sin(angle) * np.sin(around), -np.cos(angle)]
     np.testing.assert_allclose(got, np.stack(wanted, axis=-1), atol=1e-12)
 
@@ -59,17 +66,17 @@ def test_a_fisheye_looks_where_its_formula_says_even_behind_itself():
 def test_a_smaller_picture_of_the_same_lens_looks_the_same_way(lens):
     small = lens.resized(16, 24)
     np.testing.assert_allclose(
-        gaze(small, np.array([3.0, 15]), np.array([20.0, 1])),
-        gaze(lens, np.array([12.0, 60]), np.array([40.0, 2])),
+        pixel_directions(small, np.array([3.0, 15]), np.array([20.0, 1])),
+        pixel_directions(lens, np.array([12.0, 60]), np.array([40.0, 2])),
     )
 
 
 def test_lenses_that_fold_the_picture_are_told_from_those_that_bend_it():
-    for lens in (BENT, pinhole_lens(64, 48, 30.0), replace(BENT, fisheye=True), replace(BENT, k1=0.4)):
-        assert not folds(lens)
+    for lens in (BENT, pinhole_from_focal(30.0, 48, 64), replace(BENT, fisheye=True), replace(BENT, k1=0.4)):
+        assert not is_not_invertible(lens)
     for lens in (
         replace(BENT, k1=-1.5),
         replace(BENT, k2=-4.0),
         replace(BENT, fisheye=True, fx=8.0, k1=-0.3, k2=0),
     ):
-        assert folds(lens)
+        assert is_not_invertible(lens)

@@ -1,6 +1,6 @@
 import pytest
 
-from piva.datasets.prompts import check_prompts
+from piva.datasets.edit import check_prompts
 from piva.errors import InputError
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from piva.datasets.select import select
 from piva.errors import InputError
+from piva.ranges import select
 
 IDS = ["mug/blue", "mug/ball", "chair/golden", "111000000000"]
 
