@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import platformdirs
 from safetensors import SafetensorError
 
-from piva.errors import InputError, WriteError
+from piva.errors import InputError, WriteError, one_line
 
 T = TypeVar("T")
 KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
@@ -44,6 +44,21 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(path, str(error), "valid JSON") from None
     return as_kind(data, dict, path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a config.yaml that a run wrote, interpolations resolved. Raises `InputError`."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        data = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=True)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise InputError(path, one_line(error), "what piva.run wrote", "check the file") from None
+    if not isinstance(data, dict):
+        raise InputError(path, "a list", "what piva.run wrote", "check the file")
+    return cast(dict[str, Any], data)
 
 
 def get(record: dict[str, Any], key: str, kind: type[T], where: object) -> T:
@@ -127,16 +142,24 @@ def atomic(path: Path, remedy: str = "what was finished before is kept") -> Iter
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if temporary.is_dir() and path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
-        found = getattr(error, "strerror", None) or str(error)
-        raise WriteError(path, found, "a place that can be written to", remedy) from error
+        with write_errors(path, remedy):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if temporary.is_dir() and path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_errors(path: Path, remedy: str = "what was finished before is kept") -> Iterator[None]:
+    """Raise `WriteError` for a full disk, a read-only folder and the like in the block, which writes `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
+        found = getattr(error, "strerror", None) or str(error)
+        raise WriteError(path, found, "a place that can be written to", remedy) from error
