@@ -4,7 +4,7 @@ import pytest
 
 from piva.config import build, compose
 from piva.errors import InputError
-from piva.runs.objective import Objective
+from piva.objective import Objective
 
 MEAN = {"eval/clip": 0.7, "eval/lpips": 0.5, "truth/psnr": None}
 

@@ -94,7 +94,7 @@ def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: P
         ) as sweeping,
     ):
         checkpoints = Path(f"sweep/{SAMPLES[0]}/checkpoints")
-        local_slurm.until(lambda: any(checkpoints.rglob("*.safetensors")), 120, "a checkpoint")
+        local_slurm.until(lambda: any(checkpoints.rglob("*.pt")), 120, "a checkpoint")
         ids = [state["JobId"] for state in jobs(slurm) if state["ArrayTaskId"] == "0"]
         subprocess.run(["scancel", "--signal=USR2", *ids], env=slurm, check=True)
         output, _ = sweeping.communicate(timeout=240)
