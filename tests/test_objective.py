@@ -1,4 +1,4 @@
-"""What a search maximises: a mean of the summary, lowered where another passes its limit; other words are refused."""
+"""What a search maximises: a mean of the summary, lowered where another passes its limit."""
 
 import pytest
 

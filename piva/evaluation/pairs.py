@@ -1,4 +1,4 @@
-"""Which pictures are compared: a dataset's originals with their edits in folders, or two folders of views. No torch."""
+"""Which pictures are compared: a dataset's originals with edits, or two folders of views. No torch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An edit's pictures, view by view. All are readable and of `size`, or strips whose last square is meant."""
+    """An edit's pictures, view by view: readable, and of `size` or strips whose last square counts."""
 
     edit: Edit
     before: list[Path]
@@ -26,8 +26,8 @@ def edited(folders: Sequence[Path], edits: Sequence[Edit], skip: bool) -> tuple[
     """Return one pair an edit, and the ids of those without a picture.
 
     Args:
-        folders: the first that has an edit counts. Each has <path> or annotation_images/<path>, where <path> is that of
-            the original in PIE-Bench's annotation_images, or <id>.png; or it is a run of piva.run.
+        folders: the first that has an edit counts. Each has <path> or annotation_images/<path>, where <path>
+            is that of the original in PIE-Bench's annotation_images, or <id>.png; or it is a run of piva.run.
         edits: those to look for.
         skip: go on without those that are missing.
 
@@ -90,10 +90,8 @@ def _pair(edit: Edit, before: list[Path], after: list[Path]) -> Pair:
         found = _checked_size(path)
         strip = found[0] != found[1] and found[0] >= size[0] and found[1] >= size[1] and path in after
         if found != size and not strip:
-            wanted, remedy = (
-                f"{size[0]}x{size[1]} like {before[0].name}",
-                "edits are measured at their original's size",
-            )
+            wanted = f"{size[0]}x{size[1]} like {before[0].name}"
+            remedy = "edits are measured at their original's size"
             raise InputError(path, f"{found[0]}x{found[1]} pixels", wanted, remedy)
     return Pair(edit=edit, before=before, after=after, size=size)
 

@@ -52,8 +52,8 @@ def _open(pair: Pair, device: str) -> Comparison:
     sides = (pair.before, pair.after)
     before, after = (torch.stack([_picture(p, pair.size) for p in side]).to(device) for side in sides)
     truth, mask = read_truth(pair.edit, before)
-    known: dict[str, Any] = {"truth": truth, "truth_before": before, "truth_after": after} if truth is not None else {}
-    return Comparison(before=before, after=after, truth_mask=mask, **known)
+    known: dict[str, Any] = {"truth": truth, "truth_before": before, "truth_after": after}
+    return Comparison(before=before, after=after, truth_mask=mask, **(known if truth is not None else {}))
 
 
 def _picture(path: Path, size: tuple[int, int]) -> Tensor:

@@ -47,7 +47,7 @@ def given(argv: Sequence[str]) -> tuple[Path, Sequence[str]]:
 
 
 def find(path: Path) -> list[EditedScene]:
-    """Return the edits of the run in `path`, or the one edit whose folder it is, by name. Raises `InputError`."""
+    """Return the edits of the run in `path`, or the one whose folder it is, by name. Raises `InputError`."""
     if not path.is_dir():
         raise InputError("PATH", f"no folder {str(path)!r}", WANTED, "check the path")
     run = _run_of(path.resolve())

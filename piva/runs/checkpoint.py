@@ -1,8 +1,8 @@
-"""The state of an unfinished edit, and the checkpoints from which it goes on after a crash with the same numbers.
+"""The state of an unfinished edit, and the checkpoints from which it resumes with the same numbers.
 
-A checkpoint is a plain tree of dicts, lists, tensors, numbers and texts, written by `torch.save` and read with `weights_only`, so
-that it cannot run code. Its name holds the step and the SHA-256 of its bytes: a damaged one is recognised, and the one before
-it used.
+A checkpoint is a plain tree of dicts, lists, tensors, numbers and texts, by `torch.save`, and is read with
+`weights_only`: it cannot run code. Its name holds the step and the SHA-256 of its bytes, so that a damaged one
+is recognised and the one before it used.
 """
 
 import hashlib
@@ -80,7 +80,7 @@ def load(path: Path) -> Tree:
 
 
 def _checked(tree: Tree, step: int, path: str = "") -> Tree:
-    """Return `tree` as plain dicts, lists and numbers, its tensors on the CPU; raises as `Checkpoints.save`."""
+    """Return `tree` as plain dicts, lists and numbers, tensors on the CPU; raises as `Checkpoints.save`."""
     match tree:
         case Tensor():
             if not bool(tree.isfinite().all()):
@@ -117,7 +117,7 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class EditState:
-    """One edit between two steps: all that changes from step to step. `evaluations` counts its network evaluations from zero."""
+    """One edit between two steps: all that changes from step to step. `evaluations` counts from zero."""
 
     state: TaskState
     models: LearnedModels | None
@@ -131,7 +131,7 @@ class EditState:
         vars(self.evaluations).update(vars(Evaluations()))
 
     def checkpoint(self) -> Tree:
-        """Return all of it; `restore` into a state opened in the same way goes on as if nothing had happened."""
+        """Return all of it; restored into a state opened in the same way, the edit goes on as before."""
         return {
             "state": self.state.checkpoint(),
             "models": self.models.checkpoint() if self.models else None,

@@ -1,7 +1,7 @@
-"""Which run a folder holds: `run.json` has the overrides it was started with and the fingerprint of all its numbers depend on.
+"""Which run a folder holds: run.json has its overrides, and a fingerprint of all that its numbers depend on.
 
-A run goes on in a folder with its own fingerprint and is refused in another's. What a run does not read is no part of it: with
-`score=dds`, neither lambda nor how the learned models are made.
+A run goes on in a folder with its own fingerprint and is refused in another's. What a run does not read is no
+part of it: with `score=dds`, neither lambda nor how the learned models are made.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ def fingerprint(settings: Settings) -> Fingerprint:
 
 @contextmanager
 def locked(settings: Settings, folder: Path) -> Iterator[None]:
-    """Lock `folder` for this run and write its record there. If it ends in bad input before anything was begun, no trace is left.
+    """Lock `folder` for this run and write its record there; bad input before the run begins leaves no trace.
 
     Raises `InputError` if another run is at work there or has been.
     """
@@ -60,7 +60,7 @@ def locked(settings: Settings, folder: Path) -> Iterator[None]:
 
 
 def finished(settings: Settings, folder: Path) -> Run | None:
-    """Return the run in `folder` if it is that of `settings` and nothing of it is left to do. Imports no torch."""
+    """Return the run in `folder` if it is that of `settings` and has finished. Imports no torch."""
     run = Run(folder)
     if not run.summary or run.failures or run.record.get("fingerprint") != fingerprint(settings):
         return None
@@ -68,7 +68,7 @@ def finished(settings: Settings, folder: Path) -> Run | None:
 
 
 def check_run(cfg: DictConfig) -> Settings:
-    """Run `config.check`, and check whether the run may write to its folder. Raises `InputError`; imports no torch."""
+    """Check the configuration and whether the run may write to its folder. Raises `InputError`; no torch."""
     settings = config.check(cfg)
     folder = Path((cfg.hydra if "hydra" in cfg else HydraConfig.get()).run.dir)
     if folder.is_dir():
@@ -78,7 +78,7 @@ def check_run(cfg: DictConfig) -> Settings:
 
 
 def check_shards(runs: Sequence[Run]) -> None:
-    """Raise `InputError` unless `runs` are the shards of one run, all of them, measured by one set of networks."""
+    """Raise `InputError` unless `runs` are all shards of one run, measured by one set of networks."""
     found, prints = [], [_read_fingerprint(run) for run in runs]
     for run, each in zip(runs, prints, strict=True):
         if (shard := each["dataset"].get("shard")) is None:
@@ -94,7 +94,7 @@ def check_shards(runs: Sequence[Run]) -> None:
 
 
 def overrides_of(folder: Path) -> list[str]:
-    """Return the overrides that go on with the run, or the sweep, in `folder`. Raises `InputError` if there is none."""
+    """Return the overrides that resume the run or sweep in `folder`. Raises `InputError` without one."""
     quoted = '"' + str(folder).replace('"', '\\"') + '"'  # a sweep's folders are named lambda=0.1,score=dds
     if record := Run(folder).record:
         return [*get(record, "overrides", list, folder / RECORD), f"hydra.run.dir={quoted}"]
@@ -152,5 +152,6 @@ def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _assignment(key: str, leaves: Mapping[str, Any]) -> str:
     if key == "edits":
-        return f"{len(leaves[key])} edits ({', '.join(edit[0] for edit in leaves[key][:3])}...) and their prompts"
+        first = ", ".join(edit[0] for edit in leaves[key][:3])
+        return f"{len(leaves[key])} edits ({first}...) and their prompts"
     return f"{key}={leaves[key]}" if key in leaves else f"no {key}"

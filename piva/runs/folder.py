@@ -1,13 +1,13 @@
-"""What a run leaves behind, and its only writer. Files are written atomically: none is ever half there, but for a last line.
+"""What a run leaves behind, and its only writer. Files are atomic: none but metrics.jsonl can be torn.
 
-<folder>/run.json           which run this is: its overrides, and the fingerprint of all that its numbers depend on
-<folder>/config.yaml        the resolved configuration
-<folder>/metrics.csv        one row an edit; snapshots.csv: the same after the steps of measure_at
-<folder>/metrics.jsonl      one row a step
-<folder>/summary.json       means over the edits, failures, network evaluations, provenance; equal for equal seeds
-<folder>/timing.json        seconds and memory
-<folder>/edits/<id>/        before.png, after.png, turntable.mp4, state.safetensors, adapters/, samples-<step>.png, result.json
-<folder>/checkpoints/<id>/  of an edit that is not finished
+run.json           which run this is: its overrides, and the fingerprint of all that its numbers depend on
+config.yaml        the resolved configuration
+metrics.csv        one row an edit; snapshots.csv: the same after the steps of measure_at
+metrics.jsonl      one row a step
+summary.json       means over the edits, failures, network evaluations, provenance; equal for equal seeds
+timing.json        seconds and memory
+edits/<id>/        result.json, state.safetensors, adapters/, before.png, after.png, turntable.mp4, samples
+checkpoints/<id>/  of an edit that is not finished
 """
 
 import csv
@@ -46,7 +46,7 @@ class EditRecord:
 
     @staticmethod
     def read(folder: Path) -> "EditRecord | None":
-        """Return the record in an edit's folder, None if there is none. Raises `InputError` for a torn file."""
+        """Return the record in an edit's folder, None without one. Raises `InputError` for a torn file."""
         path = folder / RESULT
         if not path.is_file():
             return None
@@ -58,7 +58,7 @@ class EditRecord:
 
 
 class RunFolder:
-    """Writes into one folder, which need not exist yet. Raises `WriteError`; what was finished before is kept."""
+    """Writes into one folder, made if need be. Raises `WriteError`; what was finished before is kept."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class RunFolder:
         self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
 
     def write_tables(self, records: Sequence[EditRecord], cost: Mapping[str, float]) -> None:
-        """Write metrics.csv, snapshots.csv and timing.json (with `cost`, the run's own) of the edits finished so far."""
+        """Write metrics.csv, snapshots.csv and timing.json, with `cost`, of the edits finished so far."""
         self.write_rows("metrics.csv", [record.row for record in records])
         if snapshots := [row for record in records for row in record.snapshots]:
             self.write_rows("snapshots.csv", snapshots)
@@ -111,7 +111,7 @@ class RunFolder:
 
     @contextmanager
     def edit(self, id: str) -> Iterator[Path]:
-        """Give a folder to fill; it appears as `edits/<id>` when the block ends well, and not at all otherwise."""
+        """Give a folder to fill; it appears as `edits/<id>` if the block ends well, and else not at all."""
         with atomic(self.path / "edits" / id) as temporary:
             temporary.mkdir()
             yield temporary
@@ -119,10 +119,11 @@ class RunFolder:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to `folder`, which is made, until the block or the process ends, however it ends.
+    """Keep other processes from writing to `folder`, which is made, until the block, or the process, ends.
 
-    The lock is `flock` on <folder>/.lock. Between machines it holds where the file system carries it: NFS does since Linux
-    2.6.12, Lustre and BeeGFS where they are mounted with it. Where there is no flock, filelock uses the file's existence.
+    The lock is `flock` on <folder>/.lock. Between machines it holds where the file system carries it: NFS does
+    since Linux 2.6.12, Lustre and BeeGFS where they are mounted with it. Where there is no flock, filelock uses
+    the file's existence.
 
     Raises:
         InputError: another process holds it; raised at once.

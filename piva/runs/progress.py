@@ -17,7 +17,7 @@ FLUSH_EVERY = 25  # steps between two readings of the device's numbers
 
 @contextmanager
 def edits_bar(total: int, done: int) -> Iterator[Any]:
-    """Show a bar over `total` edits, `done` of them finished before; none for a single edit, none but on a terminal."""
+    """Show a bar over `total` edits, `done` of them finished before; for several edits, on a terminal."""
     hidden = None if total > 1 else True
     with logging_redirect_tqdm(), tqdm(total=total, desc="edits", unit="edit", disable=hidden) as bar:
         bar.update(done)
@@ -26,7 +26,7 @@ def edits_bar(total: int, done: int) -> Iterator[Any]:
 
 
 class StepLogger:
-    """Logs one row a step to metrics.jsonl, the tracker and a progress bar. The device's numbers are read now and then."""
+    """Logs a row a step to metrics.jsonl, tracker and bar, reading the device's numbers now and then."""
 
     def __init__(self, edit: str, steps: range, folder: RunFolder, mirror: Mirror | None) -> None:
         self._edit, self._folder, self._mirror = edit, folder, mirror
@@ -42,7 +42,10 @@ class StepLogger:
 
     def flush(self) -> None:
         """Write what waits. Raises `FloatingPointError` if a direction was not finite."""
-        rows: list[dict[str, Any]] = [{"edit": self._edit} | {k: _rounded(v) for k, v in row.items()} for row in self._waiting]
+        rows: list[dict[str, Any]] = [
+            {"edit": self._edit} | {key: _rounded(value) for key, value in row.items()}
+            for row in self._waiting
+        ]
         self._waiting = []
         self._folder.append_steps([json_safe(row) for row in rows])
         if self._mirror:

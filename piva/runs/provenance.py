@@ -22,7 +22,7 @@ def check_device(device: str) -> None:
 
 
 def provenance(device: str) -> dict[str, Any]:
-    """Return where the numbers of a summary come from. The commit has a + if files differ from it; None outside a checkout."""
+    """Return where numbers come from. The commit ends in + if files differ from it, None without one."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip() or None

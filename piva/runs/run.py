@@ -1,4 +1,4 @@
-"""A run, read back from its folder alone: for tables, trackers, sweeps, evaluation and export. Imports no torch."""
+"""A run, read back from its folder alone: for tables, trackers, sweeps, evaluation, export. No torch."""
 
 import csv
 import io
@@ -98,7 +98,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """finished, failed, running, unfinished, or "2 of 12 edits failed"; of a duplicate, that of the other."""
+        """finished, failed, running, unfinished, or "2 of 12 edits failed"; a duplicate has the other's."""
         if other := self.duplicate_of:
             return other.status
         if (self.folder / ERROR).is_file():
@@ -123,7 +123,7 @@ class Run:
         return "; ".join(f"{edit}: {reason}" for edit, reason in self.failures.items())
 
     def edit(self, id: str) -> Path:
-        """Return the folder of an edit, which need not exist. Raises `InputError` for an id that leads out of the run."""
+        """Return the folder of an edit, if any. Raises `InputError` for an id that leads out of the run."""
         return inside(self.folder / "edits", id, self.folder / "metrics.csv")
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -134,8 +134,8 @@ class Run:
 def find_runs(roots: Iterable[Path]) -> Iterator[Path]:
     """Yield every run at or below these folders, once, sorted: a folder with config.yaml and metrics.csv.
 
-    A job that duplicates another of its sweep is left out. Raises `InputError` for a folder that is not there or that holds
-    no run.
+    A job that duplicates another of its sweep is left out. Raises `InputError` for a folder that is not there or
+    that holds no run.
     """
     found: dict[Path, Path] = {}
     for root in roots:

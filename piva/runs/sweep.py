@@ -1,4 +1,4 @@
-"""Jobs of a sweep: one that fails does not stop the others, equal ones run once, and a table says at the end how each went.
+"""Jobs of a sweep: one that fails does not stop the others, equal ones run once, a table says how each went.
 
 All of it goes by way of their folders, as a job may run in this process, in another or on another machine:
 `python -m piva.runs.sweep FOLDER...` prints the table of the runs there, at any time.
@@ -50,7 +50,10 @@ def begin(folder: Path) -> None:
 
 
 def duplicate_of(fingerprint: Fingerprint, folder: Path, sweep: Path) -> Path | None:
-    """Return the other job of `sweep` that runs these settings, if there is one; `folder`, which must be locked, then names it."""
+    """Return the other job of `sweep` that runs these settings, if any, named in `folder`'s same_as.json.
+
+    `folder` must be locked.
+    """
     name = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
     first = _first(name, folder, sweep)
     if first == folder:
@@ -61,7 +64,7 @@ def duplicate_of(fingerprint: Fingerprint, folder: Path, sweep: Path) -> Path | 
 
 
 def _first(name: str, folder: Path, sweep: Path) -> Path:
-    """Return the first job that asked under this name, as long as it is at work or has finished; else `folder`."""
+    """Return the first job that asked under this name if it is at work or has finished, else `folder`."""
     link = sweep / FIRSTS / name
     mine = os.path.relpath(folder, link.parent)
     with write_errors(link):
@@ -89,7 +92,7 @@ def jobs(folder: Path) -> Iterator[Run]:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return one line a job, named by the overrides that not all have in common, and below why some did not finish."""
+    """Return a line for each job, named by the overrides that differ, and below why some did not finish."""
     overrides = [set(run.folder.name.split(",")) for run in runs]
     common = set.intersection(*overrides) if len(overrides) > 1 else set()
 
@@ -124,7 +127,7 @@ class Table(Callback):
 
 
 def main() -> None:
-    """Print the table of the folders on the command line; exit code 1 if a job there did not finish, 2 if there is none."""
+    """Print the table of the folders given; exit code 1 if a job did not finish, 2 if there is none."""
     if runs := [run for name in sys.argv[1:] for run in jobs(Path(name))]:
         sys.exit(_print_table(runs))
     where = " ".join(sys.argv[1:]) or "nothing"

@@ -30,7 +30,7 @@ class Mirror(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RunMetadata:
-    """What a mirror has to know of a run: its resolved configuration, chosen options, edits in order, steps of each."""
+    """What a mirror knows of a run: resolved configuration, chosen options, edits in order, steps of each."""
 
     config: dict[str, Any]
     choices: Mapping[str, str]
@@ -48,7 +48,7 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class WandB:
-    """Weights & Biases; conf/tracker/wandb.yaml explains the keys. Offline it needs neither account nor network."""
+    """Weights & Biases; see conf/tracker/wandb.yaml. Offline it needs neither account nor network."""
 
     project: str
     group: str | None = None

@@ -1,4 +1,4 @@
-"""A run's copy at Weights & Biases: never asks, never waits longer than it is told to, never stops the run."""
+"""A run's copy at Weights & Biases: never asks, never waits longer than told to, never stops the run."""
 
 import logging
 import os
@@ -46,7 +46,7 @@ def _never_stops(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class WandBMirror:
-    """Rows arrive in batches of plain numbers: nothing waits for a device here. wandb's own process writes and uploads them."""
+    """Takes batches of plain numbers: nothing waits for a device. wandb's own process writes and uploads."""
 
     def __init__(self, tracker: WandB, metadata: RunMetadata, folder: Path) -> None:
         self._folder, self._metadata = folder, metadata
@@ -85,7 +85,7 @@ class WandBMirror:
         self._run.log(_tables(self._folder), step=len(self._place) * (self._metadata.steps + 1))
 
     def _at(self, edit: str, step: int) -> int:
-        """Return W&B's step of a row. It depends on the row alone: what a resumed run repeats, W&B has already."""
+        """Return W&B's step of a row; it depends on the row alone: W&B has what a resumed run repeats."""
         return self._place[edit] * (self._metadata.steps + 1) + step
 
 
@@ -104,7 +104,7 @@ def logged_in(url: str) -> bool:
 
 
 def why_offline(mode: str, timeout: float) -> str | None:
-    """Return why a tracker of this mode works offline, None if it may go online. Waits `timeout` seconds at most."""
+    """Return why a tracker of this mode works offline, None if it goes online. Waits at most `timeout` s."""
     url = str(wandb.setup().settings.base_url)
     disabled = os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")
     if mode == "offline" or (mode == "auto" and disabled):
@@ -141,7 +141,7 @@ def _init(mode: str, tracker: WandB, metadata: RunMetadata, folder: Path) -> Any
         dir=folder,
         id=_id(folder),
         resume="allow" if mode == "online" else None,
-        reinit="create_new",  # jobs of a sweep share a process: one that failed must not catch the next one's rows
+        reinit="create_new",  # jobs of a sweep share a process: a failed one must not catch the next's rows
         name=folder.name,
         group=tracker.group or group(metadata, folder),
         job_type=metadata.choices.get("score"),
@@ -160,7 +160,7 @@ def _id(folder: Path) -> str:
 
 
 def _tables(folder: Path) -> dict[str, Any]:
-    """Return the edits with small pictures, what was measured on the way, and the run's one point of the trade-off."""
+    """Return the edits with small pictures, the snapshots, and the run's one point of the trade-off."""
     run = Run.read(folder)
     folders = [run.edit(row["id"]) for row in run.rows]
     pictures = {name: [_small(at / f"{name}.png") for at in folders] for name in ("before", "after", "truth")}

@@ -1,8 +1,8 @@
-"""A process that forks runs and kills them with SIGKILL at random moments: `killing.py FOLDER KILLS OVERRIDES...`.
+"""A process that forks runs and kills them with SIGKILL at random: `killing.py FOLDER KILLS OVERRIDES...`.
 
-Forked, as importing torch takes longer than the run. FOLDER gets `unbroken`, `killed-0`, `killed-1`, ... : each killed
-run starts again until it has finished or the kills are used up, so that the last one is left as its last kill left it.
-After each kill every file is read. Prints how many kills met a run that had begun, and how many found a checkpoint.
+Forked, as importing torch takes longer than the run. FOLDER gets `unbroken`, `killed-0`, `killed-1`, ... :
+each killed run starts again until it has finished or the kills are used up; the last is as its last kill left
+it. After each kill every file is read. Prints how many kills met a run that had begun, and how many a checkpoint.
 """
 
 import csv

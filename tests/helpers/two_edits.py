@@ -10,7 +10,7 @@ FILES = ("summary.json", "metrics.csv", "metrics.jsonl", "snapshots.csv")
 
 
 def two_edits(folder: Path) -> list[str]:
-    """Return the overrides of a run of two edits, of noise; the second's target prompt alone has the letter z."""
+    """Return overrides of a run of two edits of noise; the second's target prompt alone has a letter z."""
     (folder / "scene/images").mkdir(parents=True)
     frames = []
     pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)

@@ -51,7 +51,7 @@ class Stop(Exception):
 
 @pytest.fixture(scope="module")
 def runs(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run stopped in the tenth step of its second edit, with checkpoints of steps 6 and 8; beside it one that was not."""
+    """A run stopped in step 10 of its second edit, with checkpoints of steps 6 and 8, by an unbroken one."""
     folder = tmp_path_factory.mktemp("runs")
     run(compose(*overrides, f"hydra.run.dir={folder / 'unbroken'}"))
     step, steps = ImageState.step, iter(range(12 + 9))

@@ -65,7 +65,7 @@ def finish(folder: Path, **summary: object) -> None:
 
 
 def test_one_job_of_equal_ones_runs(tmp_path: Path) -> None:
-    """The first that asks, while it is at work and once it has finished; the next one if it died or failed."""
+    """The first that asks, while at work and once it has finished; the next one if it died or failed."""
     first, second, third = (tmp_path / name for name in "abc")
     with lock(first), lock(second):
         assert duplicate_of({"score": "dds"}, first, tmp_path) is None

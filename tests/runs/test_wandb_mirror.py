@@ -63,7 +63,7 @@ def metadata(**changes: Any) -> RunMetadata:
 
 
 def records(folder: Path) -> list[Any]:
-    """What wandb wrote, over all its sessions in a run folder, in order of time. Its process may close a file a moment late."""
+    """What wandb wrote in a run folder, in order of time. Its process may close a file a moment late."""
     found = []
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
         deadline = time.monotonic() + 20
@@ -84,7 +84,7 @@ def parsed(file: Path) -> list[Any]:
 
 
 def log_entries(data: bytes) -> Iterator[bytes]:
-    """Of a file in LevelDB's log format, after wandb's own 7 bytes: chunks of (crc, length, type), blocks of 32 KiB."""
+    """Of a file in LevelDB's log format, after wandb's own 7 bytes: (crc, length, type), blocks of 32 KiB."""
     place, entry = 7, b""
     while place + 7 <= len(data):
         if (left := 32768 - place % 32768) < 7:
