@@ -1,8 +1,8 @@
 """The state of an unfinished edit, and the checkpoints from which it resumes with the same numbers.
 
 A checkpoint is a plain tree of dicts, lists, tensors, numbers and texts, by `torch.save`, and is read with
-`weights_only`: it cannot run code. Its name holds the step and the SHA-256 of its bytes, so that a damaged one
-is recognised and the one before it used.
+`weights_only`: it cannot run code. Its name holds the step and the SHA-256 of its bytes, so that a damaged
+one is recognised and the one before it used.
 """
 
 import hashlib

@@ -134,8 +134,8 @@ class Run:
 def find_runs(roots: Iterable[Path]) -> Iterator[Path]:
     """Yield every run at or below these folders, once, sorted: a folder with config.yaml and metrics.csv.
 
-    A job that duplicates another of its sweep is left out. Raises `InputError` for a folder that is not there or
-    that holds no run.
+    A job that duplicates another of its sweep is left out. Raises `InputError` for a folder that is not there
+    or that holds no run.
     """
     found: dict[Path, Path] = {}
     for root in roots:

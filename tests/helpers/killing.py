@@ -2,7 +2,7 @@
 
 Forked, as importing torch takes longer than the run. FOLDER gets `unbroken`, `killed-0`, `killed-1`, ... :
 each killed run starts again until it has finished or the kills are used up; the last is as its last kill left
-it. After each kill every file is read. Prints how many kills met a run that had begun, and how many a checkpoint.
+it. After each kill every file is read. Prints how many kills met a begun run, and how many a checkpoint.
 """
 
 import csv
