@@ -26,8 +26,8 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
+from piva.objective import Objective
 from piva.ranges import Device, plain, wanted
-from piva.runs.objective import Objective
 
 HERE = Path(__file__).parent
 CONF = (

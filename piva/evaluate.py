@@ -1,4 +1,4 @@
-"""Score edited pictures, whatever made them: `python -m piva.evaluate dataset=pie dataset.root=PIE-Bench edits=FOLDER`.
+"""Score edited pictures, whatever made them: `piva.evaluate dataset=pie dataset.root=PIE-Bench edits=FOLDER`.
 
 conf/evaluate.yaml explains the keys. Imports no torch before every picture was found and looked at.
 """
@@ -20,8 +20,8 @@ from piva.evaluation.settings import Evaluation, check
 def evaluate(evaluation: Evaluation, path: Path) -> str:
     """Measure, leave config.yaml, metrics.csv and summary.json in `path`, and return the table to print."""
     from piva.evaluation.score import score
-    from piva.metrics.table import table
-    from piva.runs.folder import RunFolder, json_safe, means
+    from piva.metrics.table import means, table
+    from piva.runs.folder import RunFolder, json_safe
     from piva.runs.provenance import check_device, provenance
 
     check_device(evaluation.device)
@@ -49,10 +49,7 @@ def job(cfg: DictConfig) -> None:
     try:
         sys.stdout.write(evaluate(check(cfg), folder))
     except InputError:
-        if {path.name for path in folder.iterdir()} <= {
-            ".hydra",
-            "piva.log",
-        }:  # nothing was begun: leave no trace
+        if {path.name for path in folder.iterdir()} <= {".hydra", "piva.log"}:  # nothing was begun: no trace
             shutil.rmtree(folder)
         raise
     sys.stdout.write(f"results in {folder}\n")

@@ -26,12 +26,11 @@ from piva.models.base import LearnedModels
 from piva.models.sampling import Painters, Samples
 from piva.optimise import Method, Sizes, Timesteps, optimise
 from piva.priors.prior import Prior
-from piva.runs.checkpoint import Checkpoints, load
-from piva.runs.edit_state import Clock, Underway
-from piva.runs.folder import EditResult, Result, RunFolder, main_metrics
-from piva.runs.progress import Journal, edits_bar
+from piva.runs.checkpoint import Checkpoints, Clock, EditState, load
+from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
+from piva.runs.progress import StepLogger, edits_bar
 from piva.runs.provenance import check_device, provenance
-from piva.runs.summary import summarise
+from piva.runs.run import Run
 from piva.runs.tracking import Mirror
 from piva.scores.needs import learned_networks
 from piva.scores.terms import Prompt
@@ -40,7 +39,7 @@ from piva.tasks.base import Randomness, save_comparison
 log = logging.getLogger(__name__)
 
 
-def run_experiment(settings: Settings, path: Path) -> Result:
+def run_experiment(settings: Settings, path: Path) -> Run:
     """Run every edit of checked `settings` that is not finished in `path` yet, and leave the results there.
 
     The folder must be held by the caller. An edit that fails is named in the summary, and the others go on. Raises `InputError`
@@ -57,7 +56,7 @@ def run_experiment(settings: Settings, path: Path) -> Result:
     return result
 
 
-def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder) -> Result:
+def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder) -> Run:
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, folder.path)
     done = _go_on(settings, folder)
@@ -71,7 +70,7 @@ def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFol
         shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
     elif not done and all(isinstance(error, InputError) for error in errors.values()):
         raise next(iter(errors.values()))
-    return Result(folder.path, [result.row for result in results], summary)
+    return Run.read(folder.path)
 
 
 def _run_edits(
@@ -80,7 +79,7 @@ def _run_edits(
     judges: Judges | None,
     folder: RunFolder,
     mirror: Mirror | None,
-    done: dict[str, EditResult],
+    done: dict[str, EditRecord],
 ) -> dict[str, Exception]:
     """Run the edits that are not in `done` and add them there; returns what made others fail, by their ids."""
     errors: dict[str, Exception] = {}
@@ -116,9 +115,9 @@ def about(settings: Settings, judges: Judges | None) -> dict[str, Any]:
     }
 
 
-def _go_on(settings: Settings, folder: RunFolder) -> dict[str, EditResult]:
+def _go_on(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:
     """What is finished already, by id; what its writer was stopped in the middle of is tidied up."""
-    done = {edit.id: result for edit in settings.edits if (result := folder.finished(edit.id))}
+    done = {edit.id: result for edit in settings.edits if (result := folder.record(edit.id))}
     steps = dict.fromkeys(done, settings.run.steps)
     for edit in settings.edits:
         checkpoints = _checkpoints(folder, edit)
@@ -140,7 +139,7 @@ def run_edit(
     judges: Judges | None,
     folder: RunFolder,
     mirror: Mirror | None,
-) -> EditResult:
+) -> EditRecord:
     """Optimise one edit, from its newest checkpoint if it has one, and save its folder. Draws depend on seed and edit alone.
 
     Raises `FloatingPointError` if a direction or the state is not finite, and `InputError`.
@@ -160,7 +159,7 @@ def run_edit(
         else None
     )
     clock.lap("open_s")
-    underway = Underway(
+    underway = EditState(
         state=state, models=models, randomness=randomness, evaluations=prior.evaluations, clock=clock
     )
     checkpoints, start = _checkpoints(folder, edit), 0
@@ -178,7 +177,7 @@ def run_edit(
     )
     brushes = partial(seeded, run.seed, edit.id, "samples", run.device)
     samples = Samples(painters, run.samples_at, run.samples, brushes, underway.samples)
-    journal = Journal(edit.id, range(start, run.steps), folder, mirror)
+    journal = StepLogger(edit.id, range(start, run.steps), folder, mirror)
 
     def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
         journal(step, values)
@@ -209,7 +208,7 @@ def run_edit(
             if models:
                 models.save(place / "adapters")
             clock.lap("look_s")
-            result = EditResult(
+            result = EditRecord(
                 row=row,
                 snapshots=underway.snapshots,
                 seconds=clock.laps,
@@ -245,7 +244,7 @@ def _checkpoints(folder: RunFolder, edit: Edit) -> Checkpoints:
     return Checkpoints(folder.path / "checkpoints" / edit.id)
 
 
-def _in_order(settings: Settings, done: Mapping[str, EditResult]) -> list[EditResult]:
+def _in_order(settings: Settings, done: Mapping[str, EditRecord]) -> list[EditRecord]:
     return [done[edit.id] for edit in settings.edits if edit.id in done]
 
 

@@ -126,17 +126,26 @@ def atomic(path: Path, remedy: str = "what was finished before is kept") -> Iter
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if temporary.is_dir() and path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
-        found = getattr(error, "strerror", None) or str(error)
-        raise WriteError(path, found, "a place that can be written to", remedy) from error
+        with write_errors(path, remedy):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if temporary.is_dir() and path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             with suppress(OSError):  # of a parent that is no folder
                 temporary.unlink()
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_errors(path: Path, remedy: str = "what was finished before is kept") -> Iterator[None]:
+    """Raise `WriteError` for a full disk, a read-only folder and the like in the block, which writes `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
+        found = getattr(error, "strerror", None) or str(error)
+        raise WriteError(path, found, "a place that can be written to", remedy) from error

@@ -7,7 +7,6 @@ import logging
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,38 +16,36 @@ from omegaconf import DictConfig
 from piva import config
 from piva.cli import answer
 from piva.errors import EditsFailed
-from piva.runs import fingerprint
+from piva.objective import Objective
 from piva.runs import sweep as sweeps
-from piva.runs.objective import Objective
-
-if TYPE_CHECKING:
-    from piva.runs.folder import Result
+from piva.runs.fingerprint import expand_resume, fingerprint, finished, locked, overrides_of
+from piva.runs.run import Run
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> "Result":
+def run(cfg: DictConfig) -> Run:
     """Check `cfg`, run it, and return what it left behind; `cfg` is what `compose` or the command line made.
 
     Edits that failed are named in the summary. Raises `InputError` for anything the user can mend.
     """
-    if cfg.resume is not None:  # from Python; the command line has put the run's own words in its place
-        cfg = config.compose(*fingerprint.words_of(Path(cfg.resume)))
+    if cfg.resume is not None:  # from Python; the command line has put the run's own overrides in its place
+        cfg = config.compose(*overrides_of(Path(cfg.resume)))
     folder = Path(cfg.hydra.run.dir if "hydra" in cfg else HydraConfig.get().runtime.output_dir)
     result = _run(config.check(cfg), folder)
     assert result
     return result
 
 
-def _run(settings: config.Settings, folder: Path, sweep: Path | None = None) -> "Result | None":
+def _run(settings: config.Settings, folder: Path, sweep: Path | None = None) -> Run | None:
     """The result in `folder`, or in that of another job of `sweep` with the same settings; None while that one is at work."""
-    if result := fingerprint.finished(settings, folder):
+    if result := finished(settings, folder):
         log.info("finished already: results in %s", folder)
         return result
-    with fingerprint.claimed(settings, folder):
+    with locked(settings, folder):
         sweeps.begin(folder)
-        if sweep and (other := sweeps.elsewhere(fingerprint.identity(settings), folder, sweep)):
-            return fingerprint.finished(settings, other)
+        if sweep and (other := sweeps.duplicate_of(fingerprint(settings), folder, sweep)):
+            return finished(settings, other)
         from piva.experiment import run_experiment
 
         return run_experiment(settings, folder)
@@ -63,7 +60,7 @@ def job(cfg: DictConfig) -> float | None:
     return sweeps.guarded(lambda: _answer(cfg, _run(config.check(cfg), folder, sweep)), folder)
 
 
-def _answer(cfg: DictConfig, result: "Result | None") -> float | None:
+def _answer(cfg: DictConfig, result: Run | None) -> float | None:
     """What a sweeper gets. Raises `EditsFailed`."""
     if result is None:
         return None
@@ -78,7 +75,7 @@ def main() -> None:
     """Run the command line. Exit code 2 with one line for bad input, 1 if edits or jobs failed, 130 for Ctrl-C."""
 
     def start() -> None:
-        sys.argv[1:] = fingerprint.expand(sys.argv[1:])
+        sys.argv[1:] = expand_resume(sys.argv[1:])
         job()
 
     answer(start)
@@ -87,7 +84,7 @@ def main() -> None:
 class _RunModule(ModuleType):
     """`piva.run` is this module and, as `from piva import run` promises, also the function of that name."""
 
-    def __call__(self, cfg: DictConfig) -> "Result":
+    def __call__(self, cfg: DictConfig) -> Run:
         return run(cfg)
 
 

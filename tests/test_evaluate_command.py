@@ -63,9 +63,7 @@ def root(tmp_path: Path, before: torch.Tensor) -> Path:
 
 
 def test_a_runs_folder_has_the_runs_own_numbers(root: Path, before: torch.Tensor, tmp_path: Path) -> None:
-    """Pictures saved as a run saves them, measured by the command, against `measure` of the pictures in
-    memory.
-    """
+    """Pictures saved as a run saves them, measured by the command, against `measure` in memory."""
     words = [
         "dataset=pie",
         f"dataset.root={root}",

@@ -4,10 +4,8 @@ The first makes the workspace "DDS vs Piva" in the tracker's project: saved ther
 makes W&B runs from run folders, offline too. conf/dashboard.yaml explains the keys.
 """
 
-import json
 import logging
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from piva.cli import answer, folders_and_words
 from piva.config import build, compose
 from piva.errors import InputError, one_line
 from piva.runs.folder import RunFolder
-from piva.runs.run import Finished, find, read
-from piva.runs.tracking import About, WandB
+from piva.runs.run import Run, find_runs
+from piva.runs.tracking import RunMetadata, WandB
 
 log = logging.getLogger(__name__)
 
@@ -65,16 +63,16 @@ def sync(*words: str) -> list[Path]:
             "OUTPUTS", "no folder", "run folders, or folders of them", "python -m piva.dashboard sync outputs"
         )
     pushed = []
-    for folder in find(roots):
-        run = read(folder)
-        about = About(
+    for folder in find_runs(roots):
+        run = Run.read(folder)
+        metadata = RunMetadata(
             config=run.config,
             choices={group: str(option) for group, option in run.summary.get("choices", {}).items()},
             edits=[row["id"] for row in run.rows],
             steps=int(run.config.get("steps", 0)),
         )
-        if mirror := tracker.mirror(about, folder):
-            steps = _steps(run)
+        if mirror := tracker.mirror(metadata, folder):
+            steps = run.steps
             for row in run.rows:
                 mirror.steps(steps.get(row["id"], []))
                 mirror.edit(row, run.edit(row["id"]))
@@ -97,24 +95,6 @@ def _without(cfg: Any, key: str) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name not in (key, "hydra")])
-
-
-def _steps(run: Finished) -> dict[str, list[dict[str, Any]]]:
-    """The rows of metrics.jsonl by edit; a last line that a killed run left torn is no row."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    path = run.folder / "metrics.jsonl"
-    for row in _lines(path) if path.is_file() else ():
-        rows.setdefault(row["edit"], []).append(row)
-    return rows
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open() as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                return
 
 
 def main() -> None:

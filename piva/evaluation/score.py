@@ -1,4 +1,4 @@
-"""Reading pairs of pictures and measuring them, many at a time."""
+"""Read pairs of pictures and measure them, many at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from piva.evaluation.pairs import Pair
 from piva.images import read_rgb
 from piva.metrics.measure import measure_all
 from piva.metrics.perceptual import Judges
+from piva.runs.run import TEXTS
 from piva.tasks.base import Comparison
 from piva.tasks.image import read_truth
 
@@ -19,26 +20,20 @@ TOGETHER = 16  # edits of one picture measured at once
 
 
 def score(pairs: Sequence[Pair], judges: Judges | None, device: str) -> list[dict[str, Any]]:
-    """A row of metrics.csv for each pair, in their order."""
+    """Return a row of metrics.csv for each pair, in their order."""
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(pairs), desc="measuring", unit="edit", disable=None) as bar:
         for alike in _alike(pairs):
             edits = [pair.edit for pair in alike]
             values = measure_all([_open(pair, device) for pair in alike], edits, judges)
             for edit, row in zip(edits, values, strict=True):
-                about = {
-                    "id": edit.id,
-                    "type": edit.type,
-                    "source_prompt": edit.source_prompt,
-                    "target_prompt": edit.target_prompt,
-                }
-                rows.append(about | row)
+                rows.append({key: getattr(edit, key) for key in TEXTS} | row)
             bar.update(len(alike))
     return rows
 
 
 def _alike(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
-    """Neighbours that can be measured at once."""
+    """Yield neighbours that can be measured at once."""
     kept: list[Pair] = []
     for pair in pairs:
         if kept and (len(kept) == TOGETHER or _kind(pair) != _kind(kept[0])):
@@ -54,18 +49,14 @@ def _kind(pair: Pair) -> tuple[object, ...]:
 
 
 def _open(pair: Pair, device: str) -> Comparison:
-    before, after = (
-        torch.stack([_picture(path, pair.size) for path in paths]).to(device)
-        for paths in (pair.before, pair.after)
-    )
+    sides = (pair.before, pair.after)
+    before, after = (torch.stack([_picture(p, pair.size) for p in side]).to(device) for side in sides)
     truth, mask = read_truth(pair.edit, before)
-    known: dict[str, Any] = (
-        {} if truth is None else {"truth": truth, "truth_before": before, "truth_after": after}
-    )
-    return Comparison(before=before, after=after, truth_mask=mask, **known)
+    known: dict[str, Any] = {"truth": truth, "truth_before": before, "truth_after": after}
+    return Comparison(before=before, after=after, truth_mask=mask, **(known if truth is not None else {}))
 
 
 def _picture(path: Path, size: tuple[int, int]) -> Tensor:
-    """(3, h, w) in [0, 1]. Of a strip of several pictures the last, as PnPInversion's evaluation takes it."""
+    """Return (3, h, w) in [0, 1]; of a strip of pictures the last, as PnPInversion's evaluation takes it."""
     width, height = size
     return torch.from_numpy(read_rgb(path)[-height:, -width:].copy()).permute(2, 0, 1)

@@ -1,7 +1,6 @@
-"""The settings of piva.evaluate and what they lead to, checked without torch."""
+"""The settings of piva.evaluate and the pictures they lead to, checked without torch."""
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,23 +12,36 @@ from omegaconf import DictConfig, OmegaConf
 from piva import weights
 from piva.config import build
 from piva.datasets.edit import Edit, check_prompts
-from piva.errors import InputError, one_line
+from piva.errors import InputError
 from piva.evaluation.pairs import Pair, edited, views
-from piva.files import read_text
+from piva.files import get
 from piva.ranges import Device
+from piva.runs.fingerprint import check_shards
+from piva.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
     """The keys at the top of conf/evaluate.yaml, explained there."""
 
-    edits: str | None
+    edits: Any  # a folder, a list of folders, or None
     before: str | None
     after: str | None
     source: str
     target: str
     missing: Literal["stop", "skip"]
     device: Device
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of edits. Raises `InputError` for one that is not there."""
+        names = self.edits if isinstance(self.edits, list) else [self.edits]
+        folders = [Path(str(name)).expanduser() for name in names]
+        for folder in folders:
+            if not folder.is_dir():
+                found = f"no folder {str(folder)!r}"
+                raise InputError("edits", found, "a folder of edited pictures", "check the path")
+        return folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +67,7 @@ def check(cfg: DictConfig) -> Evaluation:
     weights.check([metrics], hydra.overrides.task)
     dataset = cfg.dataset if "_target_" in cfg.dataset else None
     if settings.edits is not None:
-        pairs, missing = _of_folder(settings, Path(settings.edits).expanduser(), dataset)
+        pairs, missing = _of_folders(settings, dataset)
     else:
         pairs, missing = [_of_views(settings, dataset)], []
     plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [*keys, "dataset", "metrics"]), resolve=True)
@@ -69,42 +81,30 @@ def check(cfg: DictConfig) -> Evaluation:
     )
 
 
-def _of_folder(
-    settings: EvaluateSettings, folder: Path, dataset: DictConfig | None
-) -> tuple[list[Pair], list[str]]:
+def _of_folders(settings: EvaluateSettings, dataset: DictConfig | None) -> tuple[list[Pair], list[str]]:
     if settings.before or settings.after or settings.source or settings.target:
         raise InputError("edits", "before, after, source or target beside it", "one or the other")
-    if not folder.is_dir():  # before a dataset is drawn for nothing
-        raise InputError(
-            "edits", f"no folder {str(folder)!r}", "a folder of edited pictures", "check the path"
-        )
-    config = folder / "config.yaml"
-    if config.is_file():
-        dataset = _of_run(config, dataset)
+    folders = settings.folders
+    runs = [Run(folder) for folder in folders if (folder / "config.yaml").is_file()]
+    for run in runs:
+        if run.task != "ImageTask":
+            found = f"a run of {run.task}, which keeps one view and a video"
+            remedy = "measure in the run (metrics=paper), or render both and give before= and after="
+            raise InputError(run.folder / "config.yaml", found, "a run of task=image", remedy)
+    if isinstance(settings.edits, list):
+        if len(runs) < len(folders) or not runs:
+            found = next((str(f) for f in folders if not (f / "config.yaml").is_file()), "an empty list")
+            raise InputError(
+                "edits", found, "runs of piva.run with dataset.shard", "name one folder for others"
+            )
+        check_shards(runs)
+    if dataset is None and runs:
+        of_run = get(runs[0].config, "dataset", dict, runs[0].folder / "config.yaml")
+        dataset = OmegaConf.create(of_run | ({"shard": None} if isinstance(settings.edits, list) else {}))
     if dataset is None:
-        raise InputError(
-            "dataset", "none", "the dataset that was edited, or a run of piva.run in edits", "add dataset=pie"
-        )
-    edits = [edit for edit in _read(dataset) if edit.image]
-    return edited(folder, edits, settings.missing == "skip")
-
-
-def _of_run(config: Path, dataset: DictConfig | None) -> DictConfig | None:
-    """The dataset of the run that wrote `config`, unless another is given."""
-    try:
-        run = OmegaConf.create(read_text(config))
-        task = re.sub(r".*\.", "", run.task["_target_"])
-        found = cast(DictConfig, run.dataset)
-    except InputError:
-        raise
-    except Exception as error:  # whatever else a file of that name may hold
-        raise InputError(config, one_line(error), "what piva.run wrote", "check the path") from None
-    if task != "ImageTask":
-        remedy = "measure in the run (metrics=paper), or render both and give before= and after="
-        raise InputError(
-            config, f"a run of {task}, which keeps one view and a video", "a run of task=image", remedy
-        )
-    return dataset or found
+        wanted = "the dataset that was edited, or a run of piva.run in edits"
+        raise InputError("dataset", "none", wanted, "add dataset=pie")
+    return edited(folders, [edit for edit in _read(dataset) if edit.image], settings.missing == "skip")
 
 
 def _of_views(settings: EvaluateSettings, dataset: DictConfig | None) -> Pair:
@@ -114,19 +114,13 @@ def _of_views(settings: EvaluateSettings, dataset: DictConfig | None) -> Pair:
     if dataset is None:
         edit = Edit(id=after.resolve().name, source_prompt=settings.source, target_prompt=settings.target)
         check_prompts("source, target", edit.source_prompt, edit.target_prompt)
-    else:
-        edits = _read(dataset)
-        if settings.source or settings.target or len(edits) != 1:
-            found = (
-                f"{len(edits)} edits and {'prompts' if settings.source or settings.target else 'no prompts'}"
-            )
-            raise InputError(
-                "dataset.edits", found, "one edit, whose prompts are taken", "add dataset.edits=ID"
-            )
-        edit = dataclasses.replace(
-            edits[0], image=None, mask=None, truth=None
-        )  # these belong to the dataset's own picture
-    return views(edit, before, after)
+        return views(edit, before, after)
+    edits, prompts = _read(dataset), bool(settings.source or settings.target)
+    if prompts or len(edits) != 1:
+        found = f"{len(edits)} edits and {'prompts' if prompts else 'no prompts'}"
+        raise InputError("dataset.edits", found, "one edit, whose prompts are taken", "add dataset.edits=ID")
+    # the others belong to the dataset's own picture
+    return views(dataclasses.replace(edits[0], image=None, mask=None, truth=None), before, after)
 
 
 def _read(dataset: DictConfig) -> list[Edit]:

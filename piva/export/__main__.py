@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from piva.cli import answer
 from piva.config import build, compose
 from piva.errors import InputError
-from piva.export.edits import Finished, find, given
+from piva.export.edits import EditedScene, find, given
 from piva.export.path import Film, film
 from piva.export.settings import ExportSettings
 
@@ -52,7 +52,7 @@ def export(*words: str) -> list[Path]:
     return folders
 
 
-def _write(finished: Finished, along: Film, settings: ExportSettings, place: Path) -> None:
+def _write(finished: EditedScene, along: Film, settings: ExportSettings, place: Path) -> None:
     from piva.export.glb import glb
     from piva.export.pictures import transforms, write_pictures
     from piva.export.stored import read_edit, save_field

@@ -13,7 +13,7 @@ from piva.cameras.trajectories import interpolate_poses
 from piva.config import build
 from piva.datasets.transforms import read_pose, read_transforms
 from piva.errors import InputError
-from piva.export.edits import Finished
+from piva.export.edits import EditedScene
 from piva.export.settings import ExportSettings
 from piva.files import as_kind, as_number, get, read_json
 
@@ -30,7 +30,7 @@ class Film(NamedTuple):
     fps: int
 
 
-def film(finished: Finished, settings: ExportSettings) -> Film:
+def film(finished: EditedScene, settings: ExportSettings) -> Film:
     """The path that `settings.path` names, through this edit's scene. Raises `InputError`."""
     path = settings.path or ("frames" if finished.captured else "ring")
     if path == "ring":
@@ -46,8 +46,8 @@ def _ring(settings: ExportSettings) -> list[Camera]:
     return [(c2w, lens) for c2w in ring(about.views, about.elevation_deg, about.distance)]
 
 
-def _frames(finished: Finished, settings: ExportSettings) -> list[Camera]:
-    """A interpolate_poses through the test frames of the scene, in as many steps as the ring has."""
+def _frames(finished: EditedScene, settings: ExportSettings) -> list[Camera]:
+    """A walk through the test frames of the scene, in as many steps as the ring has."""
     try:
         edits = build(get_class(finished.dataset["_target_"]), finished.dataset, "dataset").read()
         edit = next(edit for edit in edits if edit.id == finished.id)

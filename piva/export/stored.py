@@ -17,7 +17,7 @@ from torch import Tensor
 from piva import __version__
 from piva.cameras.lens import Lens
 from piva.errors import InputError, one_line
-from piva.export.edits import Finished, field_settings
+from piva.export.edits import EditedScene, field_settings
 from piva.nerf.fit import Fitted
 from piva.nerf.render import Rendered, render_image
 from piva.nerf.scenes import restored
@@ -56,7 +56,7 @@ class Stored:
         )
 
 
-def read_edit(finished: Finished, device: str) -> tuple[Stored, Stored | None]:
+def read_edit(finished: EditedScene, device: str) -> tuple[Stored, Stored | None]:
     """The edit, and its original if the run kept it. Raises `InputError`."""
     tensors = load_file(finished.state, device)
     shared = {name: tensors[name] for name in SHARED if name in tensors}

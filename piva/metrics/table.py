@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from piva.runs.folder import means
-
 
 @dataclass(frozen=True)
 class Column:
@@ -67,6 +65,13 @@ def table(rows: Sequence[Mapping[str, Any]], networks: Mapping[str, str], missin
     lines += [f"not measured, no picture: {', '.join(missing)}"] if missing else []
     lines += ["networks: " + ("; ".join(f"{name}: {what}" for name, what in networks.items()) or "none")]
     return "\n".join(lines) + "\n"
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return each number's mean over the rows that have one (not nan); nan where none has."""
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float))
+    kept = {key: [row[key] for row in rows if not math.isnan(row.get(key, math.nan))] for key in keys}
+    return {key: sum(values) / len(values) if values else math.nan for key, values in kept.items()}
 
 
 def _grid(columns: Sequence[Column], mean: Mapping[str, float]) -> list[str]:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from piva.models.base import LearnedModels
 from piva.images import to_uint8
+from piva.models.base import LearnedModels
 from piva.priors.prior import Evaluations, Prior
 from piva.scores.terms import EDIT, SOURCE, TARGET, Network, Prompt, Sum, frozen, source_model, target_model
 from piva.tasks.base import View

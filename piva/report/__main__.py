@@ -10,7 +10,7 @@ from piva.cli import answer, folders_and_words
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.report.settings import ReportSettings
-from piva.runs.run import Finished, find, read
+from piva.runs.run import Run, find_runs
 
 
 def report(*words: str) -> list[Path]:
@@ -24,7 +24,7 @@ def report(*words: str) -> list[Path]:
             "run folders, or folders of them",
             "name one: python -m piva.report outputs",
         )
-    runs = [read(folder) for folder in find(roots)]
+    runs = [Run.read(folder) for folder in find_runs(roots)]
     left_out = {str(run.folder): reason for run in runs if (reason := _why_not(run))}
     kept = [run for run in runs if str(run.folder) not in left_out]
     if not kept:
@@ -33,7 +33,7 @@ def report(*words: str) -> list[Path]:
     return _write(kept, settings, left_out | _failures(kept))
 
 
-def _write(runs: list[Finished], settings: ReportSettings, left_out: dict[str, str]) -> list[Path]:
+def _write(runs: list[Run], settings: ReportSettings, left_out: dict[str, str]) -> list[Path]:
     """Imports what draws only now: bad input is answered before."""
     from piva.report.page import write_page
     from piva.report.plots import save_tradeoff
@@ -53,7 +53,7 @@ def _write(runs: list[Finished], settings: ReportSettings, left_out: dict[str, s
     return written
 
 
-def _why_not(run: Finished) -> str | None:
+def _why_not(run: Run) -> str | None:
     if "metric_networks" not in run.summary:
         return "unfinished: no summary.json"
     if "score" not in run.config:
@@ -61,7 +61,7 @@ def _why_not(run: Finished) -> str | None:
     return None
 
 
-def _failures(runs: list[Finished]) -> dict[str, str]:
+def _failures(runs: list[Run]) -> dict[str, str]:
     return {f"{run.folder}, edit {edit}": reason for run in runs for edit, reason in run.failures.items()}
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piva.config import PARTS, RunSettings
-from piva.runs.folder import one_set_of_networks
-from piva.runs.run import Finished, Row
+from piva.runs.run import Row, Run, one_set_of_networks
 
 APART = ("dataset", "prior", "metrics", "tracker")  # groups that make the section, or that change no number
 NO_SETTING = (
@@ -43,7 +42,7 @@ class Measured(NamedTuple):
     """What one run measured of one edit."""
 
     row: Row
-    run: Finished
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -101,15 +100,15 @@ class Section:
         return any(setting.values(key) for setting in self.settings)
 
 
-def sections(runs: Iterable[Finished]) -> list[Section]:
+def sections(runs: Iterable[Run]) -> list[Section]:
     """The runs in groups that can be compared, in the order of their titles."""
-    groups: dict[str, list[Finished]] = defaultdict(list)
+    groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         groups[json.dumps(_world(run), sort_keys=True)].append(run)
     return sorted((_section(group) for group in groups.values()), key=lambda section: section.title)
 
 
-def _world(run: Finished) -> dict[str, Any]:
+def _world(run: Run) -> dict[str, Any]:
     config = run.config
     return {
         "task": config["task"]["_target_"],
@@ -122,9 +121,9 @@ def _world(run: Finished) -> dict[str, Any]:
     }
 
 
-def _section(runs: list[Finished]) -> Section:
+def _section(runs: list[Run]) -> Section:
     first = _world(runs[0])
-    networks = one_set_of_networks(run.folder for run in runs)
+    networks = one_set_of_networks(runs)
     task, dataset = _name(first["task"]).removesuffix("Task").lower(), _name(first["dataset"]).lower()
     where = f"{dataset} ({Path(first['root']).name})" if first["root"] else dataset
     prior = str(first["prior"].get("path"))
@@ -144,7 +143,7 @@ def _section(runs: list[Finished]) -> Section:
     return Section(title, {name: fact for name, fact in facts.items() if fact}, _settings(runs))
 
 
-def _settings(runs: list[Finished]) -> list[Setting]:
+def _settings(runs: list[Run]) -> list[Setting]:
     flat = [_what_matters(run) for run in runs]
     seen: dict[str, set[str]] = defaultdict(set)
     for each in flat:
@@ -170,7 +169,7 @@ def _settings(runs: list[Finished]) -> list[Setting]:
     return sorted(settings, key=_order)
 
 
-def _what_matters(run: Finished) -> dict[str, Any]:
+def _what_matters(run: Run) -> dict[str, Any]:
     """The flat settings that change a run's numbers: of what stands at the top what the run itself reads, and its parts.
 
     The rest, as `lambda` or `field`, is there for the parts to take their values from. What trained nothing read no `model`.
@@ -196,7 +195,7 @@ def _flat(node: dict[str, Any], prefix: str) -> dict[str, Any]:
     return flat
 
 
-def _measured(runs: list[Finished]) -> dict[EditKey, dict[int, Measured]]:
+def _measured(runs: list[Run]) -> dict[EditKey, dict[int, Measured]]:
     """Of an edit that stands in two runs of one seed the later folder counts: it is the same number again, not another."""
     measured: dict[EditKey, dict[int, Measured]] = defaultdict(dict)
     for run in runs:
@@ -205,7 +204,7 @@ def _measured(runs: list[Finished]) -> dict[EditKey, dict[int, Measured]]:
     return dict(measured)
 
 
-def _snapshots(runs: list[Finished]) -> dict[int, dict[EditKey, list[Row]]]:
+def _snapshots(runs: list[Run]) -> dict[int, dict[EditKey, list[Row]]]:
     """What was measured on the way, and at the end; of edits that ended."""
     steps: dict[int, dict[EditKey, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
     for run in runs:

@@ -1,30 +1,34 @@
-"""The whole state of an unfinished edit, kept on disk so that it can go on after a crash with the same numbers.
+"""The state of an unfinished edit, and the checkpoints from which it resumes with the same numbers.
 
-A checkpoint is one safetensors file: the tensors of a tree of dicts, lists, numbers and texts, and the rest of the tree as JSON
-in the file's metadata. Nothing in it can run code. Its name holds the step and the SHA-256 of its bytes, so that a damaged
-file is recognised and the one before it used; `KEPT` of them are there.
+A checkpoint is a plain tree of dicts, lists, tensors, numbers and texts, by `torch.save`, and is read with
+`weights_only`: it cannot run code. Its name holds the step and the SHA-256 of its bytes, so that a damaged
+one is recognised and the one before it used.
 """
 
 import hashlib
-import json
+import io
 import logging
 import os
 import shutil
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save
+import torch
 from torch import Tensor
 
-from piva.runs.folder import writing
+from piva.files import atomic
+from piva.models.base import LearnedModels
+from piva.priors.prior import Evaluations
+from piva.tasks.base import Randomness, TaskState
 
 log = logging.getLogger(__name__)
 
 KEPT = 2
 
-Tree = Any  # dict, list or tuple of trees, Tensor, or what JSON knows
+Tree = Any  # dict, list or tuple of trees, Tensor, number, text or None
 
 
 class Checkpoints:
@@ -34,32 +38,26 @@ class Checkpoints:
         self._folder = folder
 
     def save(self, step: int, tree: Tree) -> None:
-        """Keep `tree`, the state after `step` steps; older ones than `KEPT` go.
+        """Write `tree`, the state after `step` steps, and remove all but the newest `KEPT`.
 
         Raises:
-            FloatingPointError: a tensor of `tree` is not finite; what was kept before is left alone.
-            InputError: the file cannot be written.
+            FloatingPointError: a tensor of `tree` is not finite; earlier checkpoints are left alone.
+            TypeError: `tree` holds something that could not be read back.
+            WriteError: the file cannot be written.
         """
-        tensors: dict[str, Tensor] = {}
-        plain = json.dumps(_pack(tree, "", tensors))
-        for name, tensor in tensors.items():
-            if not bool(tensor.isfinite().all()):
-                raise FloatingPointError(f"after step {step} {name} is not finite")
-        content = save(tensors, {"tree": plain})
-        target = self._folder / f"{step:08}-{hashlib.sha256(content).hexdigest()}.safetensors"
-        temporary = self._folder / ".tmp"
-        with writing(target):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-            for old in self._files()[:-KEPT]:
-                old.unlink()
+        buffer = io.BytesIO()
+        torch.save(_checked(tree, step), buffer)
+        content = buffer.getvalue()
+        path = self._folder / f"{step:08}-{hashlib.sha256(content).hexdigest()}.pt"
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        for old in self._files()[:-KEPT]:
+            old.unlink()
 
     def newest(self) -> tuple[int, Path] | None:
-        """The step and file of the newest checkpoint that is as it was written; damaged ones are removed with a warning."""
+        """Return the step and file of the newest undamaged checkpoint; remove damaged ones with a warning."""
         for path in reversed(self._files()):
             step, _, digest = path.stem.partition("-")
             if hashlib.sha256(path.read_bytes()).hexdigest() == digest:
@@ -73,48 +71,86 @@ class Checkpoints:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*-*.safetensors"))
+        return sorted(self._folder.glob("*-*.pt"))
 
 
 def load(path: Path) -> Tree:
-    """The tree of a checkpoint, its tensors on the CPU."""
-    with safe_open(path, "pt") as file:
-        return _unpack(
-            json.loads(file.metadata()["tree"]), {name: file.get_tensor(name) for name in file.keys()}
-        )
+    """Return the tree of a checkpoint, its tensors on the CPU."""
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _pack(tree: Tree, path: str, tensors: dict[str, Tensor]) -> Any:
-    """`tree` as JSON, its tensors moved to `tensors` under their path."""
+def _checked(tree: Tree, step: int, path: str = "") -> Tree:
+    """Return `tree` as plain dicts, lists and numbers, tensors on the CPU; raises as `Checkpoints.save`."""
     match tree:
         case Tensor():
-            tensors[path] = tree.detach().to("cpu", copy=True).contiguous()
-            return {"tensor": path}
-        case Mapping():  # pairs, as an optimiser's keys are numbers
-            return {
-                "dict": [
-                    [key, _pack(value, f"{path}/{key}".strip("/"), tensors)] for key, value in tree.items()
-                ]
-            }
+            if not bool(tree.isfinite().all()):
+                raise FloatingPointError(f"after step {step} {path} is not finite")
+            return tree.detach().cpu()
+        case Mapping():
+            return {key: _checked(value, step, f"{path}/{key}".strip("/")) for key, value in tree.items()}
         case list() | tuple():
-            return {
-                type(tree).__name__: [
-                    _pack(value, f"{path}/{i}".strip("/"), tensors) for i, value in enumerate(tree)
-                ]
-            }
-        case None | bool() | int() | float() | str():
+            items = [_checked(value, step, f"{path}/{i}".strip("/")) for i, value in enumerate(tree)]
+            return tuple(items) if isinstance(tree, tuple) else items
+        case None | bool() | int() | str():
             return tree
+        case float():
+            return float(tree)  # numpy's are no plain numbers
     raise TypeError(f"{path}: a checkpoint cannot hold a {type(tree).__name__}")
 
 
-def _unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Tree:
-    match packed:
-        case {"tensor": path}:
-            return tensors[path]
-        case {"dict": pairs}:
-            return {key: _unpack(value, tensors) for key, value in pairs}
-        case {"list": items}:
-            return [_unpack(item, tensors) for item in items]
-        case {"tuple": items}:
-            return tuple(_unpack(item, tensors) for item in items)
-    return packed
+class Clock:
+    """Seconds between laps; laps of one name add up."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = round(self.laps.get(name, 0) + now - self._last, 2), now
+
+    def add(self, laps: Mapping[str, float]) -> None:
+        """Add the laps of an earlier process."""
+        names = {**laps, **self.laps}
+        self.laps = {name: round(laps.get(name, 0) + self.laps.get(name, 0), 2) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditState:
+    """One edit between two steps: all that changes from step to step. `evaluations` counts from zero."""
+
+    state: TaskState
+    models: LearnedModels | None
+    randomness: Randomness
+    evaluations: Evaluations
+    clock: Clock
+    snapshots: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[str, Tensor] = field(default_factory=dict)  # drawn so far, by step
+
+    def __post_init__(self) -> None:
+        vars(self.evaluations).update(vars(Evaluations()))
+
+    def checkpoint(self) -> Tree:
+        """Return all of it; restored into a state opened in the same way, the edit goes on as before."""
+        return {
+            "state": self.state.checkpoint(),
+            "models": self.models.checkpoint() if self.models else None,
+            "host": self.randomness.host.get_state(),
+            "device": self.randomness.device.get_state(),
+            "evaluations": dict(vars(self.evaluations)),
+            "seconds": self.clock.laps,
+            "snapshots": self.snapshots,
+            "samples": self.samples,
+        }
+
+    def restore(self, saved: Tree) -> None:
+        """Take over what `checkpoint` returned."""
+        self.state.restore(saved["state"])
+        if self.models:
+            self.models.restore(saved["models"])
+        self.randomness.host.set_state(saved["host"])
+        self.randomness.device.set_state(saved["device"])
+        vars(self.evaluations).update(saved["evaluations"])
+        self.clock.add(saved["seconds"])
+        self.snapshots[:] = saved["snapshots"]
+        self.samples.update({step: drawn.cpu() for step, drawn in saved["samples"].items()})

@@ -1,14 +1,12 @@
-"""Which run a folder holds: `run.json` names the words it was started with and all that its numbers depend on.
+"""Which run a folder holds: run.json has its overrides, and a fingerprint of all that its numbers depend on.
 
-A run goes on in a folder of the same identity and is refused in another's. What a run does not read is no part of it: with
-`score=dds`, neither lambda nor how the learned models are made.
+A run goes on in a folder with its own fingerprint and is refused in another's. What a run does not read is no
+part of it: with `score=dds`, neither lambda nor how the learned models are made.
 """
 
 import dataclasses
-import hashlib
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,20 +18,20 @@ from omegaconf.errors import OmegaConfBaseException
 from piva import config
 from piva.config import PARTS, RunSettings, Settings
 from piva.errors import InputError
+from piva.files import get
 from piva.priors.schedule import Schedule
-from piva.runs.folder import Result, RunFolder
-from piva.runs.lock import hold
+from piva.runs.folder import RESULT, RunFolder, lock
+from piva.runs.run import RECORD, Run, one_set_of_networks
 from piva.scores.needs import learned_networks
 
-RECORD = "run.json"
 FREE = ("device", "checkpoint_every")  # may differ when a run goes on; of the device only its kind counts
 UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
 ANY_SCHEDULE = Schedule((0.99, 0.5, 0.01))  # which models a score needs does not depend on the prior's
-Identity = dict[str, Any]
+Fingerprint = dict[str, Any]
 
 
-def identity(settings: Settings) -> Identity:
-    """The settings that a run reads, resolved, and its edits with their prompts."""
+def fingerprint(settings: Settings) -> Fingerprint:
+    """Return the settings that a run reads, resolved, and its edits with their prompts."""
     keys = [field.name for field in dataclasses.fields(RunSettings) if field.name not in FREE]
     unread = {"tracker"} if learned_networks(settings.score, ANY_SCHEDULE) else {"tracker", "model"}
     read = {key: settings.config[key] for key in (*keys, *PARTS) if key not in unread}
@@ -41,19 +39,18 @@ def identity(settings: Settings) -> Identity:
     return {**read, "device": settings.run.device.partition(":")[0], "edits": edits}
 
 
-def digest(of: Identity) -> str:
-    """A short name for it."""
-    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
-
-
 @contextmanager
-def claimed(settings: Settings, folder: Path) -> Iterator[None]:
-    """Within, the run alone writes to `folder`, where its record is. If it ends in bad input before anything was begun, no trace
-    is left. Raises `InputError` if another run is at work there or has been.
+def locked(settings: Settings, folder: Path) -> Iterator[None]:
+    """Lock `folder` for this run and write its record there; bad input before the run begins leaves no trace.
+
+    Raises `InputError` if another run is at work there or has been.
     """
-    with hold(folder):
-        refuse_other(settings, folder)
-        RunFolder(folder).write_json(RECORD, {"words": settings.words, "identity": identity(settings)})
+    with lock(folder):
+        _refuse_other(settings, folder)
+        for leftover in list(folder.rglob(".*.tmp")):  # of a process that was killed while it wrote
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        record = {"overrides": settings.words, "fingerprint": fingerprint(settings)}
+        RunFolder(folder).write_json(RECORD, record)
         try:
             yield
         except InputError:
@@ -62,85 +59,87 @@ def claimed(settings: Settings, folder: Path) -> Iterator[None]:
             raise
 
 
-def refuse_other(settings: Settings, folder: Path) -> None:
-    """Raise `InputError` if `folder` holds a run of other settings; names the first that differs."""
-    record = read_record(folder)
-    if record is None:
-        return
-    if difference := differing(record["identity"], identity(settings)):
-        remedy = "choose another folder, or resume=FOLDER alone to go on with it"
-        raise InputError(folder, *difference, remedy)
-
-
-def differing(one: Identity, other: Identity) -> tuple[str, str] | None:
-    """Of the first setting in which they differ, what each says, in the words of an error."""
-    there, here = dict(_leaves(one)), dict(_leaves(other))
-    for key in dict.fromkeys([*there, *here]):
-        if there.get(key) != here.get(key):
-            return f"a run of {_said(key, there)}", _said(key, here)
-    return None
-
-
-def finished(settings: Settings, folder: Path) -> Result | None:
-    """What is in `folder`, if that is this run and nothing of it is left to do. Imports no torch."""
-    record, place = read_record(folder), folder / "summary.json"
-    if record is None or record["identity"] != identity(settings) or not place.is_file():
+def finished(settings: Settings, folder: Path) -> Run | None:
+    """Return the run in `folder` if it is that of `settings` and has finished. Imports no torch."""
+    run = Run(folder)
+    if not run.summary or run.failures or run.record.get("fingerprint") != fingerprint(settings):
         return None
-    summary = json.loads(place.read_text())
-    results = [RunFolder(folder).finished(edit.id) for edit in settings.edits]
-    if summary["failures"] or None in results:
-        return None
-    return Result(folder, [result.row for result in results if result], summary)
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """The contents of run.json; None where there is none."""
-    path = folder / RECORD
-    if not path.is_file():
-        return None
-    record: dict[str, Any] = json.loads(path.read_text())
-    return record
-
-
-def words_of(folder: Path) -> list[str]:
-    """The words that go on with the run, or the sweep, in `folder`. Raises `InputError` if there is none."""
-    if record := read_record(folder):
-        return [*record["words"], f"hydra.run.dir={_quoted(folder)}"]
-    try:
-        given = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
-        words = [*config.as_typed(given.hydra), *config.as_typed(given.task)]
-        return [*words, f"hydra.sweep.dir={_quoted(folder)}", "--multirun"]
-    except (OSError, OmegaConfBaseException):
-        raise InputError(
-            "resume", f"no {RECORD} and no multirun.yaml in {folder}", "the folder of a run or of a sweep"
-        ) from None
-
-
-def expand(words: list[str]) -> list[str]:
-    """`words` with those of the run that `resume=FOLDER` names in its place; what is said beside it wins."""
-    folders = [word.partition("=")[2] for word in words if word.startswith("resume=")]
-    if not folders or folders[-1] in ("", "null"):
-        return words
-    return [
-        *words_of(Path(folders[-1]).expanduser()),
-        *(word for word in words if not word.startswith("resume=")),
-    ]
+    return run if all((folder / "edits" / edit.id / RESULT).is_file() for edit in settings.edits) else None
 
 
 def check_run(cfg: DictConfig) -> Settings:
-    """`config.check`, and whether the run may write to its folder. Raises `InputError`; imports no torch."""
+    """Check the configuration and whether the run may write to its folder. Raises `InputError`; no torch."""
     settings = config.check(cfg)
-    hydra = cfg.hydra if "hydra" in cfg else HydraConfig.get()
-    folder = Path(hydra.run.dir)
+    folder = Path((cfg.hydra if "hydra" in cfg else HydraConfig.get()).run.dir)
     if folder.is_dir():
-        with hold(folder):
-            refuse_other(settings, folder)
+        with lock(folder):
+            _refuse_other(settings, folder)
     return settings
 
 
-def _quoted(folder: Path) -> str:
-    """A path as Hydra reads it whatever is in it: a sweep's folders are named lambda=0.1,score=dds."""
-    return '"' + str(folder).replace('"', '\\"') + '"'
+def check_shards(runs: Sequence[Run]) -> None:
+    """Raise `InputError` unless `runs` are all shards of one run, measured by one set of networks."""
+    found, prints = [], [_read_fingerprint(run) for run in runs]
+    for run, each in zip(runs, prints, strict=True):
+        if (shard := each["dataset"].get("shard")) is None:
+            raise InputError(run.folder, "a run of all its edits", "one with dataset.shard")
+        if difference := _difference(_without_shard(each), _without_shard(prints[0])):
+            raise InputError(run.folder, *difference, f"as in {runs[0].folder}: give shards of one run")
+        found.append(tuple(map(int, shard.split("/"))))
+    one_set_of_networks(runs)
+    count = found[0][1]
+    if sorted(found) != [(i, count) for i in range(1, count + 1)]:
+        names = ", ".join(f"{i}/{n}" for i, n in found)
+        raise InputError("folders", f"the shards {names}", f"each of 1/{count} to {count}/{count} once")
+
+
+def overrides_of(folder: Path) -> list[str]:
+    """Return the overrides that resume the run or sweep in `folder`. Raises `InputError` without one."""
+    quoted = '"' + str(folder).replace('"', '\\"') + '"'  # a sweep's folders are named lambda=0.1,score=dds
+    if record := Run(folder).record:
+        return [*get(record, "overrides", list, folder / RECORD), f"hydra.run.dir={quoted}"]
+    try:
+        given = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+        overrides = [*config.as_typed(given.hydra), *config.as_typed(given.task)]
+    except (OSError, OmegaConfBaseException):
+        found = f"no {RECORD} and no multirun.yaml in {folder}"
+        raise InputError("resume", found, "the folder of a run or of a sweep") from None
+    return [*overrides, f"hydra.sweep.dir={quoted}", "--multirun"]
+
+
+def expand_resume(argv: list[str]) -> list[str]:
+    """Replace `resume=FOLDER` by the overrides of that run; those beside it win."""
+    folders = [word.partition("=")[2] for word in argv if word.startswith("resume=")]
+    if not folders or folders[-1] in ("", "null"):
+        return argv
+    others = [word for word in argv if not word.startswith("resume=")]
+    return [*overrides_of(Path(folders[-1]).expanduser()), *others]
+
+
+def _refuse_other(settings: Settings, folder: Path) -> None:
+    """Raise `InputError` if `folder` holds a run of other settings; names the first that differs."""
+    run = Run(folder)
+    if run.record and (difference := _difference(_read_fingerprint(run), fingerprint(settings))):
+        raise InputError(
+            folder, *difference, "choose another folder, or resume=FOLDER alone to go on with it"
+        )
+
+
+def _read_fingerprint(run: Run) -> Fingerprint:
+    return get(run.record, "fingerprint", dict, run.folder / RECORD)
+
+
+def _without_shard(of: Fingerprint) -> Fingerprint:
+    return of | {"dataset": of["dataset"] | {"shard": None}, "edits": []}
+
+
+def _difference(one: Fingerprint, other: Fingerprint) -> tuple[str, str] | None:
+    """Return what each says of the first setting in which they differ, as an error's `found` and `wanted`."""
+    there, here = dict(_leaves(one)), dict(_leaves(other))
+    for key in dict.fromkeys([*there, *here]):
+        if there.get(key) != here.get(key):
+            return f"a run of {_assignment(key, there)}", _assignment(key, here)
+    return None
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -151,7 +150,8 @@ def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, tree
 
 
-def _said(key: str, leaves: Mapping[str, Any]) -> str:
+def _assignment(key: str, leaves: Mapping[str, Any]) -> str:
     if key == "edits":
-        return f"{len(leaves[key])} edits ({', '.join(edit[0] for edit in leaves[key][:3])}...) and their prompts"
+        first = ", ".join(edit[0] for edit in leaves[key][:3])
+        return f"{len(leaves[key])} edits ({first}...) and their prompts"
     return f"{key}={leaves[key]}" if key in leaves else f"no {key}"

@@ -17,27 +17,17 @@ LIBRARIES = ("torch", "diffusers", "peft", "nerfacc", "torchmetrics", "lpips", "
 def check_device(device: str) -> None:
     """Raise `InputError` for a GPU that is not there."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(
-            f"device={device}", "no CUDA device on this machine", "one that exists", "use device=cpu"
-        )
+        found = "no CUDA device on this machine"
+        raise InputError(f"device={device}", found, "one that exists", "use device=cpu")
 
 
 def provenance(device: str) -> dict[str, Any]:
-    """Of summary.json: where its numbers come from."""
-    libraries = {name: version(name) for name in LIBRARIES}
-    return {
-        "piva": __version__,
-        "commit": _commit(),
-        **libraries,
-        "python": sys.version.split()[0],
-        "device": device,
-    }
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with a + if files differ from it; None outside a checkout."""
+    """Return where numbers come from. The commit ends in + if files differ from it, None without one."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
-        words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() or None
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):
-        return None
+        commit = None
+    libraries = {name: version(name) for name in LIBRARIES}
+    python = sys.version.split()[0]
+    return {"piva": __version__, "commit": commit, **libraries, "python": python, "device": device}

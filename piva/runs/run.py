@@ -1,119 +1,194 @@
-"""Finished runs, read back from their folders alone: for reports and trackers. Imports no torch."""
+"""A run, read back from its folder alone: for tables, trackers, sweeps, evaluation, export. No torch."""
 
 import csv
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from piva.errors import InputError
+from piva.files import get, inside, read_json, read_text, read_yaml
+from piva.runs.folder import is_locked
 
-from piva.errors import InputError, one_line
-from piva.files import inside, read_json, read_text
-
-WORDS = ("id", "type", "source_prompt", "target_prompt")  # columns that are text, whatever they look like
+RECORD = "run.json"
+ERROR = "error.txt"  # why a job of a sweep failed
+DUPLICATE = "same_as.json"  # which job of the sweep has run these settings
+TEXTS = ("id", "type", "source_prompt", "target_prompt")  # columns that are text, whatever they look like
+ORIGIN = "what piva.run wrote"
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What one run left behind: its resolved configuration, its summary, and its rows with numbers as float."""
+@dataclass(frozen=True)
+class Run:
+    """What one run left behind. Files are read when they are asked for; one that is not there is empty.
+
+    Every property raises `InputError` that names the file if it is torn.
+    """
 
     folder: Path
-    config: dict[str, Any]
-    summary: dict[str, Any]
-    rows: list[Row]
-    snapshots: list[Row]
 
-    def edit(self, id: str) -> Path:
-        """The folder of an edit, which need not exist. Raises `InputError` for an id that leads out of the run."""
-        return inside(self.folder / "edits", id, self.folder / "metrics.csv")
+    @classmethod
+    def read(cls, folder: Path) -> "Run":
+        """Return the run in `folder`, its configuration, summary and tables read. Raises `InputError`."""
+        run = cls(folder)
+        _ = run.config, run.summary, run.rows, run.snapshots
+        return run
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as plain values."""
+        path = self.folder / "config.yaml"
+        return read_yaml(path) if path.is_file() else {}
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return self._json("summary.json")
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The contents of run.json: `overrides` and `fingerprint`."""
+        return self._json(RECORD)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """One row an edit, numbers as float; an empty cell is no value, its key is left out."""
+        return _rows(self.folder / "metrics.csv")
+
+    @cached_property
+    def snapshots(self) -> list[Row]:
+        """One row for each edit and step of measure_at."""
+        return _rows(self.folder / "snapshots.csv")
+
+    @property
+    def steps(self) -> dict[str, list[Row]]:
+        """The rows of metrics.jsonl by edit, without a last line that a killed run left torn."""
+        rows: dict[str, list[Row]] = {}
+        path = self.folder / "metrics.jsonl"
+        for line in read_text(path).splitlines() if path.is_file() else ():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break
+            rows.setdefault(row["edit"], []).append(row)
+        return rows
+
+    @property
+    def task(self) -> str:
+        """The name of the task's class. Raises `InputError` if config.yaml has none."""
+        where = self.folder / "config.yaml"
+        return get(get(self.config, "task", dict, where), "_target_", str, f"{where}: task").rpartition(".")[
+            2
+        ]
 
     @property
     def failures(self) -> dict[str, str]:
-        """Edits that were begun and not finished, and why."""
-        return {
-            str(each.get("id")): str(each.get("reason", "failed"))
-            for each in self.summary.get("failures", [])
-        }
+        """Why edits that were begun are not finished, by their ids."""
+        failures = self.summary.get("failures", [])
+        return {str(each.get("id")): str(each.get("reason", "failed")) for each in failures}
+
+    @property
+    def duplicate_of(self) -> "Run | None":
+        """The job of the same sweep that ran these settings instead."""
+        place = self._json(DUPLICATE)
+        return Run(Path(os.path.normpath(self.folder / place["folder"]))) if place else None
+
+    @property
+    def status(self) -> str:
+        """finished, failed, running, unfinished, or "2 of 12 edits failed"; a duplicate has the other's."""
+        if other := self.duplicate_of:
+            return other.status
+        if (self.folder / ERROR).is_file():
+            return "failed"
+        if is_locked(self.folder):
+            return "running"
+        if not self.summary:
+            return "unfinished"
+        failed = len(self.failures)
+        return f"{failed} of {failed + len(self.summary['edits'])} edits failed" if failed else "finished"
+
+    @property
+    def reason(self) -> str:
+        """Why the run is not finished, or how it can be; empty if it is, or is at work."""
+        match self.status:
+            case "failed":
+                return read_text(self.folder / ERROR).strip()
+            case "unfinished":
+                return f"resume={self.folder} goes on with it"
+            case "running":
+                return ""
+        return "; ".join(f"{edit}: {reason}" for edit, reason in self.failures.items())
+
+    def edit(self, id: str) -> Path:
+        """Return the folder of an edit, if any. Raises `InputError` for an id that leads out of the run."""
+        return inside(self.folder / "edits", id, self.folder / "metrics.csv")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        return read_json(path) if path.is_file() else {}
 
 
-def find(roots: Iterable[Path]) -> Iterator[Path]:
-    """Every run at or below these folders, once, sorted: a folder with config.yaml and metrics.csv.
+def find_runs(roots: Iterable[Path]) -> Iterator[Path]:
+    """Yield every run at or below these folders, once, sorted: a folder with config.yaml and metrics.csv.
 
-    A job that is the same as another of its sweep (same_as.json) is left out. Raises `InputError` for a folder that is not
-    there or that holds no run.
+    A job that duplicates another of its sweep is left out. Raises `InputError` for a folder that is not there
+    or that holds no run.
     """
     found: dict[Path, Path] = {}
     for root in roots:
         if not root.is_dir():
             raise InputError(root, "no such folder", "run folders, or folders of them", "check the path")
-        below = list(_below(root))
+        below = list(_runs_below(root))
         if not below:
-            raise InputError(
-                root,
-                "no metrics.csv in it or below it",
-                "a run folder, or a folder of them",
-                "check the path",
-            )
+            found_none = "no metrics.csv in it or below it"
+            raise InputError(root, found_none, "a run folder, or a folder of them", "check the path")
         found |= {path.resolve(): path for path in below}
     yield from sorted(found.values())
 
 
-def _below(root: Path) -> Iterator[Path]:
+def one_set_of_networks(runs: Iterable[Run]) -> dict[str, str]:
+    """Return the metric networks of those runs that have a summary.
+
+    Raises `InputError` if they differ: numbers of different networks do not belong in one table.
+    """
+    first: tuple[Run, dict[str, str]] | None = None
+    for run in runs:
+        if run.summary:
+            networks = run.summary["metric_networks"]
+            first = first or (run, networks)
+            if networks != first[1]:
+                wanted, remedy = (
+                    f"{first[1]} as in {first[0].folder}",
+                    "make one table for each set of networks",
+                )
+                raise InputError(run.folder, f"metrics by {networks}", wanted, remedy)
+    return first[1] if first else {}
+
+
+def _runs_below(root: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(root):
         if "metrics.csv" in files and "config.yaml" in files:
             folders.clear()  # a run holds no other runs, but thousands of files
-            if "same_as.json" not in files:
+            if DUPLICATE not in files:
                 yield Path(place)
 
 
-def read(folder: Path) -> Finished:
-    """The run in `folder`; a summary that is not there yet is empty. Raises `InputError` for torn files."""
-    summary = folder / "summary.json"
-    return Finished(
-        folder=folder,
-        config=_yaml(folder / "config.yaml"),
-        summary=read_json(summary) if summary.is_file() else {},
-        rows=_rows(folder / "metrics.csv"),
-        snapshots=_rows(folder / "snapshots.csv") if (folder / "snapshots.csv").is_file() else [],
-    )
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        config = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=True)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise InputError(path, one_line(error), "what piva.run wrote", "check the file") from None
-    if not isinstance(config, dict):
-        raise InputError(path, "a list", "what piva.run wrote", "check the file")
-    return cast(dict[str, Any], config)
-
-
 def _rows(path: Path) -> list[Row]:
-    """An empty cell is no value: the key is left out."""
-    rows = []
-    for line, cells in enumerate(csv.DictReader(io.StringIO(read_text(path), newline="")), start=2):
+    rows: list[Row] = []
+    text = read_text(path) if path.is_file() else ""
+    for line, cells in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
+        where = f"{path}, line {line}"
         if "id" not in cells or None in cells:
-            raise InputError(
-                f"{path}, line {line}", "cells that do not fit the first line", "what piva.run wrote"
-            )
-        rows.append(
-            {
-                key: _value(key, text, f"{path}, line {line}: {key}")
-                for key, text in cells.items()
-                if text or key in WORDS
-            }
-        )
+            raise InputError(where, "cells that do not fit the first line", ORIGIN)
+        rows.append({k: _value(k, v, f"{where}: {k}") for k, v in cells.items() if v or k in TEXTS})
     return rows
 
 
 def _value(key: str, text: str | None, where: str) -> str | float:
-    if key in WORDS:
+    if key in TEXTS:
         return text or ""
     try:
         return float(text or "nan")

@@ -1,4 +1,4 @@
-"""Where a run is followed. Files are always written (results.py); a tracker mirrors them and can never stop a run."""
+"""Where a run is followed. Its files are always written; a tracker mirrors them and can never stop a run."""
 
 import logging
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Mirror(Protocol):
-    """A run's copy elsewhere."""
+    """A copy of a run elsewhere."""
 
     def steps(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of metrics.jsonl."""
+        """Copy rows of metrics.jsonl."""
 
     def edit(self, row: Mapping[str, Any], folder: Path) -> None:
-        """A row of metrics.csv and the finished edit's folder."""
+        """Copy a row of metrics.csv and the finished edit's folder."""
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """The contents of summary.json; the end."""
+        """Copy the contents of summary.json, and end."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """What a mirror has to know of a run: its resolved configuration, chosen options, edits in order, steps of each."""
+class RunMetadata:
+    """What a mirror knows of a run: resolved configuration, chosen options, edits in order, steps of each."""
 
     config: dict[str, Any]
     choices: Mapping[str, str]
@@ -40,7 +40,7 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Nothing but the run folder."""
+    """Keep nothing but the run folder."""
 
     def open(self, settings: "Settings", folder: Path) -> Mirror | None:
         return None
@@ -48,7 +48,7 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class WandB:
-    """Weights & Biases; conf/tracker/wandb.yaml explains the keys. Offline it needs neither account nor network."""
+    """Weights & Biases; see conf/tracker/wandb.yaml. Offline it needs neither account nor network."""
 
     project: str
     group: str | None = None
@@ -58,17 +58,16 @@ class WandB:
 
     def open(self, settings: "Settings", folder: Path) -> Mirror | None:
         edits = [edit.id for edit in settings.edits]
-        return self.mirror(
-            About(config=settings.config, choices=settings.choices, edits=edits, steps=settings.run.steps),
-            folder,
-        )
+        config, steps = settings.config, settings.run.steps
+        metadata = RunMetadata(config=config, choices=settings.choices, edits=edits, steps=steps)
+        return self.mirror(metadata, folder)
 
-    def mirror(self, about: About, folder: Path) -> Mirror | None:
-        """A mirror of the run in `folder`; None, and a warning, if W&B does not start."""
+    def mirror(self, metadata: RunMetadata, folder: Path) -> Mirror | None:
+        """Return a mirror of the run in `folder`; None, and a warning, if W&B does not start."""
         try:
             from piva.runs.wandb_mirror import WandBMirror
 
-            return WandBMirror(self, about, folder)
+            return WandBMirror(self, metadata, folder)
         except Exception as error:
             log.warning("W&B does not start (%s); results are in %s", error, folder)
             return None

@@ -1,4 +1,4 @@
-"""A run's copy at Weights & Biases: never asks, never waits longer than it is told to, never stops the run."""
+"""A run's copy at Weights & Biases: never asks, never waits longer than told to, never stops the run."""
 
 import logging
 import os
@@ -15,8 +15,8 @@ from PIL import Image
 
 from piva.errors import one_line
 from piva.runs.folder import RunFolder
-from piva.runs.run import WORDS, Row, read
-from piva.runs.tracking import About, WandB
+from piva.runs.run import TEXTS, Row, Run
+from piva.runs.tracking import RunMetadata, WandB
 
 log = logging.getLogger(__name__)
 
@@ -25,36 +25,33 @@ AXES = {  # what a metric is drawn over
     "train/*": "step",  # of its edit, as in metrics.jsonl
     **dict.fromkeys(
         ("eval/*", "truth/*", "nothing/*", "best/*", "pie/*"), "edit_number"
-    ),  # 1, 2, ... in the dataset's order
+    ),  # 1, 2, ... in order
 }
 TAGGED = ("task", "dataset", "prior", "profile")
 SMALL = 128  # pixels of the pictures in the table of edits; the originals are logged edit by edit
 
 
 def _never_stops(method: Callable[..., None]) -> Callable[..., None]:
-    """A tracker's failure is a warning."""
+    """Turn a tracker's failure into a warning."""
 
     @wraps(method)
     def guarded(*args: Any) -> None:
         try:
             method(*args)
         except Exception as error:
-            log.warning(
-                "W&B: %s failed (%s); the run goes on, its files are complete",
-                method.__name__,
-                one_line(error),
-            )
+            message = "W&B: %s failed (%s); the run goes on, its files are complete"
+            log.warning(message, method.__name__, one_line(error))
 
     return guarded
 
 
 class WandBMirror:
-    """Rows arrive in batches of plain numbers: nothing waits for a device here. wandb's own process writes and uploads them."""
+    """Takes batches of plain numbers: nothing waits for a device. wandb's own process writes and uploads."""
 
-    def __init__(self, tracker: WandB, about: About, folder: Path) -> None:
-        self._folder, self._about = folder, about
-        self._place = {edit: i for i, edit in enumerate(about.edits)}
-        self._run = _start(tracker, about, folder)
+    def __init__(self, tracker: WandB, metadata: RunMetadata, folder: Path) -> None:
+        self._folder, self._metadata = folder, metadata
+        self._place = {edit: i for i, edit in enumerate(metadata.edits)}
+        self._run = _start(tracker, metadata, folder)
         for axis in dict.fromkeys(AXES.values()):
             self._run.define_metric(axis, hidden=True)
         for pattern, axis in AXES.items():
@@ -67,56 +64,50 @@ class WandBMirror:
 
     @_never_stops
     def edit(self, row: Mapping[str, Any], folder: Path) -> None:
-        media: dict[str, Any] = {
-            f"pictures/{path.stem}": wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))
-        }
-        media |= {
-            f"pictures/{path.stem}": wandb.Video(str(path), format="mp4")
-            for path in sorted(folder.glob("*.mp4"))
-        }
+        pictures, videos = sorted(folder.glob("*.png")), sorted(folder.glob("*.mp4"))
+        media: dict[str, Any] = {f"pictures/{path.stem}": wandb.Image(str(path)) for path in pictures}
+        media |= {f"pictures/{path.stem}": wandb.Video(str(path), format="mp4") for path in videos}
         number = self._place[row["id"]] + 1
-        self._run.log({**row, **media, "edit_number": number}, step=self._at(row["id"], self._about.steps))
+        self._run.log({**row, **media, "edit_number": number}, step=self._at(row["id"], self._metadata.steps))
 
     @_never_stops
     def finish(self, summary: Mapping[str, Any]) -> None:
         self.tables()
         try:
-            self._run.summary.update(
-                {**summary.get("mean", {}), **{f"unet/{k}": v for k, v in summary.get("unet", {}).items()}}
-            )
+            evaluations = {f"unet/{key}": value for key, value in summary.get("unet", {}).items()}
+            self._run.summary.update({**summary.get("mean", {}), **evaluations})
         finally:
             self._run.finish()
 
     @_never_stops
     def tables(self) -> None:
-        """What the run's files hold by now."""
-        self._run.log(_tables(self._folder, self._about), step=len(self._place) * (self._about.steps + 1))
+        """Log what the run's files hold by now, after all steps."""
+        self._run.log(_tables(self._folder), step=len(self._place) * (self._metadata.steps + 1))
 
     def _at(self, edit: str, step: int) -> int:
-        """Where a row stands among all of the run's. It depends on the row alone: what a resumed run repeats, W&B has already."""
-        return self._place[edit] * (self._about.steps + 1) + step
+        """Return W&B's step of a row; it depends on the row alone: W&B has what a resumed run repeats."""
+        return self._place[edit] * (self._metadata.steps + 1) + step
 
 
-def group(about: About, folder: Path) -> str | None:
-    """The experiment, or the folder of the sweep that the run is a job of."""
-    experiment = about.choices.get("experiment")
+def group(metadata: RunMetadata, folder: Path) -> str | None:
+    """Return the experiment, or the folder of the sweep that the run is a job of."""
+    experiment = metadata.choices.get("experiment")
     if experiment not in (None, "None"):
         return experiment
     return folder.absolute().parent.name if (folder.parent / "multirun.yaml").is_file() else None
 
 
 def logged_in(url: str) -> bool:
-    """Whether this machine has credentials for the server at `url`; asks nobody."""
+    """Return whether this machine has credentials for the server at `url`; asks nobody."""
     given = (os.environ.get(key) for key in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"))
     return any(given) or requests.utils.get_netrc_auth(url) is not None
 
 
 def why_offline(mode: str, timeout: float) -> str | None:
-    """Why a tracker of this mode works offline; None if it may go online. Waits for the server `timeout` seconds at most."""
+    """Return why a tracker of this mode works offline, None if it goes online. Waits at most `timeout` s."""
     url = str(wandb.setup().settings.base_url)
-    if mode == "offline" or (
-        mode == "auto" and os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")
-    ):
+    disabled = os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")
+    if mode == "offline" or (mode == "auto" and disabled):
         return "as asked"
     if not logged_in(url):
         return f"not logged in at {url} (wandb login, or WANDB_API_KEY)"
@@ -127,72 +118,61 @@ def why_offline(mode: str, timeout: float) -> str | None:
     return None
 
 
-def _start(tracker: WandB, about: About, folder: Path) -> Any:
+def _start(tracker: WandB, metadata: RunMetadata, folder: Path) -> Any:
     reason = why_offline(tracker.mode, tracker.start_timeout)
     if reason is None:
         try:
-            return _init("online", tracker, about, folder)
+            return _init("online", tracker, metadata, folder)
         except Exception as error:  # a wrong key, a project that may not be written to, a server that broke
             reason = one_line(error)
             wandb.teardown()  # frees the id that the failed start holds
     if reason != "as asked" and (tracker.mode == "online" or "not logged in" not in reason):
-        log.warning(
-            "W&B works offline: %s; `wandb sync %s/wandb/offline-run-*` uploads it later", reason, folder
-        )
-    return _init("offline", tracker, about, folder)
+        message = "W&B works offline: %s; `wandb sync %s/wandb/offline-run-*` uploads it later"
+        log.warning(message, reason, folder)
+    return _init("offline", tracker, metadata, folder)
 
 
-def _init(mode: str, tracker: WandB, about: About, folder: Path) -> Any:
+def _init(mode: str, tracker: WandB, metadata: RunMetadata, folder: Path) -> Any:
+    timeouts = {"init_timeout": tracker.start_timeout, "login_timeout": tracker.start_timeout}
+    timeouts["finish_timeout"] = tracker.finish_timeout
     return wandb.init(
         project=tracker.project,
         mode=mode,  # type: ignore[arg-type]
         dir=folder,
         id=_id(folder),
         resume="allow" if mode == "online" else None,
-        reinit="create_new",  # jobs of a sweep share a process: one that failed must not catch the next one's rows
+        reinit="create_new",  # jobs of a sweep share a process: a failed one must not catch the next's rows
         name=folder.name,
-        group=tracker.group or group(about, folder),
-        job_type=about.choices.get("score"),
-        config=about.config,
-        tags=[f"{name}={about.choices[name]}" for name in TAGGED if name in about.choices],
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            init_timeout=tracker.start_timeout,
-            login_timeout=tracker.start_timeout,
-            finish_timeout=tracker.finish_timeout,
-        ),
+        group=tracker.group or group(metadata, folder),
+        job_type=metadata.choices.get("score"),
+        config=metadata.config,
+        tags=[f"{name}={metadata.choices[name]}" for name in TAGGED if name in metadata.choices],
+        settings=wandb.Settings(silent=True, console="off", **timeouts),
     )
 
 
 def _id(folder: Path) -> str:
-    """The run's own id at W&B, kept in its folder."""
+    """Return the run's own id at W&B, kept in its folder."""
     path = folder / ID
     if not path.is_file():
         RunFolder(folder).write_text(ID, secrets.token_hex(4) + "\n")
     return path.read_text().strip()
 
 
-def _tables(folder: Path, about: About) -> dict[str, Any]:
-    """The edits with small pictures; what was measured on the way; and the run's one point of the trade-off."""
-    run = read(folder)
-    pictures = ("before", "after", "truth")
-    edits = _table(
-        run.rows,
-        {name: [_small(run.edit(row["id"]) / f"{name}.png") for row in run.rows] for name in pictures},
-    )
-    tables = {"tables/edits": edits} | (
-        {"tables/snapshots": _table(run.snapshots, {})} if run.snapshots else {}
-    )
+def _tables(folder: Path) -> dict[str, Any]:
+    """Return the edits with small pictures, the snapshots, and the run's one point of the trade-off."""
+    run = Run.read(folder)
+    folders = [run.edit(row["id"]) for row in run.rows]
+    pictures = {name: [_small(at / f"{name}.png") for at in folders] for name in ("before", "after", "truth")}
+    tables = {"tables/edits": _table(run.rows, pictures)}
+    if run.snapshots:
+        tables["tables/snapshots"] = _table(run.snapshots, {})
     mean = run.summary.get("mean", {})
     if {"eval/clip", "eval/lpips"} <= mean.keys():
-        score, lam = about.config["score"]["_target_"].rsplit(".", 1)[-1], about.config["score"].get("lam")
-        point = {
-            "score": score,
-            "lambda": 0.0 if lam is None else lam,
-            "LPIPS": mean["eval/lpips"],
-            "CLIP": mean["eval/clip"],
-        }
+        score = run.config["score"]
+        lam = 0.0 if score.get("lam") is None else score["lam"]
+        point = {"score": score["_target_"].rsplit(".", 1)[-1], "lambda": lam}
+        point |= {"LPIPS": mean["eval/lpips"], "CLIP": mean["eval/clip"]}
         tables["tables/tradeoff"] = _table([point], {})
     return tables
 
@@ -200,17 +180,13 @@ def _tables(folder: Path, about: About) -> dict[str, Any]:
 def _table(rows: list[Row], pictures: dict[str, list[Any]]) -> Any:
     keys = list(dict.fromkeys(key for row in rows for key in row))
     shown = [name for name, column in pictures.items() if any(column)]
-    words = [key for key in keys if key in WORDS]
-    numbers = [key for key in keys if key not in WORDS]
+    texts, numbers = [key for key in keys if key in TEXTS], [key for key in keys if key not in TEXTS]
+    shown_rows = [[pictures[name][i] for name in shown] for i in range(len(rows))]
     data = [
-        [
-            *(row.get(key) for key in words),
-            *(pictures[name][i] for name in shown),
-            *(row.get(key) for key in numbers),
-        ]
-        for i, row in enumerate(rows)
+        [*map(row.get, texts), *cells, *map(row.get, numbers)]
+        for row, cells in zip(rows, shown_rows, strict=True)
     ]
-    return wandb.Table(columns=[*words, *shown, *numbers], data=data, allow_mixed_types=True)
+    return wandb.Table(columns=[*texts, *shown, *numbers], data=data, allow_mixed_types=True)
 
 
 def _small(path: Path) -> Any:

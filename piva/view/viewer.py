@@ -15,7 +15,7 @@ from viser.transforms import SO3
 from piva.cameras.lens import focal_from_fov, pinhole_from_focal
 from piva.cameras.poses import orbit
 from piva.errors import InputError
-from piva.export.edits import Finished
+from piva.export.edits import EditedScene
 from piva.export.stored import Stored, read_edit
 
 BOTH, CURTAIN, ORIGINAL, EDIT = "side by side", "curtain", "original", "edit"
@@ -28,7 +28,7 @@ class Viewer:
     """A server of one page; every client has a camera, a choice of edit and a thread of its own. Raises `InputError`."""
 
     def __init__(
-        self, edits: Sequence[Finished], device: str, host: str, port: int, moving: int, still: int
+        self, edits: Sequence[EditedScene], device: str, host: str, port: int, moving: int, still: int
     ) -> None:
         self._edits = {edit.id: edit for edit in edits}
         self._sizes = (moving, still)
@@ -136,6 +136,6 @@ def picture(
     return np.concatenate([seen(original, width)[:, :left], seen(edit, width)[:, left:]], axis=1)
 
 
-def _prompts(edit: Finished) -> str:
+def _prompts(edit: EditedScene) -> str:
     source, target = edit.prompts
     return f"*{source}* → *{target}*" if source else ""

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_layouts(folder: Path, edits: list[Edit], layout: str) -> None:
     paths = [picture(folder / layout.format(id=edit.id)) for edit in edits]
-    pairs, missing = edited(folder, edits, skip=False)
+    pairs, missing = edited([folder], edits, skip=False)
     assert missing == []
     assert [pair.after for pair in pairs] == [[path] for path in paths]
     assert [pair.before for pair in pairs] == [[edit.image] for edit in edits]
@@ -61,7 +61,7 @@ def test_ids_with_folders(folder: Path, tmp_path: Path) -> None:
         id="mug/blue", source_prompt="a", target_prompt="b", image=picture(tmp_path / "scene/images/0000.png")
     )
     wanted = picture(folder / "mug/blue.png")
-    assert edited(folder, [edit], skip=False)[0][0].after == [wanted]
+    assert edited([folder], [edit], skip=False)[0][0].after == [wanted]
 
 
 def test_missing_pictures_are_counted_and_may_be_skipped(folder: Path, edits: list[Edit]) -> None:
@@ -69,14 +69,14 @@ def test_missing_pictures_are_counted_and_may_be_skipped(folder: Path, edits: li
     with pytest.raises(
         InputError, match=r"edited: found 1 of 2 missing: 111000000001, wanted .*missing=skip"
     ):
-        edited(folder, edits, skip=False)
-    pairs, missing = edited(folder, edits, skip=True)
+        edited([folder], edits, skip=False)
+    pairs, missing = edited([folder], edits, skip=True)
     assert ([pair.edit for pair in pairs], missing) == ([edits[0]], ["111000000001"])
 
 
 def test_a_folder_with_none_of_them_is_refused_even_so(folder: Path, edits: list[Edit]) -> None:
     with pytest.raises(InputError, match="2 of 2 missing"):
-        edited(folder, edits, skip=True)
+        edited([folder], edits, skip=True)
 
 
 def test_a_picture_of_another_size_is_named(folder: Path, edits: list[Edit]) -> None:
@@ -85,13 +85,13 @@ def test_a_picture_of_another_size_is_named(folder: Path, edits: list[Edit]) -> 
     with pytest.raises(
         InputError, match=r"111000000000.png: found 64x64 pixels, wanted 32x32 like 111000000000.jpg"
     ):
-        edited(folder, edits, skip=False)
+        edited([folder], edits, skip=False)
 
 
 def test_a_strip_ends_with_the_edit(folder: Path, edits: list[Edit]) -> None:
     for edit in edits:
         picture(folder / f"{edit.id}.png", (128, 32))
-    assert [pair.size for pair in edited(folder, edits, skip=False)[0]] == [(32, 32)] * 2
+    assert [pair.size for pair in edited([folder], edits, skip=False)[0]] == [(32, 32)] * 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"no picture", None])
@@ -100,7 +100,7 @@ def test_an_unreadable_picture_is_named(folder: Path, edits: list[Edit], damage:
         path = picture(folder / f"{edit.id}.png")
     path.write_bytes(path.read_bytes()[:-20] if damage is None else damage)
     with pytest.raises(InputError, match=r"111000000001.png: found an unreadable file"):
-        edited(folder, edits, skip=False)
+        edited([folder], edits, skip=False)
 
 
 def test_a_link_out_of_the_folder_is_refused(folder: Path, edits: list[Edit], tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, edits: list[Edit], tm
     for edit in edits:
         (folder / f"{edit.id}.jpg").symlink_to(secret)
     with pytest.raises(InputError, match="a path inside"):
-        edited(folder, edits, skip=False)
+        edited([folder], edits, skip=False)
 
 
 EDIT = Edit(id="x", source_prompt="a", target_prompt="b")

@@ -51,7 +51,7 @@ def missing() -> str:
 
 @contextmanager
 def one_node(folder: Path) -> Iterator[dict[str, str]]:
-    """The environment in which Slurm's commands speak to a cluster that lives in `folder` as long as the block."""
+    """Give the environment in which Slurm's commands reach a cluster that lives as long as the block."""
     (folder / "state").mkdir()
     (folder / "spool").mkdir()
     key = folder / "munge.key"

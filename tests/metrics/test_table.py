@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from piva.metrics.table import TABLES, table
+from piva.metrics.table import TABLES, means, table
 
 ROW = {
     "id": "a",
@@ -53,3 +53,14 @@ def test_means_leave_out_what_has_no_value_and_say_so() -> None:
 def test_every_column_says_what_doing_nothing_scores(title: str) -> None:
     for column in TABLES[title]:
         assert isinstance(column.nothing, float | int) or column.nothing.startswith("nothing/")
+
+
+def test_means_are_over_the_rows_that_have_a_value() -> None:
+    rows = [
+        {"id": "a", "x": 1.0, "y": math.nan},
+        {"id": "b", "x": 2.0, "y": 3.0},
+        {"id": "c", "y": math.nan, "z": math.nan},
+    ]
+    found = means(rows)
+    assert (found["x"], found["y"]) == (1.5, 3.0)
+    assert math.isnan(found["z"])

@@ -7,13 +7,13 @@ from helpers.finished_runs import drawn, write_run
 
 from piva.report.sections import Section, sections
 from piva.report.tables import cell, mean_tables, paired_tables, rival_of
-from piva.runs.run import find, read
+from piva.runs.run import Run, find_runs
 
 EDITS = ["mug/blue", "car/hat", "cake/flag", "cone/tree"]
 
 
 def of(root: Path) -> list[Section]:
-    return sections(read(folder) for folder in find([root]))
+    return sections(Run.read(folder) for folder in find_runs([root]))
 
 
 def test_shards_and_seeds_of_equal_settings_are_one_row(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from piva.errors import InputError
-from piva.runs.folder import RunFolder, json_safe, means, one_set_of_networks
+from piva.errors import InputError, WriteError
+from piva.runs.folder import EditRecord, RunFolder, is_locked, json_safe, lock
 
 
 def test_an_edit_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -46,28 +46,6 @@ def test_rows_of_different_columns_make_one_table(tmp_path: Path) -> None:
         ]
 
 
-def test_runs_of_different_networks_do_not_share_a_table(tmp_path: Path) -> None:
-    runs = [tmp_path / name for name in ("a", "b", "c", "unfinished")]
-    for run, networks in zip(runs, ({"clip": "x"}, {"clip": "x"}, {"clip": "y"}), strict=False):
-        RunFolder(run).write_json("summary.json", {"metric_networks": networks})
-    assert one_set_of_networks([runs[0], runs[3], runs[1]]) == {"clip": "x"}
-    with pytest.raises(
-        InputError, match=r"c: found metrics by {'clip': 'y'}, wanted {'clip': 'x'} as in .*a"
-    ):
-        one_set_of_networks(runs)
-
-
-def test_means_are_over_the_rows_that_have_a_value() -> None:
-    rows = [
-        {"id": "a", "x": 1.0, "y": math.nan},
-        {"id": "b", "x": 2.0, "y": 3.0},
-        {"id": "c", "y": math.nan, "z": math.nan},
-    ]
-    found = means(rows)
-    assert (found["x"], found["y"]) == (1.5, 3.0)
-    assert math.isnan(found["z"])
-
-
 def test_what_json_cannot_say_is_null() -> None:
     assert json_safe({"a": float("nan"), "b": float("inf"), "c": 1.5, "d": "x"}) == {
         "a": None,
@@ -75,3 +53,33 @@ def test_what_json_cannot_say_is_null() -> None:
         "c": 1.5,
         "d": "x",
     }
+
+
+def test_a_record_comes_back_with_its_nan(tmp_path: Path) -> None:
+    record = EditRecord(
+        row={"id": "a", "x": math.nan, "y": 1.5},
+        snapshots=[{"step": 1, "x": math.nan}],
+        seconds={},
+        passes={},
+    )
+    record.write(tmp_path)
+    assert repr(EditRecord.read(tmp_path)) == repr(record)
+    assert EditRecord.read(tmp_path / "elsewhere") is None
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(InputError, match="result.json, line 1"):
+        EditRecord.read(tmp_path)
+
+
+def test_of_two_writers_the_second_is_refused_and_a_full_disk_is_named(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path / "run")
+    with lock(tmp_path / "run"):
+        assert is_locked(tmp_path / "run")
+        with (
+            pytest.raises(InputError, match="run: found a run that is at work there"),
+            lock(tmp_path / "run"),
+        ):
+            pass
+    assert not is_locked(tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match="file/run: found Not a directory"), lock(tmp_path / "file/run"):
+        pass

@@ -1,4 +1,4 @@
-"""Sweeps leave the same numbers however they are launched; a cluster's job that is stopped is queued again and finishes."""
+"""Sweeps leave the same numbers however they are launched; a cluster's stopped job is queued again."""
 
 import json
 import os
@@ -71,7 +71,8 @@ def test_a_sweep_in_processes_gives_the_numbers_of_one_run_and_shares_the_cores(
 def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: Path, tmp_path: Path) -> None:
     """On a Slurm of one node, made for this test: of two equal jobs one gets the signal before the end.
 
-    Submitit takes it as the end of a time this short, so that max_num_timeout counts; pre-emption is the same signal sooner.
+    Submitit takes it as the end of a time this short, so that max_num_timeout counts; pre-emption is the same
+    signal sooner.
 
     Both end with the same numbers, and no step was written twice.
     """
@@ -94,7 +95,7 @@ def test_a_slurm_job_that_is_stopped_is_queued_again_and_goes_on(prior_folder: P
         ) as sweeping,
     ):
         checkpoints = Path(f"sweep/{SAMPLES[0]}/checkpoints")
-        local_slurm.until(lambda: any(checkpoints.rglob("*.safetensors")), 120, "a checkpoint")
+        local_slurm.until(lambda: any(checkpoints.rglob("*.pt")), 120, "a checkpoint")
         ids = [state["JobId"] for state in jobs(slurm) if state["ArrayTaskId"] == "0"]
         subprocess.run(["scancel", "--signal=USR2", *ids], env=slurm, check=True)
         output, _ = sweeping.communicate(timeout=240)

@@ -9,8 +9,9 @@ from pathlib import Path
 from helpers.two_edits import two_edits
 
 from piva.config import LONGEST, folder_name
-from piva.runs.lock import hold
-from piva.runs.sweep import describe, elsewhere, jobs, table
+from piva.runs.folder import lock
+from piva.runs.run import Run
+from piva.runs.sweep import duplicate_of, jobs, table
 
 
 def test_names_of_folders() -> None:
@@ -30,37 +31,31 @@ def test_a_sweep_goes_round_failures_and_repetitions(prior_folder: Path, tmp_pat
         "measure_at=[]",
     ]
     names = "hydra.sweep.subdir=${lambda}-${hydra.runtime.choices.score}"
-    sweep = [*words, "lambda=-1,0.1,0.2", "score=piva,dds", "hydra.sweep.dir=sweep", names]
+    sweep = [*words, "lambda=-1,0.1", "score=piva,dds", "hydra.sweep.dir=sweep", names]
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "piva.run", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        argv = [sys.executable, "-m", "piva.run", *words]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
 
     done = command("-m", *sweep)
     assert done.returncode == 1, done.stderr
-    status = {job.folder.name: (job.status, job.same and job.same.name) for job in jobs(Path("sweep"))}
+    others = {run: run.duplicate_of for run in jobs(Path("sweep"))}
+    status = {run.folder.name: (run.status, other and other.folder.name) for run, other in others.items()}
     assert status == {
         "-1-piva": ("failed", None),
         "-1-dds": ("finished", None),
         "0.1-piva": ("finished", None),
         "0.1-dds": ("finished", "-1-dds"),
-        "0.2-piva": ("finished", None),
-        "0.2-dds": ("finished", "-1-dds"),
     }
     assert "-1-piva: lambda: found -1.0, wanted a number of at least 0" in done.stdout
-    assert not Path("sweep/0.2-dds/edits").exists()
+    assert not Path("sweep/0.1-dds/edits").exists()
 
     finished = sorted(Path("sweep").glob("*/summary.json"))
     before = [path.stat().st_mtime_ns for path in finished]
     again = command("resume=sweep")
     assert again.returncode == 1, again.stderr
     assert [path.stat().st_mtime_ns for path in finished] == before
-    assert again.stdout.splitlines()[-8:] == done.stdout.splitlines()[-8:]  # the table
+    assert again.stdout.splitlines()[-6:] == done.stdout.splitlines()[-6:]  # the table
 
 
 def finish(folder: Path, **summary: object) -> None:
@@ -70,17 +65,17 @@ def finish(folder: Path, **summary: object) -> None:
 
 
 def test_one_job_of_equal_ones_runs(tmp_path: Path) -> None:
-    """The first that asks, while it is at work and once it has finished; the next one if it died or failed."""
+    """The first that asks, while at work and once it has finished; the next one if it died or failed."""
     first, second, third = (tmp_path / name for name in "abc")
-    with hold(first), hold(second):
-        assert elsewhere({"score": "dds"}, first, tmp_path) is None
-        assert elsewhere({"score": "dds"}, second, tmp_path) == first
-        assert elsewhere({"score": "piva"}, second, tmp_path) is None
-    with hold(third):
-        assert elsewhere({"score": "dds"}, third, tmp_path) is None  # the first is dead
-    with hold(first):
+    with lock(first), lock(second):
+        assert duplicate_of({"score": "dds"}, first, tmp_path) is None
+        assert duplicate_of({"score": "dds"}, second, tmp_path) == first
+        assert duplicate_of({"score": "piva"}, second, tmp_path) is None
+    with lock(third):
+        assert duplicate_of({"score": "dds"}, third, tmp_path) is None  # the first is dead
+    with lock(first):
         finish(third)
-        assert elsewhere({"score": "dds"}, first, tmp_path) == third
+        assert duplicate_of({"score": "dds"}, first, tmp_path) == third
 
 
 def test_the_table_reads_folders(tmp_path: Path) -> None:
@@ -88,7 +83,7 @@ def test_the_table_reads_folders(tmp_path: Path) -> None:
     finish(tmp_path / "seed=0,lambda=2,steps=9", failures=[{"id": "mug/blue", "reason": "why"}])
     (tmp_path / "seed=0,lambda=3,steps=9").mkdir()
     (tmp_path / "seed=0,lambda=3,steps=9/run.json").write_text("{}")
-    with hold(tmp_path / "seed=0,lambda=3,steps=9"):
+    with lock(tmp_path / "seed=0,lambda=3,steps=9"):
         rows = [re.split("  +", line, maxsplit=2) for line in table(list(jobs(tmp_path))).splitlines()]
     assert rows == [
         ["job", "status", "means"],
@@ -97,4 +92,4 @@ def test_the_table_reads_folders(tmp_path: Path) -> None:
         ["lambda=3", "running"],
         ["lambda=2: mug/blue: why"],
     ]
-    assert describe(tmp_path / "seed=0,lambda=3,steps=9").status == "unfinished"
+    assert Run(tmp_path / "seed=0,lambda=3,steps=9").status == "unfinished"

@@ -15,7 +15,7 @@ from helpers.finished_runs import drawn, write_run
 from wandb.proto import wandb_internal_pb2
 
 from piva.dashboard.__main__ import sync
-from piva.runs.tracking import About, WandB
+from piva.runs.tracking import RunMetadata, WandB
 from piva.runs.wandb_mirror import group, logged_in
 
 KEY = "k" * 40
@@ -56,21 +56,14 @@ def tracker(mode: str = "auto") -> WandB:
     return WandB(project="toys", mode=mode, start_timeout=5, finish_timeout=5)
 
 
-def about(**changes: Any) -> About:
+def metadata(**changes: Any) -> RunMetadata:
     config = {"score": {"_target_": "piva.scores.dds.DDS"}, "lambda": 0.4}
-    return About(
-        **{
-            "config": config,
-            "choices": {"score": "dds", "task": "image"},
-            "edits": EDITS,
-            "steps": 4,
-            **changes,
-        }
-    )
+    given = {"config": config, "choices": {"score": "dds", "task": "image"}, "edits": EDITS, "steps": 4}
+    return RunMetadata(**given | changes)
 
 
 def records(folder: Path) -> list[Any]:
-    """What wandb wrote, over all its sessions in a run folder, in order of time. Its process may close a file a moment late."""
+    """What wandb wrote in a run folder, in order of time. Its process may close a file a moment late."""
     found = []
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
         deadline = time.monotonic() + 20
@@ -91,7 +84,7 @@ def parsed(file: Path) -> list[Any]:
 
 
 def log_entries(data: bytes) -> Iterator[bytes]:
-    """Of a file in LevelDB's log format, after wandb's own 7 bytes: chunks of (crc, length, type), blocks of 32 KiB."""
+    """Of a file in LevelDB's log format, after wandb's own 7 bytes: (crc, length, type), blocks of 32 KiB."""
     place, entry = 7, b""
     while place + 7 <= len(data):
         if (left := 32768 - place % 32768) < 7:
@@ -152,7 +145,7 @@ def test_a_resumed_run_continues_its_curve(tmp_path: Path) -> None:
         for step in range(4)
     ]
     for part in (rows[:6], rows[6:]):
-        mirror = tracker("offline").mirror(about(), run)
+        mirror = tracker("offline").mirror(metadata(), run)
         assert mirror
         mirror.steps(part)
         mirror.finish({})
@@ -178,7 +171,7 @@ def test_a_server_in_trouble_is_a_warning_and_an_offline_run(
         monkeypatch.setenv("WANDB_API_KEY", KEY)
     start = time.monotonic()
     with caplog.at_level(logging.WARNING, "piva"):
-        mirror = tracker(mode).mirror(about(), run)
+        mirror = tracker(mode).mirror(metadata(), run)
         assert mirror
         mirror.steps([{"edit": "car/hat", "step": 3, "t": 5}])
         mirror.finish({"mean": {"eval/clip": 0.5}})
@@ -190,7 +183,7 @@ def test_a_server_in_trouble_is_a_warning_and_an_offline_run(
 
 
 def test_a_failure_on_the_way_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    mirror = tracker("offline").mirror(about(), tmp_path)
+    mirror = tracker("offline").mirror(metadata(), tmp_path)
     assert mirror
     mirror.edit({"id": "an edit of another run"}, tmp_path)
     mirror.finish({"mean": {"eval/clip": 0.5}})  # its tables need files that are not there; its means do not
@@ -204,17 +197,17 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert tracker("offline").mirror(about(), tmp_path / "file") is None
+    assert tracker("offline").mirror(metadata(), tmp_path / "file") is None
     assert "does not start" in caplog.text
 
 
 def test_the_group_is_the_experiment_or_the_sweep(tmp_path: Path) -> None:
     job = tmp_path / "sweep/lambda=0.1"
     job.mkdir(parents=True)
-    assert group(about(), job) is None
+    assert group(metadata(), job) is None
     (job.parent / "multirun.yaml").touch()
-    assert group(about(), job) == "sweep"
-    assert group(about(choices={"experiment": "toys_claims"}), job) == "toys_claims"
+    assert group(metadata(), job) == "sweep"
+    assert group(metadata(choices={"experiment": "toys_claims"}), job) == "toys_claims"
 
 
 def test_credentials_are_found_without_asking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

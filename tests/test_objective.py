@@ -1,10 +1,10 @@
-"""What a search maximises: a mean of the summary, lowered where another passes its limit; other words are refused."""
+"""What a search maximises: a mean of the summary, lowered where another passes its limit."""
 
 import pytest
 
 from piva.config import build, compose
 from piva.errors import InputError
-from piva.runs.objective import Objective
+from piva.objective import Objective
 
 MEAN = {"eval/clip": 0.7, "eval/lpips": 0.5, "truth/psnr": None}
 

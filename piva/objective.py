@@ -1,4 +1,4 @@
-"""What a run answers a sweeper with: one number of its summary, lowered where another passes a limit."""
+"""What a run returns to a sweeper: one number of its summary, lowered where another passes a limit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from piva.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """The mean of `metric` less `penalty` times what that of `limited` has over `limit`; conf/config.yaml explains them."""
+    """The mean of `metric` less `penalty` times the excess of `limited` over `limit` (conf/config.yaml)."""
 
     metric: str | None
     limited: str | None
@@ -25,7 +25,7 @@ class Objective:
             raise InputError("objective", found, "a metric, and a limit for what is limited")
 
     def of(self, mean: Mapping[str, float | None]) -> float | None:
-        """The number to maximise; None without a metric. Raises `InputError` if `mean` lacks what is asked for."""
+        """Return the number to maximise, None without a metric. Raises `InputError` if `mean` lacks it."""
         if self.metric is None:
             return None
         value = _read("metric", self.metric, mean)
