@@ -15,17 +15,16 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
-from piva.config import Settings
+from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
-from piva.models.base import LearnedModels
-from piva.models.sampling import Painters, Samples
-from piva.optimise import Method, Sizes, Timesteps, optimise
-from piva.pictures import save_comparison
+from piva.models.learned import Denoiser, needs
+from piva.models.sampling import Sampler
+from piva.optimise import Method, Sizes, optimise
+from piva.pictures import save_comparison, save_samples
 from piva.priors.prior import Prior
 from piva.runs.checkpoint import Checkpoints, load
 from piva.runs.edit_state import Clock, Underway
@@ -34,8 +33,8 @@ from piva.runs.progress import Journal, edits_bar
 from piva.runs.provenance import check_device, provenance
 from piva.runs.summary import summarise
 from piva.runs.tracking import Mirror
-from piva.scores.needs import learned_networks
-from piva.scores.terms import Prompt
+from piva.schedules.annealed import Annealed
+from piva.scores.terms import EDIT, Prompt
 from piva.tasks.base import Randomness
 
 log = logging.getLogger(__name__)
@@ -146,19 +145,18 @@ def run_edit(
 
     Raises `FloatingPointError` if a direction or the state is not finite, and `InputError`.
     """
-    clock = Clock()
-    run, score = settings.run, settings.score
-    randomness = Randomness(
-        seeded(run.seed, edit.id, "host", "cpu"), seeded(run.seed, edit.id, "noise", run.device)
-    )
+    run, clock = settings.run, Clock()
+    generator = partial(seeded, run.seed, edit.id)
+    randomness = Randomness(generator("host", "cpu"), generator("noise", run.device))
     state = settings.task.open(edit, prior, run.resolution or prior.resolution, run.steps, randomness)
     prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
     contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
-    learned = learned_networks(score, prior.schedule)
-    models = (
-        settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device))
-        if learned
-        else None
+    learned = needs(settings.score).learned
+    models = settings.model.attach(prior, learned, generator("lora", run.device)) if learned else None
+    denoiser = Denoiser(prior, contexts, models)
+    method = Method(settings.score, _schedule(run), denoiser, _sizes(run))
+    sampler = Sampler(
+        denoiser=denoiser, learned=learned, steps=run.samples_steps, guidance_scale=run.samples_guidance
     )
     clock.lap("open_s")
     underway = Underway(
@@ -166,57 +164,30 @@ def run_edit(
     )
     checkpoints, start = _checkpoints(folder, edit), 0
     if newest := checkpoints.newest():
-        start, kept = newest
-        underway.restore(load(kept))
+        start, path = newest
+        underway.restore(load(path))
         log.info("%s goes on after step %d", edit.id, start)
-    painters = Painters(
-        prior=prior,
-        models=models,
-        learned=learned,
-        contexts=contexts,
-        steps=run.samples_steps,
-        guidance_scale=run.samples_guidance,
-    )
-    brushes = partial(seeded, run.seed, edit.id, "samples", run.device)
-    samples = Samples(painters, run.samples_at, run.samples, brushes, underway.samples)
     journal = Journal(edit.id, range(start, run.steps), folder, mirror)
-
-    def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
-        journal(step, values)
-        if (done := step + 1) in run.measure_at:
-            underway.snapshots.append({"id": edit.id, "step": done} | measure(state.compare(), edit, judges))
-        if done % run.checkpoint_every == 0 and done < run.steps:
-            journal.flush()
-            clock.lap("optimise_s")
-            checkpoints.save(done, underway.checkpoint())
-
     try:
         if settings.objective.metric:  # a name that is not measured shows before the work, not after
             settings.objective.of(measure(state.compare(), edit, judges))
-        optimise(
-            state, _method(settings, prior, models), contexts, run.steps, randomness, log_step, start, samples
-        )
+        for step in optimise(state, method, run.steps, randomness, start):
+            done = step.index + 1
+            journal(step.index, step.logged)
+            if done in run.measure_at:
+                measured = measure(state.compare(), edit, judges)
+                underway.snapshots.append({"id": edit.id, "step": done} | measured)
+            if done in run.samples_at:  # always from the same noise, so that steps can be compared
+                noise = generator("samples", run.device)
+                samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples, noise)
+                underway.samples[str(done)] = samples.cpu()
+            if done % run.checkpoint_every == 0 and done < run.steps:
+                journal.flush()
+                clock.lap("optimise_s")
+                checkpoints.save(done, underway.checkpoint())
         journal.flush()
         clock.lap("optimise_s")
-        comparison = state.compare()
-        named = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
-        row = named | measure(comparison, edit, judges)
-        with folder.edit(edit.id) as place:
-            save_comparison(comparison, place)
-            samples.save(place)
-            save_file(
-                {k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors"
-            )
-            if models:
-                models.save(place / "adapters")
-            clock.lap("look_s")
-            result = EditResult(
-                row=row,
-                snapshots=underway.snapshots,
-                seconds=clock.laps,
-                passes=vars(prior.evaluations).copy(),
-            )
-            result.write(place)
+        result = _save(edit, underway, judges, folder)
         checkpoints.clear()
     finally:
         journal.bar.close()
@@ -225,19 +196,40 @@ def run_edit(
     return result
 
 
-def _method(settings: Settings, prior: Prior, models: LearnedModels | None) -> Method:
-    run = settings.run
-    low, high, late = (round(t * len(prior.schedule)) for t in (run.t_min, run.t_max, run.t_max_late))
-    sizes = Sizes(
-        [(round(until * run.steps), size) for until, size in zip(run.coarse_until, run.coarse, strict=True)]
-    )
-    return Method(
-        settings.score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)), sizes
-    )
+def _save(edit: Edit, underway: Underway, judges: Judges | None, folder: RunFolder) -> EditResult:
+    """Measure an optimised edit and write its folder."""
+    comparison = underway.state.compare()
+    row = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
+    row |= measure(comparison, edit, judges)
+    tensors = {name: x.contiguous().cpu() for name, x in underway.state.state_dict().items()}
+    with folder.edit(edit.id) as place:
+        save_comparison(comparison, place)
+        save_samples(underway.samples, place)
+        save_file(tensors, place / "state.safetensors")
+        if underway.models:
+            underway.models.save(place / "adapters")
+        underway.clock.lap("look_s")
+        result = EditResult(
+            row=row,
+            snapshots=underway.snapshots,
+            seconds=underway.clock.laps,
+            passes=vars(underway.evaluations).copy(),
+        )
+        result.write(place)
+    return result
+
+
+def _schedule(run: RunSettings) -> Annealed:
+    return Annealed(t_min=run.t_min, t_max=run.t_max, t_max_late=run.t_max_late, late_from=run.late_from)
+
+
+def _sizes(run: RunSettings) -> Sizes:
+    until = [round(part * run.steps) for part in run.coarse_until]
+    return Sizes(list(zip(until, run.coarse, strict=True)))
 
 
 def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:
-    """A generator that depends on these words alone, so that an edit draws the same alone or in a sweep."""
+    """Return a generator that depends on these arguments alone, so that an edit draws the same alone or in a sweep."""
     digest = hashlib.sha256(f"{seed}/{edit}/{purpose}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 

@@ -24,7 +24,7 @@ Residuals = tuple[Sequence[Tensor], Tensor]  # for the features of the U-Net's w
 
 
 @dataclass
-class Evaluations:
+class NetworkEvaluations:
     """Work so far: sample passes of the U-Net forward and backward, its calls, and sample passes of a ControlNet beside it."""
 
     forward: int = 0
@@ -51,7 +51,7 @@ class Prior:
     tokenizer: PreTrainedTokenizerBase
     schedule: Schedule
     prediction_type: str
-    evaluations: Evaluations
+    evaluations: NetworkEvaluations
 
     # diffusers looks through all modules for these two, which took a twentieth of a step
     @cached_property
@@ -173,4 +173,4 @@ def load(path: str, device: str, dtype: str) -> Prior:
     for part in (unet, vae, text_encoder):
         part.to(device).requires_grad_(False).eval()
     schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()))
-    return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type, Evaluations())
+    return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type, NetworkEvaluations())

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from piva.models.base import LearnedModels
-from piva.priors.prior import Evaluations
+from piva.models.learned import LearnedModels
+from piva.priors.prior import NetworkEvaluations
 from piva.runs.checkpoint import Tree
 from piva.tasks.base import Randomness, TaskState
 
@@ -38,13 +38,13 @@ class Underway:
     state: TaskState
     models: LearnedModels | None
     randomness: Randomness
-    evaluations: Evaluations
+    evaluations: NetworkEvaluations
     clock: Clock
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Tensor] = field(default_factory=dict)  # painted so far, by step
 
     def __post_init__(self) -> None:
-        self._count(vars(Evaluations()))
+        self._count(vars(NetworkEvaluations()))
 
     def checkpoint(self) -> Tree:
         """All of it; `restore` into one that was opened in the same way goes on as if nothing had happened."""

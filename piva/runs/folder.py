@@ -36,7 +36,7 @@ class EditResult:
     row: dict[str, Any]  # of metrics.csv
     snapshots: list[dict[str, Any]]  # rows of snapshots.csv
     seconds: dict[str, float]  # of its stages
-    passes: dict[str, int]  # of the networks, as `Evaluations` counts them
+    passes: dict[str, int]  # of the networks, as `NetworkEvaluations` counts them
 
     def write(self, folder: Path) -> None:
         """Leave it in the edit's folder."""
