@@ -83,10 +83,9 @@ class LearnedModels:
         """
         from piva.models.adapters import groups
 
-        control = self._control
-        residuals = control and control.residuals(
-            self._adapters, prior, predictions, noisy, t, context, depth
-        )
+        residuals = None
+        if control := self._control:
+            residuals = control.residuals(self._adapters, prior, predictions, noisy, t, context, depth)
         with self._adapters.rows(groups(predictions, len(noisy))):
             return prior.predict(noisy, t, context, residuals)
 

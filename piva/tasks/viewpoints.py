@@ -22,15 +22,15 @@ class Viewpoints(Protocol):
     """The cameras of one edit."""
 
     def draw(self, generator: "torch.Generator") -> Camera:
-        """A camera to optimise through, at the run's resolution."""
+        """Draw a camera to optimise through, at the run's resolution."""
 
-    def tour(self) -> list[Camera]:
-        """The cameras to look at the edit from and to measure it, in the order of a film."""
+    def trajectory(self) -> list[Camera]:
+        """Return the cameras that the edit is compared and measured from, in the order of its video."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Orbits:
-    """Round the origin, at random within ranges (low, high) and then once round at equal steps (the paper, A.1)."""
+    """Cameras around the origin: random within ranges (low, high), and a turntable in equal steps (the paper, A.1)."""
 
     size: int  # pixels a side of what is optimised
     elevation_deg: tuple[float, float]
@@ -46,7 +46,7 @@ class Orbits:
         c2w, fov = sample_camera(generator, self.elevation_deg, self.fov_deg, self.distance)
         return c2w, pinhole(fov, self.size)
 
-    def tour(self) -> list[Camera]:
+    def trajectory(self) -> list[Camera]:
         lens = pinhole(self.turntable_fov_deg, self.turntable_size)
         return [
             (c2w, lens) for c2w in ring(self.turntable, self.turntable_elevation_deg, self.turntable_distance)
@@ -55,13 +55,13 @@ class Orbits:
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """A captured scene's own: any training frame, whole; and a walk through the test frames."""
+    """A captured scene's own cameras: any training frame, whole; and a trajectory through the test frames."""
 
     views: Views
     size: int  # a frame is optimised at about size^2 pixels in its own proportions
     multiple: int  # of which the sides of a frame are multiples
-    tour_length: int  # views
-    tour_size: int  # pixels of their longer side
+    trajectory_length: int  # views
+    trajectory_size: int  # pixels of the longer side of its views
 
     def draw(self, generator: "torch.Generator") -> Camera:
         import torch
@@ -72,12 +72,12 @@ class Frames:
         height, width = fitting((lens.height, lens.width), self.size, self.multiple)
         return self.views.c2w[frame], lens.resized(width, height)
 
-    def tour(self) -> list[Camera]:
+    def trajectory(self) -> list[Camera]:
         test = self.views.test
         lens = self.views.lenses[test[0]]
-        longest = max(lens.width, lens.height)
+        sides, longest = (lens.width, lens.height), max(lens.width, lens.height)
         width, height = (
-            max(2, round(side * self.tour_size / longest / 2) * 2) for side in (lens.width, lens.height)
-        )  # for films
-        length = self.tour_length if len(test) > 1 else 1
+            max(2, round(side * self.trajectory_size / longest / 2) * 2) for side in sides
+        )  # even: videos
+        length = self.trajectory_length if len(test) > 1 else 1
         return [(c2w, lens.resized(width, height)) for c2w in walk(self.views.c2w[test], length)]
