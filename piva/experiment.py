@@ -1,6 +1,7 @@
-"""One run: load the prior, then for each edit open it, optimise it, look at it, measure it, save it.
+"""One run: load the prior, then open, optimise, measure and save each edit.
 
-A run that was stopped goes on in its folder: finished edits are read from it, the unfinished one continues from its checkpoint.
+A stopped run is resumed in its folder: finished edits are read, the unfinished one continues from its
+checkpoint.
 """
 
 import hashlib
@@ -11,7 +12,6 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -41,37 +41,40 @@ log = logging.getLogger(__name__)
 
 
 def run_experiment(settings: Settings, path: Path) -> Result:
-    """Run every edit of checked `settings` that is not finished in `path` yet, and leave the results there.
+    """Run every edit of checked `settings` that is not finished in `path` yet, and write the results there.
 
-    The folder must be held by the caller. An edit that fails is named in the summary, and the others go on. Raises `InputError`
-    if results cannot be written, and if nothing but bad input was found.
+    The caller must hold the folder's lock. An edit that fails is named in the summary, and the others go on.
+    Raises `InputError` if results cannot be written, and if no edit was finished for bad input alone.
     """
-    check_device(settings.run.device)
-    prior = settings.prior.load(settings.run.device)
-    judges = settings.metrics.load(settings.run.device)
-    result = _run(settings, prior, judges, RunFolder(path))
-    log.info("results in %s", path)
-    for row in result.rows[:3]:
-        place = path / "edits" / row["id"]
-        log.info("look at %s", next(iter(place.glob("turntable.mp4")), place / "after.png"))
-    return result
-
-
-def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder) -> Result:
+    run, folder = settings.run, RunFolder(path)
+    check_device(run.device)
+    prior = settings.prior.load(run.device)
+    judges = settings.metrics.load(run.device)
     folder.write_config(settings.config)
-    mirror = settings.tracker.open(settings, folder.path)
-    done = _go_on(settings, folder)
+    mirror = settings.tracker.open(settings, path)
+    done = _resume(settings, folder)
     errors = _run_edits(settings, prior, judges, folder, mirror, done)
     results = _in_order(settings, done)
-    summary = summarise(results, errors, about(settings, judges))
+    metadata = {
+        "metric_networks": dict(judges.names) if judges else {},
+        "choices": settings.choices,
+        "seed": run.seed,
+        "steps": run.steps,
+        "provenance": provenance(run.device),
+    }
+    summary = summarise(results, errors, metadata)
     folder.write_json("summary.json", summary)
     if mirror:
         mirror.finish(summary)
     if not errors:
-        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
     elif not done and all(isinstance(error, InputError) for error in errors.values()):
         raise next(iter(errors.values()))
-    return Result(folder.path, [result.row for result in results], summary)
+    log.info("results in %s", path)
+    for result in results[:3]:
+        place = path / "edits" / result.row["id"]
+        log.info("look at %s", next(iter(place.glob("turntable.mp4")), place / "after.png"))
+    return Result(path, [result.row for result in results], summary)
 
 
 def _run_edits(
@@ -82,7 +85,7 @@ def _run_edits(
     mirror: Mirror | None,
     done: dict[str, EditResult],
 ) -> dict[str, Exception]:
-    """Run the edits that are not in `done` and add them there; returns what made others fail, by their ids."""
+    """Run the edits that are not in `done` and add them; return the errors of others by id."""
     errors: dict[str, Exception] = {}
     with edits_bar(len(settings.edits), len(done)) as bar:
         for edit in settings.edits:
@@ -105,19 +108,8 @@ def _run_edits(
     return errors
 
 
-def about(settings: Settings, judges: Judges | None) -> dict[str, Any]:
-    """What the summary says beside the edits' numbers."""
-    return {
-        "metric_networks": dict(judges.names) if judges else {},
-        "choices": settings.choices,
-        "seed": settings.run.seed,
-        "steps": settings.run.steps,
-        "provenance": provenance(settings.run.device),
-    }
-
-
-def _go_on(settings: Settings, folder: RunFolder) -> dict[str, EditResult]:
-    """What is finished already, by id; what its writer was stopped in the middle of is tidied up."""
+def _resume(settings: Settings, folder: RunFolder) -> dict[str, EditResult]:
+    """Return the finished edits by id; drop what a stopped process logged after its checkpoint."""
     done = {edit.id: result for edit in settings.edits if (result := folder.finished(edit.id))}
     steps = dict.fromkeys(done, settings.run.steps)
     for edit in settings.edits:
@@ -141,9 +133,10 @@ def run_edit(
     folder: RunFolder,
     mirror: Mirror | None,
 ) -> EditResult:
-    """Optimise one edit, from its newest checkpoint if it has one, and save its folder. Draws depend on seed and edit alone.
+    """Optimise one edit, from its newest checkpoint if it has one, and save its folder.
 
-    Raises `FloatingPointError` if a direction or the state is not finite, and `InputError`.
+    Draws depend on seed and edit alone. Raises `FloatingPointError` if a direction or the state is not
+    finite, and `InputError`.
     """
     run, clock = settings.run, Clock()
     generator = partial(seeded, run.seed, edit.id)
@@ -229,7 +222,7 @@ def _sizes(run: RunSettings) -> Sizes:
 
 
 def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:
-    """Return a generator that depends on these arguments alone, so that an edit draws the same alone or in a sweep."""
+    """Return a generator of these arguments alone, so that an edit draws the same alone and in a sweep."""
     digest = hashlib.sha256(f"{seed}/{edit}/{purpose}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
@@ -243,7 +236,7 @@ def _in_order(settings: Settings, done: Mapping[str, EditResult]) -> list[EditRe
 
 
 def _cost() -> dict[str, float]:
-    """The process's largest resident set so far, in GB, and the threads it computes with."""
+    """Return the process's largest resident set so far, in GB, and the number of its compute threads."""
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return {"peak_gb": round(peak, 2), "threads": torch.get_num_threads()}

@@ -65,7 +65,8 @@ def optimise(
     """Take the steps from `start` to `steps` down w(t) times the score's direction, and yield after each.
 
     The direction is applied as the gradient of the loss with respect to the latents: theta receives exactly
-    w(t) * direction * d latents / d theta, averaged over the views of the step. The learned models take theirs down Eq. 7 and 8.
+    w(t) * direction * d latents / d theta, averaged over the views of the step. The learned models are
+    trained beside it (Eq. 7 and 8).
     """
     score, denoiser, need = method.score, method.denoiser, needs(method.score)
     schedule, models = denoiser.prior.schedule, denoiser.models

@@ -1,7 +1,8 @@
 """LoRA adapters, one for each learned model, on one network or on several.
 
-The adapters and their files are peft's; only the forward pass is ours, so that one batch can hold rows of the frozen network
-and of both adapters. (peft's `adapter_names` does the same by index lists, which on a GPU costs a host synchronisation a layer.)
+The adapters and their files are peft's; only the forward pass is ours, so that one batch can hold rows of the
+frozen network and of both adapters. (peft's `adapter_names` finds its rows by index lists, which on a GPU
+costs a host synchronisation a layer.)
 """
 
 import copy
@@ -29,7 +30,7 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 class Adapters:
     """One zero-effect adapter for each of `networks` on each host.
 
-    `hosts` are networks of diffusers, by the folder, below that of an adapter, in which their part of it is saved.
+    `hosts` are networks of diffusers, by the subfolder in which their part of an adapter is saved.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Adapters:
             self._groups = ()
 
     def save(self, folder: Path) -> None:
-        """Write each adapter as peft does: `<name>/<host>/adapter_model.safetensors` and `adapter_config.json`."""
+        """Write peft's `adapter_model.safetensors` and `adapter_config.json` to `<name>/<host>/`."""
         for name in self._names:
             for part, host in self._hosts.items():
                 config = copy.copy(host.peft_config[name])
@@ -87,7 +88,7 @@ class Adapters:
 
 
 def groups(predictions: Sequence[Prediction], rows: int) -> Groups:
-    """Return which network predicts how many consecutive rows of a batch that has as many for each of `predictions`."""
+    """Return which network predicts how many consecutive rows, if each prediction has as many of them."""
     each = rows // len(predictions)
     runs = groupby(prediction.network for prediction in predictions)
     return [(network, each * len(list(run))) for network, run in runs]

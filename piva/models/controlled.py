@@ -14,7 +14,7 @@ from piva.scores.terms import Latents, Network, Prediction
 
 
 class DepthControl:
-    """What a ControlNet adds to the U-Net's features for the learned models; to the frozen one's it adds zeros."""
+    """What a ControlNet adds to the U-Net's features: zeros in the rows of the frozen model."""
 
     def __init__(self, network: ControlNetModel, scale: float, source_sees: Latents) -> None:
         self.network, self._scale, self._source_sees = network, scale, source_sees
@@ -29,7 +29,7 @@ class DepthControl:
         context: Tensor,
         depth: Mapping[Latents, Tensor],
     ) -> Residuals | None:
-        """Return the residuals of a batch as `LearnedModels.predict` has it; None if no row is a learned model's."""
+        """Return residuals for `LearnedModels.predict`; None if all rows are the frozen model's."""
         each = len(noisy) // len(predictions)
         learned = [i for i, prediction in enumerate(predictions) if prediction.network is not Network.FROZEN]
         if not learned:
@@ -44,7 +44,7 @@ class DepthControl:
         )
 
     def _seen_by(self, prediction: Prediction) -> Latents:
-        """Return whose depth a model sees: that of its latents, but for eps_psi, trained on the original, on the edit."""
+        """Return whose depth a model sees: its latents', or `source_sees` for eps_psi on the edit."""
         source_on_edit = prediction.network is Network.SOURCE and prediction.latents is Latents.EDIT
         return self._source_sees if source_on_edit else prediction.latents
 
@@ -61,7 +61,7 @@ class DepthControl:
 
 
 def load(path: str, prior: Prior) -> ControlNetModel:
-    """Load a folder or hub id in diffusers' layout, frozen, at the prior's device and precision. Raises `InputError`."""
+    """Load a folder or hub id in diffusers' layout, frozen, as the prior is. Raises `InputError`."""
     try:
         control = ControlNetModel.from_pretrained(path, torch_dtype=prior.dtype, use_safetensors=True)
     except (OSError, ValueError) as error:
@@ -71,7 +71,8 @@ def load(path: str, prior: Prior) -> ControlNetModel:
 
 
 def depth_hint(depth: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Return inverse depth, 1 at the nearest point of each picture's foreground, 0 at its farthest and where nothing was hit.
+    """Return inverse depth: 1 at the nearest point of each picture, 0 at the farthest and where nothing was
+    hit.
 
     This is how depth ControlNets of the Stable Diffusion family see MiDaS' relative inverse depth.
 

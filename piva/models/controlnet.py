@@ -1,7 +1,7 @@
-"""The two learned models with the prior's depth ControlNet beside its U-Net (the paper, Section 3.2, A.1 and D.1).
+"""The two learned models with the prior's depth ControlNet beside its U-Net (the paper, 3.2, A.1 and D.1).
 
-Both share the ControlNet and differ by LoRA adapters. Each sees the depth of its own training pictures: eps_psi that of the
-original's renders, eps_phi that of the edit's. The frozen model has no ControlNet.
+Both share the ControlNet and differ by LoRA adapters. In training each sees the depth of its own pictures:
+eps_psi that of the original's renders, eps_phi that of the edit's. The frozen model has no ControlNet.
 """
 
 from collections.abc import Collection
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from piva.priors.prior import Prior
     from piva.priors.stable_diffusion import StableDiffusion
 
-POSSIBLE = "prior=toys has one; for another give model.path=FOLDER or a hub id, as thibaud/controlnet-sd21-depth-diffusers for SD 2.1"
+POSSIBLE = (
+    "prior=toys has one; for another give model.path=FOLDER or a hub id, "
+    "as thibaud/controlnet-sd21-depth-diffusers for SD 2.1"
+)
 # what a ControlNet has in common with the U-Net of which it began as a copy
 SHARED = ("cross_attention_dim", "block_out_channels", "layers_per_block", "in_channels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlNet:
-    """Low-rank adapters as of model=lora on the U-Net, beside which a depth ControlNet runs, frozen or with adapters too."""
+    """LoRA adapters as with model=lora, beside a depth ControlNet that is frozen or has adapters too."""
 
     needs_depth: ClassVar[bool] = True
 
@@ -43,7 +46,7 @@ class ControlNet:
     lr: Annotated[float, Gt(0)]
 
     def check(self, prior: "StableDiffusion") -> None:
-        """Raise `InputError` if there is no ControlNet, or one that does not fit the prior, or whose weights are damaged."""
+        """Raise `InputError` if the ControlNet is missing, damaged or does not fit the prior."""
         base = prior.folder
         folder = self._folder(base) if base else None
         if base is None or folder is None:  # on the hub and not in its cache: `requires` says so
@@ -63,7 +66,7 @@ class ControlNet:
     def attach(
         self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
     ) -> "LearnedModels":
-        """Load the ControlNet and add one zero-effect adapter for each learned network; `generator` draws their weights."""
+        """Load the ControlNet and add zero-effect adapters, whose weights `generator` draws."""
         from piva.models.adapters import Adapters
         from piva.models.controlled import DepthControl, load
         from piva.models.learned import LearnedModels
@@ -74,7 +77,7 @@ class ControlNet:
         return LearnedModels(adapters, self.lr, DepthControl(control, self.scale, Latents(self.source_sees)))
 
     def _folder(self, prior: Path) -> Path | None:
-        """Return where it lies for the prior in the folder `prior`; None if it is on the hub and not in its cache."""
+        """Return its folder, for the prior in `prior`; None if it is on the hub and not in its cache."""
         if self.path is None:
             return prior / "controlnet"
         local = Path(self.path).expanduser()
@@ -91,7 +94,7 @@ class ControlNet:
 
 
 def check_pair(control: Path, prior: Path) -> None:
-    """Raise `InputError` if the folder `control` holds no ControlNet, a damaged one, or one made for another kind of prior."""
+    """Raise `InputError` if `control` holds no ControlNet, a damaged one, or one for other priors."""
     settings, unet, vae = (read_config(folder) for folder in (control, prior / "unet", prior / "vae"))
     if (name := settings.get("_class_name")) != "ControlNetModel":
         raise InputError(control / "config.json", f"_class_name {name}", "ControlNetModel")

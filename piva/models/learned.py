@@ -1,6 +1,7 @@
-"""The learned models eps_psi (source) and eps_phi (target): which a score needs, what they train on, their loss and their step.
+"""The learned models eps_psi (source) and eps_phi (target): which a score needs, their training pairs, loss
+and step.
 
-Settings are checked with this file, so torch is imported where it is used.
+Checking settings needs this file, so torch is imported where it is used.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -43,8 +44,8 @@ class Needs:
 
 @cache
 def needs(score: Score) -> Needs:
-    """Read off a score's sums what it needs. Which terms there are depends on no prior's noise schedule, so any will do."""
-    schedule = Schedule((0.99, 0.5, 0.01))
+    """Return what the terms of a score's sums need."""
+    schedule = Schedule((0.99, 0.5, 0.01))  # any: which terms there are does not depend on the prior's
     sums = [score.direction(schedule, t, progress) for t in (1, 2) for progress in (0.0, 1.0)]
     terms = {term for weighted in sums for term in weighted.weights}
     networks = {term.network for term in terms if isinstance(term, Prediction)}
@@ -54,7 +55,7 @@ def needs(score: Score) -> Needs:
 
 
 class LearnedModels:
-    """The fine-tuned models of one edit: LoRA adapters on networks of the prior, with a ControlNet beside them or without."""
+    """The fine-tuned models of one edit: LoRA adapters, with or without a ControlNet beside the U-Net."""
 
     def __init__(self, adapters: "Adapters", lr: float, control: "DepthControl | None" = None) -> None:
         from torch.optim import AdamW
@@ -76,10 +77,11 @@ class LearnedModels:
         context: "Tensor",
         depth: "Mapping[Latents, Tensor]",
     ) -> "Tensor":
-        """Return the noise predictions of a batch: as many rows of `noisy` and `context` for each of `predictions`, in order.
+        """Return noise predictions, of as many rows of `noisy` and `context` for each of `predictions`, in
+        order.
 
-        Rows of the frozen network are the prior's own. `depth` (b, h, w) is that of the views behind each kind of latents.
-        With gradients to the adapters if those are enabled.
+        `depth` (b, h, w) is that of the views behind each kind of latents. Rows of the frozen network are the
+        prior's own; the others have gradients to the adapters, if those are enabled.
         """
         from piva.models.adapters import groups
 
@@ -90,7 +92,8 @@ class LearnedModels:
             return prior.predict(noisy, t, context, residuals)
 
     def learn(self, predicted: "Mapping[Network, Tensor]", noise: "Tensor") -> "dict[Network, Tensor]":
-        """Take one step down the diffusion losses (Eq. 7 and 8) of predictions for the training pairs; return the losses.
+        """Take one step down the diffusion losses (Eq. 7 and 8) of the training pairs' predictions; return
+        the losses.
 
         One optimiser serves both, since the adapters share no weight.
         """
@@ -148,7 +151,7 @@ class Denoiser:
     def predict(
         self, predictions: Sequence[Prediction], noisy: "Tensor", t: int, depth: "Mapping[Latents, Tensor]"
     ) -> "Tensor":
-        """Return the noise predictions of a batch with as many rows of `noisy` for each of `predictions`, in order."""
+        """Return noise predictions, of as many rows of `noisy` for each of `predictions`, in order."""
         import torch
 
         each = len(noisy) // len(predictions)

@@ -1,4 +1,4 @@
-"""The two learned models as LoRA adapters on the prior's own U-Net: `source` (eps_psi) and `target` (eps_phi)."""
+"""The learned models as LoRA adapters on the prior's own U-Net: `source` (eps_psi) and `target` (eps_phi)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Lora:
     def attach(
         self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
     ) -> "LearnedModels":
-        """Add one zero-effect adapter for each learned network; `generator` draws their initial weights."""
+        """Add zero-effect adapters, whose weights `generator` draws."""
         from piva.models.adapters import Adapters
         from piva.models.learned import LearnedModels
 

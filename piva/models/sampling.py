@@ -1,4 +1,4 @@
-"""Samples of the frozen, the source and the target model in the course of a run (the paper's Figures 8 and 9)."""
+"""Samples of the frozen, source and target models in the course of a run (the paper's Figures 8 and 9)."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Sampler:
 
     @property
     def sums(self) -> list[Sum]:
-        """Return what each model predicts: the frozen one and phi for the target prompt, psi for the source prompt."""
+        """Return each model's prediction: psi with the source prompt, the others with the target prompt."""
         own = {Network.SOURCE: source_model(EDIT, SOURCE), Network.TARGET: target_model(EDIT, TARGET)}
         frozen_model = frozen(EDIT, TARGET, self.guidance_scale)
         return [frozen_model, *(own[network] for network in own if network in self.learned)]
@@ -35,8 +35,8 @@ class Sampler:
     ) -> Float[Tensor, "m n 3 h w"]:
         """Return `count` pictures in [0, 1] of each of the m models, all from the same noise.
 
-        Their latents have the size of `like` (b, c, y, x); the models see the first view's `depth`, if there is any. Network
-        evaluations are not counted as the run's.
+        Their latents have the size of `like` (b, c, y, x); the models see the first view's `depth`, if there
+        is any. The run's network evaluations do not count these.
         """
         prior = replace(self.denoiser.prior, evaluations=NetworkEvaluations())
         denoiser = replace(self.denoiser, prior=prior)

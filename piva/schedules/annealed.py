@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Annealed:
-    """t ~ U[t_min T, t_max T), and U[t_min T, t_max_late T) once the part `late_from` of the steps is done."""
+    """t ~ U[t_min T, t_max T), and U[t_min T, t_max_late T) from the part `late_from` of the steps on."""
 
     t_min: Annotated[float, Interval(ge=0, le=1)]
     t_max: Annotated[float, Interval(ge=0, le=1)]

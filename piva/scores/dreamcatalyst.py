@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import LATENT_DIFFERENCE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
+from piva.scores.terms import EDIT, LATENT_DIFFERENCE, ORIGINAL, SOURCE, TARGET, Sum, frozen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """From a sum of terms to a tensor, in as few network calls as possible.
 
-What the learned models predict in their own training step is shared with the direction: eps_phi(x_t, target) is both
-Eq. 9's term and Eq. 8's forward pass. So a step makes at most two calls: one with gradients to the adapters (the training
-pairs), one without (everything else).
+A prediction serves the direction and the learned models' training at once: eps_phi(x_t, target) is Eq. 9's
+term and Eq. 8's forward pass. So a step makes at most two calls: one with gradients to the adapters (the
+training pairs), one without (everything else).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ Predict = Callable[
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One step's direction, and what the learned models predicted for their training pairs, with graphs to their adapters."""
+    """A direction, and the learned models' predictions for their training pairs, with graphs."""
 
     direction: Float[Tensor, "b c y x"]
     predicted: dict[Network, Float[Tensor, "b c y x"]]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import LATENT_DIFFERENCE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
+from piva.scores.terms import EDIT, LATENT_DIFFERENCE, ORIGINAL, SOURCE, TARGET, Sum, frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class PDS:
 
         z_t = (x_t' - mu_t) / s_t,   mu_t = c0 x0(x_t, eps) + c1 x_t,   t' = t - gap.
 
-    Both latents share the noise at t and the noise at t', so the noise drops out and what is left is a weighted
-    difference of predictions and of clean latents. The identity term on x - xhat is zero for gap 1: it exists only
+    Both latents share the noise at t and at t', so the noise drops out and a weighted difference of
+    predictions and of clean latents is left. The identity term on x - xhat is zero for gap 1: it exists only
     because the reference code takes beta_t of one step on a grid of every second timestep (gap 2).
     """
 

@@ -13,8 +13,8 @@ from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen, source
 class Piva:
     """[eps(x_t, target) - eps(xhat_t, source)] + λ [eps_psi(x_t, source) - eps_phi(x_t, target)].
 
-    `reference` says what stands for xhat_t: the noised `edit` in the paper's experiments (end of Section 3.2), or the
-    noised `original`. With λ = 0 this is DDS, and no model is fine-tuned.
+    `reference` says what stands for xhat_t: the noised `edit`, as in the paper's experiments (end of Section
+    3.2), or the noised `original`. With λ = 0 this is DDS, and no model is fine-tuned.
     """
 
     lam: Annotated[float, Ge(0)]

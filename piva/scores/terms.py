@@ -1,7 +1,8 @@
-"""The algebra of scores: a score's direction is a weighted sum of noise predictions, and this file is that sum.
+"""The algebra of scores: a score's direction is a weighted sum of noise predictions, and this is that sum.
 
-A prediction is eps_network(latents_t, prompt): which network, on which noised latents, with which prompt. Sums add, subtract
-and scale; like terms collect by themselves, so what cancels on paper is never computed. No torch: weights are plain floats.
+A prediction is eps_network(latents_t, prompt): which network, on which noised latents, with which prompt.
+Sums add, subtract and scale; like terms collect, so what cancels on paper is never computed. No torch:
+weights are plain floats.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TensorTerm:
-    """A tensor that costs no network evaluation: the injected "noise", or the clean latents of the "edit" or "original"."""
+    """A tensor that costs no evaluation: the injected "noise", the clean latents "edit" or "original"."""
 
     name: str
 
@@ -89,7 +90,8 @@ LATENT_DIFFERENCE = Sum({TensorTerm("edit"): 1.0, TensorTerm("original"): -1.0})
 
 
 def guide(uncond: Any, cond: Any, guidance_scale: float) -> Any:
-    """Return uncond + scale (cond - uncond), classifier-free guidance as in diffusers: 0 is unconditional, 1 conditional.
+    """Return uncond + scale (cond - uncond), classifier-free guidance as in diffusers: 1 is plainly
+    conditional.
 
     Predictions are whatever adds and scales: tensors, numbers, sums of terms.
     """
@@ -124,5 +126,6 @@ class Score(Protocol):
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         """Return the direction to descend at timestep t, before w(t), as a weighted sum of noise predictions.
 
-        `progress` in [0, 1] runs from the first step to the last. A term that is needed anywhere between must be there at 0 or 1.
+        `progress` runs from 0 at the first step to 1 at the last. Terms needed in between must appear at 0 or
+        at 1.
         """

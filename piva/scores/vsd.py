@@ -11,7 +11,7 @@ from piva.scores.terms import EDIT, TARGET, Sum, frozen, target_model
 
 @dataclass(frozen=True, kw_only=True)
 class VSD:
-    """eps(x_t, target) - eps_phi(x_t, target): eps_phi, which follows the renders, replaces SDS's raw noise."""
+    """eps(x_t, target) - eps_phi(x_t, target), where eps_phi follows the renders."""
 
     guidance_scale: Annotated[float, Ge(0)]
     weight: Literal["sigma_squared", "uniform"]

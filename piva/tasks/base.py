@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class View:
     """What a step sees from the same cameras: the edit, and the original if that was asked for.
 
-    `latents` (b, c, y, x) of the edit have a graph to theta. `depth` (b, h, w), if it was asked for, is along the viewing
-    axis, in scene units, 0 where nothing is met; without a graph.
+    `latents` (b, c, y, x) of the edit have a graph to theta. `depth` (b, h, w), if it was asked for, is along
+    the viewing axis, in scene units, 0 where nothing is met; without a graph.
     """
 
     latents: "Mapping[Latents, Tensor]"
@@ -29,7 +29,7 @@ class View:
 
 @dataclass(frozen=True)
 class Randomness:
-    """Where an edit's draws come from: `host` for what Python needs (timesteps, cameras), `device` for noise."""
+    """An edit's generators: `host` for what Python needs (timesteps, cameras), `device` for noise."""
 
     host: "torch.Generator"
     device: "torch.Generator"
@@ -39,9 +39,9 @@ class Randomness:
 class Comparison:
     """What an edit did, as pictures (n, 3, h, w) in [0, 1] on the run's device.
 
-    `before` and `after` show the original and the edit from the same views (a trajectory, or one picture). Where the
-    truth is known, `truth_before` and `truth_after` show them from the truth's own views, and masks (m, 1, h, w) are 1
-    where the truth differs from the source.
+    `before` and `after` show the original and the edit from the same views (a trajectory, or one picture).
+    Where the truth is known, `truth_before` and `truth_after` show them from the truth's own views, and masks
+    (m, 1, h, w) are 1 where the truth differs from the source.
     """
 
     before: "Tensor"
@@ -54,7 +54,7 @@ class Comparison:
 
 
 class Descent:
-    """An optimiser and the schedule of its learning rates: `lr_schedule`, `lr_end` and `lr_warmup` of a task's settings."""
+    """An optimiser and its learning rates' schedule (a task's `lr_schedule`, `lr_end` and `lr_warmup`)."""
 
     def __init__(self, optimiser: "Optimizer", task: Any, steps: int) -> None:
         from piva.schedules.learning_rate import scheduled
@@ -87,7 +87,8 @@ class TaskState(Protocol):
     ) -> View:
         """Return the latents of the edit, and if asked those of the original.
 
-        `depth`, and `size` for renders of about size^2 pixels instead of the run's resolution, need a task that `renders`.
+        `depth`, and `size` for renders of about size^2 pixels instead of the run's resolution, need a task
+        that `renders`.
         """
 
     def step(self) -> None:

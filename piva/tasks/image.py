@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask:
-    """The picture is edited at about `size`^2 pixels in its own proportions, and written back at its own size."""
+    """Edit the picture at about `size`^2 pixels in its own proportions, and write it at its own size."""
 
     needs: ClassVar[str] = "image"
     renders: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class ImageState:
         import torch
 
         assert edit.image is not None
-        picture = torch.from_numpy(read_rgb(edit.image)).permute(2, 0, 1)[None].to(prior.device)
+        picture = read_pictures([edit.image]).contiguous().to(prior.device)
         self._edit, self._prior, self._full_size = edit, prior, (picture.shape[-2], picture.shape[-1])
         self._source = resize(picture, fitting(self._full_size, size, prior.multiple))
         with torch.no_grad():
@@ -83,22 +83,24 @@ class ImageState:
 
 
 def read_truth(edit: Edit, like: "Tensor") -> "tuple[Tensor | None, Tensor | None]":
-    """Return, at the size of `like`, the true picture and its mask, if the dataset has them for this view; or a mask alone."""
-    size = (like.shape[-2], like.shape[-1])
+    """Return the true picture and its mask, as far as the dataset has them, at the size of `like`."""
+
+    def read(path: Path) -> "Tensor":
+        return resize(read_pictures([path]).contiguous().to(like), (like.shape[-2], like.shape[-1]))
+
     truth = mask = None
     if edit.truth and edit.image:
         name = f"{edit.image.stem}.png"
-        truth, mask = read_pictures([edit.truth / "images" / name], like, size), edit.truth / "masks" / name
+        truth, mask = read(edit.truth / "images" / name), edit.truth / "masks" / name
     mask = mask or edit.mask
-    return truth, None if mask is None else as_mask(read_pictures([mask], like, size))
+    return truth, None if mask is None else as_mask(read(mask))
 
 
-def read_pictures(paths: Sequence[Path], like: "Tensor", size: tuple[int, int]) -> "Tensor":
-    """Return pictures of one size as (n, 3, h, w) in [0, 1] at `size` (h, w), with the device and dtype of `like`."""
+def read_pictures(paths: Sequence[Path]) -> "Tensor":
+    """Read pictures of one size as (n, 3, h, w) in [0, 1]."""
     import torch
 
-    pictures = torch.stack([torch.from_numpy(read_rgb(path)) for path in paths])
-    return resize(pictures.permute(0, 3, 1, 2).to(like), size)
+    return torch.stack([torch.from_numpy(read_rgb(path)) for path in paths]).permute(0, 3, 1, 2)
 
 
 def as_mask(pictures: "Tensor") -> "Tensor":
@@ -107,7 +109,7 @@ def as_mask(pictures: "Tensor") -> "Tensor":
 
 
 def fitting(size: tuple[int, int], resolution: int, multiple: int) -> tuple[int, int]:
-    """Return (h, w) with about `resolution`^2 pixels in the proportions of `size`, both sides multiples of `multiple`."""
+    """Return (h, w), multiples of `multiple`, of about `resolution`^2 pixels in the proportions of `size`."""
     h, w = size
     scale = resolution / (h * w) ** 0.5
     height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in (h, w))
@@ -115,7 +117,7 @@ def fitting(size: tuple[int, int], resolution: int, multiple: int) -> tuple[int,
 
 
 def resize(images: "Tensor", size: tuple[int, int]) -> "Tensor":
-    """Resize to (h, w), bicubic with antialiasing, kept in [0, 1]; images of that size already are returned as they are."""
+    """Resize to (h, w), bicubic with antialiasing, in [0, 1]; return images of that size unchanged."""
     import torch.nn.functional as F
 
     if (images.shape[-2], images.shape[-1]) == size:

@@ -1,4 +1,4 @@
-"""Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, Section A.1)."""
+"""Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, A.1)."""
 
 import copy
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from piva.errors import InputError
 from piva.nerf.memory import check_fits, estimate
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Comparison, Descent, Randomness, View
-from piva.tasks.image import as_mask, fitting, read_pictures
+from piva.tasks.image import as_mask, fitting, read_pictures, resize
 from piva.tasks.viewpoints import Camera, Frames, Orbits, Viewpoints
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NerfTask:
-    """The scene is fitted to its pictures (or read from the cache), then edited through renders from random cameras.
+    """Fit the scene to its pictures, or read it from the cache, then edit it through renders from random
+    cameras.
 
-    A captured scene (`Edit.capture`) has its own cameras: the ranges, and where the turntable is, are for objects.
+    A captured scene (`Edit.capture`) has its own cameras: the ranges and the turntable's place are for
+    objects.
     """
 
     needs: ClassVar[str] = "scene"
@@ -187,14 +189,14 @@ class NerfState:
         return Comparison(before=before, after=after, **self._truth())
 
     def _truth(self) -> dict[str, Any]:
-        """Render both scenes at the test cameras, and read the true pictures there and where those differ from the source's."""
+        """Render both scenes at the test cameras, and read the true pictures there and their masks."""
         folder, views = self._edit.truth, self._views
         if folder is None:
             return {}
         size = (views.images.shape[1], views.images.shape[2])
         names = [f"{Path(views.names[i]).stem}.png" for i in views.test]
         truth, masks = (
-            read_pictures([folder / part / name for name in names], self._background, size)
+            resize(read_pictures([folder / part / name for name in names]).to(self._background), size)
             for part in ("images", "masks")
         )
         cameras = [(views.c2w[i], views.lenses[i]) for i in views.test]
@@ -227,7 +229,7 @@ class NerfState:
         self._descent.restore(saved)
 
     def _tight(self) -> "Fitted":
-        """Return the edited scene without room to grow. Its occupancy is a copy: a look must not change how the edit goes on."""
+        """Return the edited scene without room to grow, a copy: rendering must not change the edit."""
         field, occupancy = self._edited.field, copy.deepcopy(self._edited.occupancy)
         occupancy.refresh(field.density, self._settings.field.threshold)
         return self._edited._replace(occupancy=occupancy)

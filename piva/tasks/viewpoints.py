@@ -30,7 +30,7 @@ class Viewpoints(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Orbits:
-    """Cameras around the origin: random within ranges (low, high), and a turntable in equal steps (the paper, A.1)."""
+    """Cameras around the origin: random within ranges (low, high), and a turntable (the paper, A.1)."""
 
     size: int  # pixels a side of what is optimised
     elevation_deg: tuple[float, float]
