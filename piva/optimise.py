@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from piva.scores.terms import EDIT, Network, Score
 from piva.tasks.base import Randomness, TaskState, View
 
 
+@runtime_checkable
 class TimestepSchedule(Protocol):
     """Settings of how a step's timestep is drawn."""
 
