@@ -23,7 +23,7 @@ def frames(test=3, **changes):
         world=np.eye(4),
         near=0.1,
     )
-    return Frames(views=views, size=64, multiple=8, tour_length=7, tour_size=50, **changes)
+    return Frames(views=views, size=64, multiple=8, trajectory_length=7, trajectory_size=50, **changes)
 
 
 def test_every_training_frame_is_drawn_and_no_test_frame():
@@ -43,14 +43,14 @@ def test_a_frame_keeps_its_lens_and_nearly_its_proportions_at_the_runs_resolutio
     assert (lens.fx / lens.width, lens.cy / lens.height) == pytest.approx((100 / 128, 47 / 96))
 
 
-def test_a_tour_walks_through_the_test_frames_in_pictures_that_films_can_hold():
+def test_a_trajectory_leads_through_the_test_frames_in_sizes_that_videos_can_have():
     scene = frames()
-    tour = scene.tour()
-    assert len(tour) == 7
+    trajectory = scene.trajectory()
+    assert len(trajectory) == 7
     for shown, frame in ((0, 10), (3, 11), (6, 12)):
-        np.testing.assert_allclose(tour[shown][0], scene.views.c2w[frame], atol=1e-6)
-    assert {(lens.width, lens.height) for _, lens in tour} == {(50, 38)}
-    assert len(frames(test=1).tour()) == 1  # one frame is no film
+        np.testing.assert_allclose(trajectory[shown][0], scene.views.c2w[frame], atol=1e-6)
+    assert {(lens.width, lens.height) for _, lens in trajectory} == {(50, 38)}
+    assert len(frames(test=1).trajectory()) == 1  # one frame is no video
 
 
 def test_between_two_cameras_a_walk_turns_and_goes_half_the_way():
