@@ -1,6 +1,7 @@
-"""One run: load the prior, then for each edit open it, optimise it, look at it, measure it, save it.
+"""One run: load the prior, then open, optimise, measure and save each edit.
 
-A run that was stopped goes on in its folder: finished edits are read from it, the unfinished one continues from its checkpoint.
+A stopped run is resumed in its folder: finished edits are read, the unfinished one continues from its
+checkpoint.
 """
 
 import hashlib
@@ -11,20 +12,18 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
-from piva.config import Settings
+from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
-from piva.models.base import LearnedModels
-from piva.models.sampling import Painters, Samples
-from piva.optimise import Method, Sizes, Timesteps, optimise
+from piva.models.learned import Denoiser, needs
+from piva.models.sampling import Sampler, save_samples
+from piva.optimise import Method, Sizes, optimise
 from piva.priors.prior import Prior
 from piva.runs.checkpoint import Checkpoints, Clock, EditState, load
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
@@ -32,45 +31,47 @@ from piva.runs.progress import StepLogger, edits_bar
 from piva.runs.provenance import check_device, provenance
 from piva.runs.run import Run
 from piva.runs.tracking import Mirror
-from piva.scores.needs import learned_networks
-from piva.scores.terms import Prompt
+from piva.scores.terms import EDIT, Prompt
 from piva.tasks.base import Randomness, save_comparison
 
 log = logging.getLogger(__name__)
 
 
 def run_experiment(settings: Settings, path: Path) -> Run:
-    """Run every edit of checked `settings` that is not finished in `path` yet, and leave the results there.
+    """Run every edit of checked `settings` that is not finished in `path` yet, and write the results there.
 
-    The folder must be held by the caller. An edit that fails is named in the summary, and the others go on. Raises `InputError`
-    if results cannot be written, and if nothing but bad input was found.
+    The caller must hold the folder's lock. An edit that fails is named in the summary, and the others go on.
+    Raises `InputError` if results cannot be written, and if no edit was finished for bad input alone.
     """
-    check_device(settings.run.device)
-    prior = settings.prior.load(settings.run.device)
-    judges = settings.metrics.load(settings.run.device)
-    result = _run(settings, prior, judges, RunFolder(path))
-    log.info("results in %s", path)
-    for row in result.rows[:3]:
-        place = path / "edits" / row["id"]
-        log.info("look at %s", next(iter(place.glob("turntable.mp4")), place / "after.png"))
-    return result
-
-
-def _run(settings: Settings, prior: Prior, judges: Judges | None, folder: RunFolder) -> Run:
+    run, folder = settings.run, RunFolder(path)
+    check_device(run.device)
+    prior = settings.prior.load(run.device)
+    judges = settings.metrics.load(run.device)
     folder.write_config(settings.config)
-    mirror = settings.tracker.open(settings, folder.path)
-    done = _go_on(settings, folder)
+    mirror = settings.tracker.open(settings, path)
+    done = _resume(settings, folder)
     errors = _run_edits(settings, prior, judges, folder, mirror, done)
     results = _in_order(settings, done)
-    summary = summarise(results, errors, about(settings, judges))
+    metadata = {
+        "metric_networks": dict(judges.names) if judges else {},
+        "choices": settings.choices,
+        "seed": run.seed,
+        "steps": run.steps,
+        "provenance": provenance(run.device),
+    }
+    summary = summarise(results, errors, metadata)
     folder.write_json("summary.json", summary)
     if mirror:
         mirror.finish(summary)
     if not errors:
-        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
     elif not done and all(isinstance(error, InputError) for error in errors.values()):
         raise next(iter(errors.values()))
-    return Run.read(folder.path)
+    log.info("results in %s", path)
+    for result in results[:3]:
+        place = path / "edits" / result.row["id"]
+        log.info("look at %s", next(iter(place.glob("turntable.mp4")), place / "after.png"))
+    return Run.read(path)
 
 
 def _run_edits(
@@ -81,7 +82,7 @@ def _run_edits(
     mirror: Mirror | None,
     done: dict[str, EditRecord],
 ) -> dict[str, Exception]:
-    """Run the edits that are not in `done` and add them there; returns what made others fail, by their ids."""
+    """Run the edits that are not in `done` and add them; return the errors of others by id."""
     errors: dict[str, Exception] = {}
     with edits_bar(len(settings.edits), len(done)) as bar:
         for edit in settings.edits:
@@ -104,19 +105,8 @@ def _run_edits(
     return errors
 
 
-def about(settings: Settings, judges: Judges | None) -> dict[str, Any]:
-    """What the summary says beside the edits' numbers."""
-    return {
-        "metric_networks": dict(judges.names) if judges else {},
-        "choices": settings.choices,
-        "seed": settings.run.seed,
-        "steps": settings.run.steps,
-        "provenance": provenance(settings.run.device),
-    }
-
-
-def _go_on(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:
-    """What is finished already, by id; what its writer was stopped in the middle of is tidied up."""
+def _resume(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:
+    """Return the finished edits by id; drop what a stopped process logged after its checkpoint."""
     done = {edit.id: result for edit in settings.edits if (result := folder.record(edit.id))}
     steps = dict.fromkeys(done, settings.run.steps)
     for edit in settings.edits:
@@ -140,102 +130,92 @@ def run_edit(
     folder: RunFolder,
     mirror: Mirror | None,
 ) -> EditRecord:
-    """Optimise one edit, from its newest checkpoint if it has one, and save its folder. Draws depend on seed and edit alone.
+    """Optimise one edit, from its newest checkpoint if it has one, and save its folder.
 
-    Raises `FloatingPointError` if a direction or the state is not finite, and `InputError`.
+    Draws depend on seed and edit alone. Raises `FloatingPointError` if a direction or the state is not
+    finite, and `InputError`.
     """
-    clock = Clock()
-    run, score = settings.run, settings.score
-    randomness = Randomness(
-        seeded(run.seed, edit.id, "host", "cpu"), seeded(run.seed, edit.id, "noise", run.device)
-    )
+    run, clock = settings.run, Clock()
+    generator = partial(seeded, run.seed, edit.id)
+    randomness = Randomness(generator("host", "cpu"), generator("noise", run.device))
     state = settings.task.open(edit, prior, run.resolution or prior.resolution, run.steps, randomness)
     prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
     contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
-    learned = learned_networks(score, prior.schedule)
-    models = (
-        settings.model.attach(prior, learned, seeded(run.seed, edit.id, "lora", run.device))
-        if learned
-        else None
+    learned = needs(settings.score).learned
+    models = settings.model.attach(prior, learned, generator("lora", run.device)) if learned else None
+    denoiser = Denoiser(prior, contexts, models)
+    method = Method(settings.score, settings.schedule, denoiser, _sizes(run))
+    sampler = Sampler(
+        denoiser=denoiser, learned=learned, steps=run.samples.steps, guidance_scale=run.samples.guidance
     )
     clock.lap("open_s")
-    underway = EditState(
+    edit_state = EditState(
         state=state, models=models, randomness=randomness, evaluations=prior.evaluations, clock=clock
     )
     checkpoints, start = _checkpoints(folder, edit), 0
     if newest := checkpoints.newest():
-        start, kept = newest
-        underway.restore(load(kept))
+        start, path = newest
+        edit_state.restore(load(path))
         log.info("%s goes on after step %d", edit.id, start)
-    painters = Painters(
-        prior=prior,
-        models=models,
-        learned=learned,
-        contexts=contexts,
-        steps=run.samples_steps,
-        guidance_scale=run.samples_guidance,
-    )
-    brushes = partial(seeded, run.seed, edit.id, "samples", run.device)
-    samples = Samples(painters, run.samples_at, run.samples, brushes, underway.samples)
-    journal = StepLogger(edit.id, range(start, run.steps), folder, mirror)
-
-    def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
-        journal(step, values)
-        if (done := step + 1) in run.measure_at:
-            underway.snapshots.append({"id": edit.id, "step": done} | measure(state.compare(), edit, judges))
-        if done % run.checkpoint_every == 0 and done < run.steps:
-            journal.flush()
-            clock.lap("optimise_s")
-            checkpoints.save(done, underway.checkpoint())
-
+    logger = StepLogger(edit.id, range(start, run.steps), folder, mirror)
     try:
         if settings.objective.metric:  # a name that is not measured shows before the work, not after
             settings.objective.of(measure(state.compare(), edit, judges))
-        optimise(
-            state, _method(settings, prior, models), contexts, run.steps, randomness, log_step, start, samples
-        )
-        journal.flush()
+        for step in optimise(state, method, run.steps, randomness, start):
+            done = step.index + 1
+            logger(step.index, step.logged)
+            if done in run.measure_at:
+                measured = measure(state.compare(), edit, judges)
+                edit_state.snapshots.append({"id": edit.id, "step": done} | measured)
+            if done in run.samples.at:  # always from the same noise, so that steps can be compared
+                noise = generator("samples", run.device)
+                samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples.count, noise)
+                edit_state.samples[str(done)] = samples.cpu()
+            if done % run.checkpoint_every == 0 and done < run.steps:
+                logger.flush()
+                clock.lap("optimise_s")
+                checkpoints.save(done, edit_state.checkpoint())
+        logger.flush()
         clock.lap("optimise_s")
-        comparison = state.compare()
-        named = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
-        row = named | measure(comparison, edit, judges)
-        with folder.edit(edit.id) as place:
-            save_comparison(comparison, place)
-            samples.save(place)
-            save_file(
-                {k: v.contiguous().cpu() for k, v in state.state_dict().items()}, place / "state.safetensors"
-            )
-            if models:
-                models.save(place / "adapters")
-            clock.lap("look_s")
-            result = EditRecord(
-                row=row,
-                snapshots=underway.snapshots,
-                seconds=clock.laps,
-                passes=vars(prior.evaluations).copy(),
-            )
-            result.write(place)
+        result = _save(edit, edit_state, judges, folder)
         checkpoints.clear()
     finally:
-        journal.bar.close()
+        logger.bar.close()
         if models:
             models.detach()
     return result
 
 
-def _method(settings: Settings, prior: Prior, models: LearnedModels | None) -> Method:
-    run = settings.run
-    low, high, late = (round(t * len(prior.schedule)) for t in (run.t_min, run.t_max, run.t_max_late))
-    sizes = Sizes(
-        [(round(until * run.steps), size) for until, size in zip(run.coarse_until, run.coarse, strict=True)]
-    )
-    return Method(
-        settings.score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)), sizes
-    )
+def _save(edit: Edit, edit_state: EditState, judges: Judges | None, folder: RunFolder) -> EditRecord:
+    """Measure an optimised edit and write its folder."""
+    comparison = edit_state.state.compare()
+    row = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
+    row |= measure(comparison, edit, judges)
+    tensors = {name: x.contiguous().cpu() for name, x in edit_state.state.state_dict().items()}
+    with folder.edit(edit.id) as place:
+        save_comparison(comparison, place)
+        save_samples(edit_state.samples, place)
+        save_file(tensors, place / "state.safetensors")
+        if edit_state.models:
+            edit_state.models.save(place / "adapters")
+        edit_state.clock.lap("look_s")
+        result = EditRecord(
+            row=row,
+            snapshots=edit_state.snapshots,
+            seconds=edit_state.clock.laps,
+            passes=vars(edit_state.evaluations).copy(),
+        )
+        result.write(place)
+    return result
+
+
+def _sizes(run: RunSettings) -> Sizes:
+    until = [round(part * run.steps) for part in run.coarse_until]
+    return Sizes(list(zip(until, run.coarse, strict=True)))
 
 
 def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:
-    """A generator that depends on these words alone, so that an edit draws the same alone or in a sweep."""
+    """Return a generator of these arguments alone, so that an edit draws the same alone and in a sweep."""
     digest = hashlib.sha256(f"{seed}/{edit}/{purpose}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
@@ -249,7 +229,7 @@ def _in_order(settings: Settings, done: Mapping[str, EditRecord]) -> list[EditRe
 
 
 def _cost() -> dict[str, float]:
-    """The process's largest resident set so far, in GB, and the threads it computes with."""
+    """Return the process's largest resident set so far, in GB, and the number of its compute threads."""
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return {"peak_gb": round(peak, 2), "threads": torch.get_num_threads()}

@@ -1,45 +1,35 @@
 """Algorithm 1 of the paper: the loop that every score, task and model shares."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from piva.models.base import LearnedModels
-from piva.priors.prior import Prior
+from piva.models.learned import Denoiser, needs
 from piva.scores.evaluate import evaluate
-from piva.scores.needs import learned_networks, uses_original
-from piva.scores.terms import EDIT, Changing, Prompt, Score
+from piva.scores.terms import EDIT, Network, Score
 from piva.tasks.base import Randomness, TaskState, View
 
-Log = Callable[[int, Mapping[str, Tensor | float]], None]
-Watch = Callable[[int, View], None]
 
+@runtime_checkable
+class TimestepSchedule(Protocol):
+    """Settings of how a step's timestep is drawn."""
 
-@dataclass(frozen=True)
-class Timesteps:
-    """Where a step's timestep is drawn: uniformly from [low, high), and from [low, late) once `late_from` steps are done."""
-
-    low: int
-    high: int
-    late: int
-    late_from: int
-
-    def draw(self, step: int, generator: torch.Generator) -> int:
-        """The annealing of ProlificDreamer (Wang et al. 2023, Section 3.3 there), which the paper takes over (A.1)."""
-        top = self.high if step < self.late_from else self.late
-        return int(torch.randint(self.low, top, (1,), generator=generator))
+    def draw(self, step: int, steps: int, num_timesteps: int, generator: torch.Generator) -> int:
+        """Draw the timestep in [0, num_timesteps) of step `step` of `steps`, counted from 0."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Coarse to fine: the size of the pictures until so many steps are done, in order: (steps, size)."""
+    """Coarse to fine: (steps, size) in order, the size of the renders until so many steps are done."""
 
     coarse: Sequence[tuple[int, int]] = ()
 
     def at(self, step: int) -> int | None:
-        """Of this step, counted from 0; None for the run's resolution."""
+        """Return the size at this step, counted from 0; None for the run's resolution."""
         return next((size for until, size in self.coarse if step < until), None)
 
 
@@ -48,49 +38,53 @@ class Method:
     """What turns latents into a direction."""
 
     score: Score
-    prior: Prior
-    models: LearnedModels | None  # the learned models, if the score has any
-    timesteps: Timesteps
+    schedule: TimestepSchedule
+    denoiser: Denoiser
     sizes: Sizes = Sizes()
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step that was taken. Its tensors are on the device: reading them synchronises."""
+
+    index: int  # counted from 0
+    t: int
+    view: View
+    direction_rms: Tensor
+    losses: dict[Network, Tensor]  # of the learned models, before their update
+
+    @property
+    def logged(self) -> dict[str, Tensor | float]:
+        """Return the step's numbers by their names in logs."""
+        losses = {f"train/loss_{network.value}": loss for network, loss in self.losses.items()}
+        return {"t": self.t, "train/direction_rms": self.direction_rms, **losses}
+
+
 def optimise(
-    state: TaskState,
-    method: Method,
-    contexts: Mapping[Prompt, Tensor],
-    steps: int,
-    randomness: Randomness,
-    log: Log,
-    start: int = 0,
-    watch: Watch = lambda _step, _view: None,
-) -> None:
-    """Descend `steps` times along w(t) times the score's direction, training the learned models beside it; the first `start` of
-    these steps were taken before.
+    state: TaskState, method: Method, steps: int, randomness: Randomness, start: int = 0
+) -> Iterator[Step]:
+    """Take the steps from `start` to `steps` down w(t) times the score's direction, and yield after each.
 
     The direction is applied as the gradient of the loss with respect to the latents: theta receives exactly
-    w(t) * direction * d latents / d theta, averaged over the views of the step. `log` gets device tensors; reading them is
-    what synchronises, so it decides when. `watch` may look at each step's view when the step is done.
+    w(t) * direction * d latents / d theta, averaged over the views of the step. The learned models are
+    trained beside it (Eq. 7 and 8).
     """
-    score, prior, models = method.score, method.prior, method.models
-    schedule = prior.schedule
-    learned = learned_networks(score, schedule)
-    original = uses_original(score, schedule)
+    score, denoiser, need = method.score, method.denoiser, needs(method.score)
+    schedule, models = denoiser.prior.schedule, denoiser.models
     for step in range(start, steps):
         view = state.view(
-            randomness, original, models is not None and models.needs_depth, method.sizes.at(step)
+            randomness, need.original, bool(models and models.needs_depth), method.sizes.at(step)
         )
+        clean = {kind: x.detach() for kind, x in view.latents.items()}
         x = view.latents[EDIT]
-        t = method.timesteps.draw(step, randomness.host)
+        t = method.schedule.draw(step, steps, len(schedule), randomness.host)
         noise = torch.randn(x.shape, generator=randomness.device, device=x.device)
-        now = score.at(step / max(steps - 1, 1)) if isinstance(score, Changing) else score
-        result = evaluate(now.direction(schedule, t), t, noise, view, contexts, prior, models, learned)
+        noisy = {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
+        terms = score.direction(schedule, t, progress=step / max(steps - 1, 1))
+        predict = partial(denoiser.predict, t=t, depth=view.depth)
+        result = evaluate(terms, need.training_pairs, clean, noisy, noise, predict)
 
         x.backward(schedule.weight(score.weight, t) / len(x) * result.direction)
         state.step()
-        if models:
-            models.learn(torch.stack(list(result.losses.values())).sum())
-        losses = {f"train/loss_{network.value}": loss.detach() for network, loss in result.losses.items()}
-        watch(step, view)
-        log(
-            step, {"t": t, "train/direction_rms": result.direction.square().mean().sqrt(), **losses}
-        )  # may keep a checkpoint
+        losses = models.learn(result.predicted, noise) if models else {}
+        yield Step(step, t, view, result.direction.square().mean().sqrt(), losses)

@@ -1,87 +1,59 @@
-"""LoRA adapters and a depth ControlNet at work: one pass of each network serves all rows of a batch."""
+"""A depth ControlNet beside the prior's U-Net: one pass serves all rows of the learned models in a batch."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import ControlNetModel
+from jaxtyping import Float
 from torch import Tensor
 
 from piva.errors import InputError
 from piva.models.adapters import Adapters, groups
-from piva.priors.depth import depth_hint
 from piva.priors.prior import Prior, Residuals
 from piva.scores.terms import Latents, Network, Prediction
 
 
-class Controlled:
-    """The `LearnedModels` of model=controlnet."""
+class DepthControl:
+    """What a ControlNet adds to the U-Net's features: zeros in the rows of the frozen model."""
 
-    needs_depth = True
+    def __init__(self, network: ControlNetModel, scale: float, source_sees: Latents) -> None:
+        self.network, self._scale, self._source_sees = network, scale, source_sees
 
-    def __init__(
-        self, control: ControlNetModel, adapters: Adapters, scale: float, source_sees: Latents
-    ) -> None:
-        self._control, self._adapters, self._scale, self._source_sees = control, adapters, scale, source_sees
-
-    def predict(
+    def residuals(
         self,
+        adapters: Adapters,
         prior: Prior,
         predictions: Sequence[Prediction],
         noisy: Tensor,
         t: int,
         context: Tensor,
         depth: Mapping[Latents, Tensor],
-    ) -> Tensor:
-        """As in `LearnedModels`. The ControlNet runs for the learned models' rows alone; to the others it adds zeros."""
+    ) -> Residuals | None:
+        """Return residuals for `LearnedModels.predict`; None if all rows are the frozen model's."""
         each = len(noisy) // len(predictions)
         learned = [i for i, prediction in enumerate(predictions) if prediction.network is not Network.FROZEN]
-        residuals = None
-        if learned:
-            x, text = (torch.cat([rows.split(each)[i] for i in learned]) for rows in (noisy, context))
-            chosen = [predictions[i] for i in learned]
-            hint = depth_hint(torch.cat([depth[self._seen_by(prediction)] for prediction in chosen]))
-            with self._adapters.rows(groups(chosen, len(x))):
-                down, mid = self._run(prior, x, t, text, hint)
-            residuals = (
-                [_spread(r, learned, len(predictions), each) for r in down],
-                _spread(mid, learned, len(predictions), each),
-            )
-        with self._adapters.rows(groups(predictions, len(noisy))):
-            return prior.predict(noisy, t, context, residuals)
-
-    def learn(self, loss: Tensor) -> None:
-        self._adapters.learn(loss)
-
-    def save(self, folder: Path) -> None:
-        self._adapters.save(folder)
-
-    def checkpoint(self) -> dict[str, Any]:
-        return self._adapters.checkpoint()
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        self._adapters.restore(saved)
-
-    def detach(self) -> None:
-        self._adapters.detach()
+        if not learned:
+            return None
+        x, text = (torch.cat([rows.split(each)[i] for i in learned]) for rows in (noisy, context))
+        chosen = [predictions[i] for i in learned]
+        hint = depth_hint(torch.cat([depth[self._seen_by(prediction)] for prediction in chosen]))
+        with adapters.rows(groups(chosen, len(x))):
+            down, mid = self._run(prior, x, t, text, hint)
+        return [_spread(r, learned, len(predictions), each) for r in down], _spread(
+            mid, learned, len(predictions), each
+        )
 
     def _seen_by(self, prediction: Prediction) -> Latents:
-        """Whose depth: that of the picture it looks at, but for eps_psi, which was taught on the original and judges the edit."""
-        judges = prediction.network is Network.SOURCE and prediction.latents is Latents.EDIT
-        return self._source_sees if judges else prediction.latents
+        """Return whose depth a model sees: its latents', or `source_sees` for eps_psi on the edit."""
+        source_on_edit = prediction.network is Network.SOURCE and prediction.latents is Latents.EDIT
+        return self._source_sees if source_on_edit else prediction.latents
 
     def _run(self, prior: Prior, noisy: Tensor, t: int, context: Tensor, hint: Tensor) -> Residuals:
         count, dtype, rows = prior.evaluations, prior.dtype, len(noisy)
         count.control_forward += rows
-        channels = self._control.config.conditioning_channels
-        down, mid = self._control(
-            noisy.to(dtype),
-            t,
-            context.to(dtype),
-            hint.to(dtype).expand(-1, channels, -1, -1),
-            conditioning_scale=self._scale,
-            return_dict=False,
+        hint = hint.to(dtype).expand(-1, self.network.config.conditioning_channels, -1, -1)
+        down, mid = self.network(
+            noisy.to(dtype), t, context.to(dtype), hint, conditioning_scale=self._scale, return_dict=False
         )
         if mid.requires_grad:
             mid.register_hook(lambda _: count.add_control_backward(rows))
@@ -89,7 +61,7 @@ class Controlled:
 
 
 def load(path: str, prior: Prior) -> ControlNetModel:
-    """A folder or hub id in diffusers' layout, frozen, at the prior's device and precision. Raises `InputError`."""
+    """Load a folder or hub id in diffusers' layout, frozen, as the prior is. Raises `InputError`."""
     try:
         control = ControlNetModel.from_pretrained(path, torch_dtype=prior.dtype, use_safetensors=True)
     except (OSError, ValueError) as error:
@@ -98,8 +70,25 @@ def load(path: str, prior: Prior) -> ControlNetModel:
     return control.to(prior.device).requires_grad_(False).eval()
 
 
+def depth_hint(depth: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Return inverse depth: 1 at the nearest point of each picture, 0 at the farthest and where nothing was
+    hit.
+
+    This is how depth ControlNets of the Stable Diffusion family see MiDaS' relative inverse depth.
+
+    Args:
+        depth: along the viewing axis, in any unit; 0 = no hit.
+    """
+    hit = depth > 0
+    inverse = torch.where(hit, 1 / depth.clamp(min=1e-6), 0.0)
+    far = torch.where(hit, inverse, torch.inf).amin(dim=(1, 2), keepdim=True)
+    near = inverse.amax(dim=(1, 2), keepdim=True)
+    hint = torch.where(hit, (inverse - far) / (near - far).clamp(min=1e-6), 0.0)
+    return hint[:, None]
+
+
 def _spread(rows: Tensor, places: Sequence[int], count: int, each: int) -> Tensor:
-    """Blocks of `each` rows at these of `count` places, zeros at the others."""
+    """Put blocks of `each` rows at these of `count` places and zeros at the others."""
     blocks = dict(zip(places, rows.split(each), strict=True))
     nothing = torch.zeros_like(rows[:each])
     return torch.cat([blocks.get(i, nothing) for i in range(count)])

@@ -1,40 +1,43 @@
-"""The two learned models with the prior's depth ControlNet beside its U-Net (the paper, Section 3.2, A.1 and D.1).
+"""The two learned models with the prior's depth ControlNet beside its U-Net (the paper, 3.2, A.1 and D.1).
 
-Both share the ControlNet and differ by LoRA adapters. Each sees the depth of its own training pictures: eps_psi that of the
-original's renders, eps_phi that of the edit's. The frozen model has no ControlNet.
+Both share the ControlNet and differ by LoRA adapters. In training each sees the depth of its own pictures:
+eps_psi that of the original's renders, eps_phi that of the edit's. The frozen model has no ControlNet.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
 from piva.errors import InputError
-from piva.models.pairing import check_pair
+from piva.priors.stable_diffusion import check_readable, read_config
 from piva.scores.terms import Latents, Network
 from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
     import torch
 
-    from piva.models.controlled import Controlled
+    from piva.models.learned import LearnedModels
     from piva.priors.prior import Prior
     from piva.priors.stable_diffusion import StableDiffusion
 
-POSSIBLE = "prior=toys has one; for another give model.path=FOLDER or a hub id, as thibaud/controlnet-sd21-depth-diffusers for SD 2.1"
+POSSIBLE = (
+    "prior=toys has one; for another give model.path=FOLDER or a hub id, "
+    "as thibaud/controlnet-sd21-depth-diffusers for SD 2.1"
+)
+# what a ControlNet has in common with the U-Net of which it began as a copy
+SHARED = ("cross_attention_dim", "block_out_channels", "layers_per_block", "in_channels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlNet:
-    """Low-rank adapters as of model=lora on the U-Net, beside which a depth ControlNet runs, frozen or with adapters too."""
+    """LoRA adapters as with model=lora, beside a depth ControlNet that is frozen or has adapters too."""
 
     needs_depth: ClassVar[bool] = True
 
-    path: (
-        str | None
-    )  # a folder or hub id of a ControlNet in diffusers' layout; None: the prior's own folder `controlnet`
+    path: str | None  # a folder or hub id in diffusers' layout; None: the prior's own folder `controlnet`
     scale: Annotated[float, Ge(0)]  # of what it adds to the U-Net's features
     source_sees: Literal["edit", "original"]  # whose depth eps_psi sees when it judges the edit
     tune: bool  # adapters on the ControlNet too
@@ -43,59 +46,71 @@ class ControlNet:
     lr: Annotated[float, Gt(0)]
 
     def check(self, prior: "StableDiffusion") -> None:
-        """Raise `InputError` if there is no ControlNet, or one that does not fit the prior, or whose weights are damaged."""
+        """Raise `InputError` if the ControlNet is missing, damaged or does not fit the prior."""
         base = prior.folder
         folder = self._folder(base) if base else None
         if base is None or folder is None:  # on the hub and not in its cache: `requires` says so
             return
         if not (folder / "config.json").is_file():
             if self.path is None:
-                raise InputError(
-                    "model=controlnet",
-                    f"no ControlNet in {base}",
-                    "a prior with a folder controlnet",
-                    POSSIBLE,
-                )
-            raise InputError(
-                f"model.path={self.path}",
-                "no config.json in it",
-                "a ControlNet in diffusers' layout",
-                POSSIBLE,
-            )
+                found, wanted = f"no ControlNet in {base}", "a prior with a folder controlnet"
+                raise InputError("model=controlnet", found, wanted, POSSIBLE)
+            wanted = "a ControlNet in diffusers' layout"
+            raise InputError(f"model.path={self.path}", "no config.json in it", wanted, POSSIBLE)
         check_pair(folder, base)
 
     def requires(self) -> list[Weights]:
-        """What must be downloaded before a run: nothing for a local folder."""
+        """Return what must be downloaded before a run: nothing for a local folder."""
         return [self._hub(self.path)] if self.path and not Path(self.path).expanduser().is_dir() else []
 
     def attach(
         self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
-    ) -> "Controlled":
-        """Load the ControlNet and add one zero-effect adapter for each learned network; `generator` draws their weights."""
-        from piva.models.adapters import adapt
-        from piva.models.controlled import Controlled, load
+    ) -> "LearnedModels":
+        """Load the ControlNet and add zero-effect adapters, whose weights `generator` draws."""
+        from piva.models.adapters import Adapters
+        from piva.models.controlled import DepthControl, load
+        from piva.models.learned import LearnedModels
 
         control = load(str(self._folder(Path(prior.path)) or self.path), prior)
         hosts = {".": prior.unet} | ({"controlnet": control} if self.tune else {})
-        adapters = adapt(hosts, self.rank, self.alpha, self.lr, networks, generator)
-        return Controlled(control, adapters, self.scale, Latents(self.source_sees))
+        adapters = Adapters(hosts, self.rank, self.alpha, networks, generator)
+        return LearnedModels(adapters, self.lr, DepthControl(control, self.scale, Latents(self.source_sees)))
 
     def _folder(self, prior: Path) -> Path | None:
-        """Where it lies for the prior in the folder `prior`; None if it is on the hub and not in its cache."""
+        """Return its folder, for the prior in `prior`; None if it is on the hub and not in its cache."""
         if self.path is None:
             return prior / "controlnet"
         local = Path(self.path).expanduser()
         if local.is_dir():
             return local
         if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
-            raise InputError(
-                "model.path",
-                f"no folder {self.path!r}",
-                "a ControlNet's folder or hub id owner/name",
-                POSSIBLE,
-            )
+            wanted = "a ControlNet's folder or hub id owner/name"
+            raise InputError("model.path", f"no folder {self.path!r}", wanted, POSSIBLE)
         return self._hub(self.path).find()
 
     @staticmethod
     def _hub(repo: str) -> HubFolder:
         return HubFolder(key="model.path", repo=repo, files=("config.json", "*.safetensors"))
+
+
+def check_pair(control: Path, prior: Path) -> None:
+    """Raise `InputError` if `control` holds no ControlNet, a damaged one, or one for other priors."""
+    settings, unet, vae = (read_config(folder) for folder in (control, prior / "unet", prior / "vae"))
+    if (name := settings.get("_class_name")) != "ControlNetModel":
+        raise InputError(control / "config.json", f"_class_name {name}", "ControlNetModel")
+    for key in SHARED:
+        if settings.get(key) != unet.get(key):
+            wanted = f"{unet.get(key)}, as the U-Net in {prior} has it"
+            remedy = "take a ControlNet that was trained beside this prior: one of SD 1.5 does not fit SD 2.1"
+            raise InputError(control, f"{key} {settings.get(key)}", wanted, remedy)
+    shrinks = _halvings(settings, "conditioning_embedding_out_channels")
+    if shrinks != (halvings := _halvings(vae, "block_out_channels")):
+        found = f"one that makes pictures {2**shrinks} times smaller"
+        raise InputError(control, found, f"{2**halvings} times, as the autoencoder in {prior} does")
+    for weights in sorted(control.glob("*.safetensors")):
+        check_readable(weights)
+
+
+def _halvings(config: dict[str, Any], key: str) -> int:
+    """Return how often a network with these widths halves its pictures: between each two of them."""
+    return len(config.get(key, ())) - 1

@@ -1,4 +1,4 @@
-"""The two learned models as LoRA adapters on the prior's own U-Net: `source` (eps_psi) and `target` (eps_phi)."""
+"""The learned models as LoRA adapters on the prior's own U-Net: `source` (eps_psi) and `target` (eps_phi)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from piva.scores.terms import Network
 if TYPE_CHECKING:
     import torch
 
-    from piva.models.adapters import Adapters
+    from piva.models.learned import LearnedModels
     from piva.priors.prior import Prior
     from piva.priors.stable_diffusion import StableDiffusion
 
@@ -27,12 +27,13 @@ class Lora:
     lr: Annotated[float, Gt(0)]
 
     def check(self, prior: "StableDiffusion") -> None:
-        """Any prior will do."""
+        """Accept any prior."""
 
     def attach(
         self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
-    ) -> "Adapters":
-        """Add one zero-effect adapter for each learned network; `generator` draws their initial weights."""
-        from piva.models.adapters import adapt
+    ) -> "LearnedModels":
+        """Add zero-effect adapters, whose weights `generator` draws."""
+        from piva.models.adapters import Adapters
+        from piva.models.learned import LearnedModels
 
-        return adapt({".": prior.unet}, self.rank, self.alpha, self.lr, networks, generator)
+        return LearnedModels(Adapters({".": prior.unet}, self.rank, self.alpha, networks, generator), self.lr)

@@ -24,8 +24,8 @@ Residuals = tuple[Sequence[Tensor], Tensor]  # for the features of the U-Net's w
 
 
 @dataclass
-class Evaluations:
-    """Work so far: sample passes of the U-Net forward and backward, its calls, and sample passes of a ControlNet beside it."""
+class NetworkEvaluations:
+    """Network evaluations so far: rows through the U-Net and through a ControlNet, and calls of the U-Net."""
 
     forward: int = 0
     backward: int = 0
@@ -51,7 +51,7 @@ class Prior:
     tokenizer: PreTrainedTokenizerBase
     schedule: Schedule
     prediction_type: str
-    evaluations: Evaluations
+    evaluations: NetworkEvaluations
 
     # diffusers looks through all modules for these two, which took a twentieth of a step
     @cached_property
@@ -66,53 +66,47 @@ class Prior:
 
     @property
     def factor(self) -> int:
-        """Image pixels along one side of a latent pixel."""
+        """Return the image pixels along one side of a latent pixel."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
     def multiple(self) -> int:
-        """Image sides must be multiples of this, so that the U-Net can halve the latents as often as it does."""
+        """Return what image sides must be multiples of, so that the U-Net can halve the latents."""
         return self.factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
 
     @property
     def resolution(self) -> int:
-        """The image size the model was trained at."""
+        """Return the image size the model was trained at."""
         return int(self.unet.config.sample_size) * self.factor
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
-        """Latents in float32: the posterior's mean, scaled. Differentiable."""
+        """Return latents in float32: the posterior's mean, scaled. Differentiable."""
         posterior = self.vae.encode((2 * images - 1).to(self.dtype)).latent_dist
         latents: Tensor = (posterior.mean * self.vae.config.scaling_factor).float()
         return latents
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
-        """Images in [0, 1], float32."""
+        """Return images in [0, 1], float32."""
         images: Tensor = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.dtype)).sample
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def text(self, prompt: str) -> Float[Tensor, "1 n d"]:
-        """The context of one prompt; a warning tells of words past the text encoder's limit and of words it does not know."""
+        """Return a prompt's context; warn of words past the text encoder's limit and of unknown words."""
         ids = self.tokenizer(prompt).input_ids
         limit = self.tokenizer.model_max_length
         if len(ids) > limit:
-            log.warning(
-                "prompt %r has %d tokens, the text encoder reads %d: the end is cut off",
-                prompt,
-                len(ids),
-                limit,
-            )
+            message = "prompt %r has %d tokens, the text encoder reads %d: the end is cut off"
+            log.warning(message, prompt, len(ids), limit)
         if unknown := self._unknown_words(prompt):
             log.warning("prompt %r: this prior has never seen %s", prompt, ", ".join(map(repr, unknown)))
-        tokens = self.tokenizer(
-            [prompt], padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
-        context: Tensor = self.text_encoder(tokens.to(self.device))[0]
+        tokens = self.tokenizer([prompt], padding="max_length", truncation=True, return_tensors="pt")
+        context: Tensor = self.text_encoder(tokens.input_ids.to(self.device))[0]
         return context
 
     def _unknown_words(self, prompt: str) -> list[str]:
-        """Words that a small tokenizer spells in pieces. Large ones build words they know from pieces: nothing can be said."""
+        """Return words that a small tokenizer spells in pieces; large ones do so with words they know."""
         if len(self.tokenizer) > SMALL_VOCABULARY:
             return []
         return [word for word in prompt.split() if len(self.tokenizer.tokenize(word)) > 1]
@@ -124,10 +118,10 @@ class Prior:
         context: Float[Tensor, "b n d"],
         residuals: Residuals | None = None,
     ) -> Float[Tensor, "b c y x"]:
-        """Noise predictions in float32, whatever the network was trained to predict.
+        """Return noise predictions in float32, whatever the network was trained to predict.
 
-        Adapters, if any are attached, act as models/ says; `residuals` are what a ControlNet adds to the U-Net's features.
-        Backward passes are counted when they happen.
+        `residuals` are what a ControlNet adds to the U-Net's features. Backward passes are counted when they
+        happen.
         """
         count = self.evaluations
         count.calls += 1
@@ -150,7 +144,7 @@ class Prior:
 
 
 def load(path: str, device: str, dtype: str) -> Prior:
-    """Load a folder or hub id in diffusers' Stable Diffusion layout. Raises `InputError` if it cannot be had."""
+    """Load a folder or hub id in diffusers' Stable Diffusion layout. Raises `InputError`."""
     precision = getattr(torch, dtype)
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -162,15 +156,13 @@ def load(path: str, device: str, dtype: str) -> Prior:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         remedy = "give a local folder, or an id that is in the hub's cache or can be downloaded"
-        raise InputError(
-            f"prior.path={path}", reason, "a model in diffusers' Stable Diffusion layout", remedy
-        ) from error
+        wanted = "a model in diffusers' Stable Diffusion layout"
+        raise InputError(f"prior.path={path}", reason, wanted, remedy) from error
     prediction_type = scheduler.config.prediction_type
     if prediction_type not in PREDICTION_TYPES:
-        raise InputError(
-            f"prior.path={path}", f"prediction_type {prediction_type}", " or ".join(PREDICTION_TYPES)
-        )
+        found, wanted = f"prediction_type {prediction_type}", " or ".join(PREDICTION_TYPES)
+        raise InputError(f"prior.path={path}", found, wanted)
     for part in (unet, vae, text_encoder):
         part.to(device).requires_grad_(False).eval()
     schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()))
-    return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type, Evaluations())
+    return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type, NetworkEvaluations())

@@ -1,4 +1,4 @@
-"""The noise schedule: x_t = alpha_t x + sigma_t eps, and the weights w(t) that gradients carry. Plain floats, no torch."""
+"""The noise schedule: x_t = alpha_t x + sigma_t eps, and the weights w(t). Plain floats, no torch."""
 
 import math
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Schedule:
         return math.sqrt(1.0 - self.alphas_cumprod[t])
 
     def noised(self, x: Any, noise: Any, t: int) -> Any:
-        """x_t for latents `x` and `noise` of one shape."""
+        """Return x_t for latents `x` and `noise` of one shape."""
         return self.alpha(t) * x + self.sigma(t) * noise
 
     def weight(self, name: str, t: int) -> float:
-        """w(t): `sigma_squared` (the paper, A.1) or `uniform` (DDS as published)."""
+        """Return w(t): `sigma_squared` (the paper, A.1) or `uniform` (DDS as published)."""
         return {"sigma_squared": self.sigma(t) ** 2, "uniform": 1.0}[name]

@@ -1,7 +1,9 @@
-"""The frozen text-to-image model: any folder or hub id in diffusers' Stable Diffusion layout, the toys' own included.
+"""The frozen text-to-image model: any folder or hub id in diffusers' Stable Diffusion layout, the toys' own
+included.
 
-`StableDiffusion` is the settings, checkable without torch; `Prior` is the loaded model. Images are (b, 3, h, w) in [0, 1],
-latents (b, 4, h/f, w/f) multiplied by the autoencoder's scaling factor, contexts (b, tokens, width).
+`StableDiffusion` is the settings, checkable without torch; `Prior` is the loaded model. Images are (b, 3, h,
+w) in [0, 1], latents (b, 4, h/f, w/f) multiplied by the autoencoder's scaling factor, contexts (b, tokens,
+width).
 """
 
 import json
@@ -19,12 +21,9 @@ if TYPE_CHECKING:
     from piva.priors.prior import Prior
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+NETWORKS = ("unet", "vae", "text_encoder")
 FILES = (
-    *(
-        f"{part}/{pattern}"
-        for part in ("unet", "vae", "text_encoder")
-        for pattern in ("*.json", "*.safetensors")
-    ),
+    *(f"{part}/{pattern}" for part in NETWORKS for pattern in ("*.json", "*.safetensors")),
     *("tokenizer/*", "scheduler/*.json"),
 )
 
@@ -35,57 +34,47 @@ class StableDiffusion:
 
     path: str  # `toys` is the small prior shipped with the package
     dtype: Literal["float32", "bfloat16", "float16"]
-    controlnet: str | None = (
-        None  # the depth ControlNet that goes with it; None: its own folder `controlnet`, if there is one
-    )
+    # the depth ControlNet that goes with it; None: its own folder `controlnet`, if there is one
+    controlnet: str | None = None
 
     def check(self) -> None:
-        """Raise `InputError` if `path` is no model, or one that lacks a part or whose weights are damaged."""
+        """Raise `InputError` if `path` is no model, lacks a part or has damaged weights."""
         folder = self.folder
         if folder is None:  # a hub id that is not in the cache: `requires` says so
             if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
-                raise InputError(
-                    "prior.path",
-                    f"no folder {self.path!r}",
-                    "a folder in diffusers' layout or a hub id owner/name",
-                )
+                wanted = "a folder in diffusers' layout or a hub id owner/name"
+                raise InputError("prior.path", f"no folder {self.path!r}", wanted)
             return
         for part in PARTS:
             if not (folder / part).is_dir():
-                found = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "nothing"
-                raise InputError(
-                    f"prior.path={self.path}", f"no folder {part} (there is: {found})", "diffusers' Stable Diffusion layout",
-                    "save the model with StableDiffusionPipeline.save_pretrained",
-                )  # fmt: skip
+                there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "nothing"
+                found, wanted = f"no folder {part} (there is: {there})", "diffusers' Stable Diffusion layout"
+                remedy = "save the model with StableDiffusionPipeline.save_pretrained"
+                raise InputError(f"prior.path={self.path}", found, wanted, remedy)
             for weights in sorted((folder / part).glob("*.safetensors")):
                 check_readable(weights)
 
     @property
     def multiple(self) -> int | None:
-        """Sides of pictures must be multiples of this, as in `Prior.multiple`; None where the folder is not there yet."""
+        """Return `Prior.multiple`; None where the folder is not there yet."""
         if self.folder is None:
             return None
-        halvings = [
-            len(read_config(self.folder / part)["block_out_channels"]) - 1 for part in ("vae", "unet")
-        ]
-        return int(2 ** sum(halvings))
+        widths = [read_config(self.folder / part)["block_out_channels"] for part in ("vae", "unet")]
+        return int(2 ** sum(len(each) - 1 for each in widths))
 
     def requires(self) -> list[Weights]:
-        """What must be downloaded before a run: nothing for a local folder."""
+        """Return what must be downloaded before a run: nothing for a local folder."""
         return [self._hub] if self._local is None else []
 
     @property
     def folder(self) -> Path | None:
-        """The local folder, or what the hub's cache has of `path`; None where it has nothing, or not all."""
+        """Return the local folder, or that of the hub's cache; None where that has nothing, or not all."""
         return self._local or self._hub.find()
 
     @property
     def _local(self) -> Path | None:
-        path = (
-            Path(str(resources.files("piva.toys") / "prior"))
-            if self.path == "toys"
-            else Path(self.path).expanduser()
-        )
+        shipped = Path(str(resources.files("piva.toys") / "prior"))
+        path = shipped if self.path == "toys" else Path(self.path).expanduser()
         return path if path.is_dir() else None
 
     @property
@@ -99,19 +88,18 @@ class StableDiffusion:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a network in diffusers' layout. Raises `InputError` if there is none to read."""
+    """Read the `config.json` of a network in diffusers' layout. Raises `InputError`."""
     path = folder / "config.json"
     try:
         values: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(
-            path, f"nothing to read ({error})", "the configuration of a network in diffusers' layout"
-        ) from error
+        wanted = "the configuration of a network in diffusers' layout"
+        raise InputError(path, f"nothing to read ({error})", wanted) from error
     return values
 
 
 def check_readable(weights: Path) -> None:
-    """Raise `InputError` if `weights` is damaged. Reads the header only, which says how long the file must be."""
+    """Raise `InputError` if `weights` is damaged. Reads the header, which says how long the file is."""
     try:
         with safe_open(weights, framework="numpy"):
             pass

@@ -19,21 +19,19 @@ from piva import config
 from piva.config import PARTS, RunSettings, Settings
 from piva.errors import InputError
 from piva.files import get
-from piva.priors.schedule import Schedule
+from piva.models.learned import needs
 from piva.runs.folder import RESULT, RunFolder, lock
 from piva.runs.run import RECORD, Run, one_set_of_networks
-from piva.scores.needs import learned_networks
 
 FREE = ("device", "checkpoint_every")  # may differ when a run goes on; of the device only its kind counts
 UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
-ANY_SCHEDULE = Schedule((0.99, 0.5, 0.01))  # which models a score needs does not depend on the prior's
 Fingerprint = dict[str, Any]
 
 
 def fingerprint(settings: Settings) -> Fingerprint:
     """Return the settings that a run reads, resolved, and its edits with their prompts."""
     keys = [field.name for field in dataclasses.fields(RunSettings) if field.name not in FREE]
-    unread = {"tracker"} if learned_networks(settings.score, ANY_SCHEDULE) else {"tracker", "model"}
+    unread = {"tracker"} if needs(settings.score).learned else {"tracker", "model"}
     read = {key: settings.config[key] for key in (*keys, *PARTS) if key not in unread}
     edits = [[edit.id, edit.source_prompt, edit.target_prompt] for edit in settings.edits]
     return {**read, "device": settings.run.device.partition(":")[0], "edits": edits}

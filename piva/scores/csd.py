@@ -16,5 +16,5 @@ class CSD:
     guidance_scale: Annotated[float, Ge(0)]
     weight: Literal["sigma_squared", "uniform"]
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         return frozen(EDIT, TARGET, self.guidance_scale) - frozen(EDIT, SOURCE, self.guidance_scale)

@@ -13,14 +13,14 @@ from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen
 class DDS:
     """eps(x_t, target) - eps(xhat_t, source), both guided.
 
-    `reference` says what stands for xhat_t: the noised `original`, as published, or the noised `edit` itself, the
-    paper's shortcut (end of Section 3.2), with which the unconditional predictions cancel.
+    `reference` says what stands for xhat_t: the noised `original`, as published, or the noised `edit` itself,
+    the paper's shortcut (end of Section 3.2), with which the unconditional predictions cancel.
     """
 
     guidance_scale: Annotated[float, Ge(0)]
     reference: Literal["edit", "original"]
     weight: Literal["sigma_squared", "uniform"]
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         reference = Latents(self.reference)
         return frozen(EDIT, TARGET, self.guidance_scale) - frozen(reference, SOURCE, self.guidance_scale)

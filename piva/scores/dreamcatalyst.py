@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import CHANGE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
+from piva.scores.terms import EDIT, LATENT_DIFFERENCE, ORIGINAL, SOURCE, TARGET, Sum, frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class DreamCatalyst:
     chi: Annotated[float, Ge(0)]
     weight: Literal["sigma_squared", "uniform"]
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         tau = t / len(schedule)
         edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(ORIGINAL, SOURCE, self.guidance_scale)
         weight: float = self.delta + self.gamma * tau ** (1 / math.e)
-        return weight * edit + self.chi * math.exp(tau) * CHANGE
+        return weight * edit + self.chi * math.exp(tau) * LATENT_DIFFERENCE

@@ -1,73 +1,55 @@
 """From a sum of terms to a tensor, in as few network calls as possible.
 
-What the learned models predict in their own training step is shared with the direction: eps_phi(x_t, target) is both
-Eq. 9's term and Eq. 8's forward pass. So a step makes at most two calls: one with gradients to the adapters (the training
-pairs), one without (everything else).
+A prediction serves the direction and the learned models' training at once: eps_phi(x_t, target) is Eq. 9's
+term and Eq. 8's forward pass. So a step makes at most two calls: one with gradients to the adapters (the
+training pairs), one without (everything else).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from piva.models.base import LearnedModels
-from piva.scores.needs import LESSONS
-from piva.scores.terms import Known, Network, Prediction, Prompt, Sum, Term
-from piva.tasks.base import View
+from piva.scores.terms import Latents, Network, Prediction, Sum, TensorTerm, Term
 
-if TYPE_CHECKING:
-    from piva.priors.prior import Prior
+Predict = Callable[
+    [Sequence[Prediction], Tensor], Tensor
+]  # rows of noisy latents, as many for each prediction
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One step's outcome."""
+    """A direction, and the learned models' predictions for their training pairs, with graphs."""
 
     direction: Float[Tensor, "b c y x"]
-    losses: dict[Network, Float[Tensor, ""]]  # of the learned models, each with a graph to its adapter
+    predicted: dict[Network, Float[Tensor, "b c y x"]]
 
 
 def evaluate(
     terms: Sum,
-    t: int,
+    training_pairs: Sequence[Prediction],
+    clean: Mapping[Latents, Float[Tensor, "b c y x"]],
+    noisy: Mapping[Latents, Float[Tensor, "b c y x"]],
     noise: Float[Tensor, "b c y x"],
-    view: View,
-    contexts: Mapping[Prompt, Float[Tensor, "1 n d"]],
-    prior: "Prior",
-    models: LearnedModels | None,
-    learned: Collection[Network],
+    predict: Predict,
 ) -> Evaluated:
-    """Evaluate `terms` at timestep `t`, with one noise for the edit's and the original's latents.
+    """Evaluate `terms` and `training_pairs` on latents without and with `noise`, which get no gradient."""
 
-    `view` holds the latents without noise; they get no gradient. `learned` are the models trained in this step; each loss is
-    the mean squared error of a noise prediction.
-    """
-    clean = {which: x.detach() for which, x in view.latents.items()}
-    noisy = {which: prior.schedule.noised(x, noise, t) for which, x in clean.items()}
-
-    def predict(predictions: Sequence[Prediction]) -> dict[Prediction, Tensor]:
+    def rows(predictions: Sequence[Prediction]) -> dict[Term, Tensor]:
         if not predictions:
             return {}
-        x = torch.cat([noisy[p.latents] for p in predictions])
-        context = torch.cat([contexts[p.prompt].expand(len(noise), -1, -1) for p in predictions])
-        eps = (
-            models.predict(prior, predictions, x, t, context, view.depth)
-            if models
-            else prior.predict(x, t, context)
-        )
+        eps = predict(predictions, torch.cat([noisy[p.latents].detach() for p in predictions]))
         return dict(zip(predictions, eps.split(len(noise)), strict=True))
 
-    lessons = predict([LESSONS[network] for network in learned])
+    trained = rows(training_pairs)
     with torch.no_grad():
-        rest = predict([p for p in terms.predictions if p not in lessons])
-        value: dict[Term, Tensor] = {Known(which.value): x for which, x in clean.items()}
-        value[Known("noise")] = noise
-        for prediction, eps in [*rest.items(), *lessons.items()]:
-            value[prediction] = eps.detach()
+        values: dict[Term, Tensor] = {TensorTerm(kind.value): x for kind, x in clean.items()}
+        values[TensorTerm("noise")] = noise
+        values |= rows([p for p in terms.predictions if p not in trained])
+        values |= {pair: eps.detach() for pair, eps in trained.items()}
         direction = torch.zeros_like(noise)
         for term, weight in terms.weights.items():
-            direction += weight * value[term]
-    return Evaluated(direction, {p.network: (eps - noise).square().mean() for p, eps in lessons.items()})
+            direction += weight * values[term]
+    return Evaluated(direction, {pair.network: trained[pair] for pair in training_pairs})

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import CHANGE, EDIT, ORIGINAL, SOURCE, TARGET, Sum, frozen
+from piva.scores.terms import EDIT, LATENT_DIFFERENCE, ORIGINAL, SOURCE, TARGET, Sum, frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class PDS:
 
         z_t = (x_t' - mu_t) / s_t,   mu_t = c0 x0(x_t, eps) + c1 x_t,   t' = t - gap.
 
-    Both latents share the noise at t and the noise at t', so the noise drops out and what is left is a weighted
-    difference of predictions and of clean latents. The identity term on x - xhat is zero for gap 1: it exists only
+    Both latents share the noise at t and at t', so the noise drops out and a weighted difference of
+    predictions and of clean latents is left. The identity term on x - xhat is zero for gap 1: it exists only
     because the reference code takes beta_t of one step on a grid of every second timestep (gap 2).
     """
 
@@ -25,12 +25,10 @@ class PDS:
     gap: Annotated[int, Interval(ge=1, le=999)]
     weight: Literal["sigma_squared", "uniform"]
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         previous = max(t - self.gap, 0)
         abar, abar_previous = schedule.alphas_cumprod[t], schedule.alphas_cumprod[previous]
-        alpha = (
-            abar / schedule.alphas_cumprod[t - 1] if t else abar
-        )  # alpha_t = 1 - beta_t of the one step to t
+        alpha = abar / schedule.alphas_cumprod[t - 1] if t else abar  # 1 - beta_t, of the one step to t
         beta = 1 - alpha
         s = math.sqrt((1 - abar_previous) / (1 - abar) * beta)
         c0 = math.sqrt(abar_previous) * beta / (1 - abar)
@@ -39,7 +37,7 @@ class PDS:
         predicted = frozen(EDIT, TARGET, self.guidance_scale) - frozen(ORIGINAL, SOURCE, self.guidance_scale)
         # x0(x_t, eps) = (x_t - sigma_t eps) / alpha_t, and x_t - xhat_t = alpha_t (x - xhat)
         on_predictions = c0 * schedule.sigma(t) / schedule.alpha(t) / s
-        on_change = (math.sqrt(abar_previous) - c0 - c1 * schedule.alpha(t)) / s
-        if abs(on_change) < 1e-9 / s:  # consecutive timesteps: zero but for rounding
-            on_change = 0.0
-        return on_predictions * predicted + on_change * CHANGE
+        on_difference = (math.sqrt(abar_previous) - c0 - c1 * schedule.alpha(t)) / s
+        if abs(on_difference) < 1e-9 / s:  # consecutive timesteps: zero but for rounding
+            on_difference = 0.0
+        return on_predictions * predicted + on_difference * LATENT_DIFFERENCE

@@ -1,6 +1,6 @@
 """Piva: DDS with a variational term that keeps the original's identity (the paper's Eq. 9)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge
@@ -13,24 +13,21 @@ from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen, source
 class Piva:
     """[eps(x_t, target) - eps(xhat_t, source)] + λ [eps_psi(x_t, source) - eps_phi(x_t, target)].
 
-    `reference` says what stands for xhat_t: the noised `edit` in the paper's experiments (end of Section 3.2), or the
-    noised `original`. With λ = 0 this is DDS, and no model is fine-tuned.
+    `reference` says what stands for xhat_t: the noised `edit`, as in the paper's experiments (end of Section
+    3.2), or the noised `original`. With λ = 0 this is DDS, and no model is fine-tuned.
     """
 
     lam: Annotated[float, Ge(0)]
-    lam_end: Annotated[float, Ge(0)] | None = None  # λ at the last step, if it does not stay
+    lam_end: Annotated[float, Ge(0)] | None = (
+        None  # λ at the last step, reached in a straight line; None: λ stays
+    )
     guidance_scale: Annotated[float, Ge(0)]
     reference: Literal["edit", "original"]
     weight: Literal["sigma_squared", "uniform"]
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
+        lam = self.lam if self.lam_end is None else (1 - progress) * self.lam + progress * self.lam_end
         reference = Latents(self.reference)
         edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(reference, SOURCE, self.guidance_scale)
         keep = source_model(EDIT, SOURCE) - target_model(EDIT, TARGET)
-        return edit + self.lam * keep
-
-    def at(self, part: float) -> "Piva":
-        """The score when this part of the steps is done: λ goes from `lam` to `lam_end` in a straight line."""
-        if self.lam_end is None:
-            return self
-        return replace(self, lam=(1 - part) * self.lam + part * self.lam_end, lam_end=None)
+        return edit + lam * keep

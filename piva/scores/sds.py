@@ -11,10 +11,10 @@ from piva.scores.terms import EDIT, NOISE, TARGET, Sum, frozen
 
 @dataclass(frozen=True, kw_only=True)
 class SDS:
-    """eps(x_t, target) - eps: knows nothing of the original."""
+    """eps(x_t, target) - eps, which does not use the original."""
 
     guidance_scale: Annotated[float, Ge(0)]
     weight: Literal["sigma_squared", "uniform"]
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         return frozen(EDIT, TARGET, self.guidance_scale) - NOISE

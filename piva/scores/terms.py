@@ -1,16 +1,16 @@
-"""The algebra of scores: a score's direction is a weighted sum of noise predictions, and this file is that sum.
+"""The algebra of scores: a score's direction is a weighted sum of noise predictions, and this is that sum.
 
-A prediction is eps_network(latents_t, prompt): which network, on which noised latents, with which prompt. Sums add, subtract
-and scale; like terms collect by themselves, so what cancels on paper is never computed. No torch: weights are plain floats.
+A prediction is eps_network(latents_t, prompt): which network, on which noised latents, with which prompt.
+Sums add, subtract and scale; like terms collect, so what cancels on paper is never computed. No torch:
+weights are plain floats.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from piva.priors.schedule import Schedule
-from piva.scores.guidance import guide
 
 
 class Network(Enum):
@@ -22,7 +22,7 @@ class Network(Enum):
 
 
 class Latents(Enum):
-    """Whose noised latents are looked at; both share the noise and the timestep."""
+    """Whose noised latents a network sees; both share the noise and the timestep."""
 
     EDIT = "edit"  # x_t
     ORIGINAL = "original"  # xhat_t
@@ -50,18 +50,18 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Known:
-    """A quantity that costs no evaluation: the injected noise, or the clean latents of the edit or the original."""
+class TensorTerm:
+    """A tensor that costs no evaluation: the injected "noise", the clean latents "edit" or "original"."""
 
-    what: str
+    name: str
 
 
-Term = Prediction | Known
+Term = Prediction | TensorTerm
 
 
 @dataclass(frozen=True)
 class Sum:
-    """A weighted sum of terms. Immutable; equal weights of opposite sign leave no trace."""
+    """A weighted sum of terms. Immutable; terms whose weight is zero are dropped."""
 
     weights: Mapping[Term, float] = field(default_factory=dict)
 
@@ -81,28 +81,37 @@ class Sum:
 
     @property
     def predictions(self) -> list[Prediction]:
-        """The network evaluations this sum needs, in a fixed order."""
+        """Return the network evaluations that this sum needs, in a fixed order."""
         return [term for term in self.weights if isinstance(term, Prediction)]
 
 
-NOISE = Sum({Known("noise"): 1.0})
-CHANGE = Sum({Known("edit"): 1.0, Known("original"): -1.0})  # x - xhat, the clean latents' difference
+NOISE = Sum({TensorTerm("noise"): 1.0})
+LATENT_DIFFERENCE = Sum({TensorTerm("edit"): 1.0, TensorTerm("original"): -1.0})  # x - xhat, without noise
+
+
+def guide(uncond: Any, cond: Any, guidance_scale: float) -> Any:
+    """Return uncond + scale (cond - uncond), classifier-free guidance as in diffusers: 1 is plainly
+    conditional.
+
+    Predictions are whatever adds and scales: tensors, numbers, sums of terms.
+    """
+    return (1.0 - guidance_scale) * uncond + guidance_scale * cond
 
 
 def frozen(latents: Latents, prompt: Prompt, guidance_scale: float) -> Sum:
-    """The pretrained model's prediction with classifier-free guidance; expands to its two terms."""
+    """Return the pretrained model's prediction with classifier-free guidance, expanded to its two terms."""
     cond, uncond = (Sum({Prediction(Network.FROZEN, latents, p): 1.0}) for p in (prompt, NULL))
     guided: Sum = guide(uncond, cond, guidance_scale)
     return guided
 
 
 def source_model(latents: Latents, prompt: Prompt) -> Sum:
-    """eps_psi, without guidance (the paper uses scale 1)."""
+    """Return eps_psi, without guidance (the paper, A.1: scale 1)."""
     return Sum({Prediction(Network.SOURCE, latents, prompt): 1.0})
 
 
 def target_model(latents: Latents, prompt: Prompt) -> Sum:
-    """eps_phi, without guidance (the paper uses scale 1)."""
+    """Return eps_phi, without guidance (the paper, A.1: scale 1)."""
     return Sum({Prediction(Network.TARGET, latents, prompt): 1.0})
 
 
@@ -114,13 +123,9 @@ class Score(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
-        """The direction to descend at timestep t, before w(t), as a weighted sum of noise predictions."""
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
+        """Return the direction to descend at timestep t, before w(t), as a weighted sum of noise predictions.
 
-
-@runtime_checkable
-class Changing(Protocol):
-    """A score whose weights change in the course of a run."""
-
-    def at(self, part: float) -> Score:
-        """The score when `part` of the steps, in [0, 1], is done. What it needs anywhere it needs at 0 or at 1."""
+        `progress` runs from 0 at the first step to 1 at the last. Terms needed in between must appear at 0 or
+        at 1.
+        """

@@ -11,10 +11,10 @@ from piva.scores.terms import EDIT, TARGET, Sum, frozen, target_model
 
 @dataclass(frozen=True, kw_only=True)
 class VSD:
-    """eps(x_t, target) - eps_phi(x_t, target): phi follows the renders in the place of SDS's raw noise."""
+    """eps(x_t, target) - eps_phi(x_t, target), where eps_phi follows the renders."""
 
     guidance_scale: Annotated[float, Ge(0)]
     weight: Literal["sigma_squared", "uniform"]
 
-    def direction(self, schedule: Schedule, t: int) -> Sum:
+    def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         return frozen(EDIT, TARGET, self.guidance_scale) - target_model(EDIT, TARGET)

@@ -11,6 +11,7 @@ from piva.images import film_writer, save_image, to_uint8
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from torch.optim import Optimizer
 
     from piva.priors.prior import Prior
     from piva.scores.terms import Latents
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What a step sees, from the same cameras: of the edit, and of the original if that was asked for.
+    """What a step sees from the same cameras: the edit, and the original if that was asked for.
 
-    `latents` (b, c, y, x) of the edit have a graph to theta. `depth` (b, h, w) along the viewing axis, in the scene's units, 0
-    where nothing is met, is there if it was asked for; without a graph.
+    `latents` (b, c, y, x) of the edit have a graph to theta. `depth` (b, h, w), if it was asked for, is along
+    the viewing axis, in scene units, 0 where nothing is met; without a graph.
     """
 
     latents: "Mapping[Latents, Tensor]"
@@ -30,7 +31,7 @@ class View:
 
 @dataclass(frozen=True)
 class Randomness:
-    """Where an edit's draws come from: `host` for what Python needs (timesteps, cameras), `device` for noise."""
+    """An edit's generators: `host` for what Python needs (timesteps, cameras), `device` for noise."""
 
     host: "torch.Generator"
     device: "torch.Generator"
@@ -38,11 +39,11 @@ class Randomness:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What an edit did, as pictures: (n, 3, h, w) in [0, 1] on the run's device.
+    """What an edit did, as pictures (n, 3, h, w) in [0, 1] on the run's device.
 
-    `before` and `after` show the original and the edit from the same views (a turntable, or one picture). Where the truth
-    is known, `truth_*` hold the edit beside the true pictures at the truth's own views; masks (m, 1, h, w) are 1 where the
-    truth differs from the source.
+    `before` and `after` show the original and the edit from the same views (a trajectory, or one picture).
+    Where the truth is known, `truth_before` and `truth_after` show them from the truth's own views, and masks
+    (m, 1, h, w) are 1 where the truth differs from the source.
     """
 
     before: "Tensor"
@@ -71,6 +72,31 @@ def save_comparison(comparison: Comparison, folder: Path) -> None:
         save_image(folder / "truth.png", to_uint8(comparison.truth[0]))
 
 
+class Descent:
+    """An optimiser and its learning rates' schedule (a task's `lr_schedule`, `lr_end` and `lr_warmup`)."""
+
+    def __init__(self, optimiser: "Optimizer", task: Any, steps: int) -> None:
+        from piva.schedules.learning_rate import scheduled
+
+        self._optimiser = optimiser
+        self._decay = scheduled(optimiser, task.lr_schedule, task.lr_end, task.lr_warmup, steps)
+
+    def step(self) -> None:
+        """Take one step, clear the gradients and go on to the next step's learning rates."""
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self._decay.step()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what `step` changes beside the parameters."""
+        return {"optimiser": self._optimiser.state_dict(), "decay": self._decay.state_dict()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `checkpoint` returned."""
+        self._optimiser.load_state_dict(saved["optimiser"])
+        self._decay.load_state_dict(saved["decay"])
+
+
 @runtime_checkable
 class TaskState(Protocol):
     """One edit being optimised: theta, how it renders to latents, and its optimiser."""
@@ -78,25 +104,26 @@ class TaskState(Protocol):
     def view(
         self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
     ) -> View:
-        """Look at the edit, and if asked at the original too.
+        """Return the latents of the edit, and if asked those of the original.
 
-        `depth` and `size` (about size^2 pixels in the place of the run's resolution) are asked only of a task that `renders`.
+        `depth`, and `size` for renders of about size^2 pixels instead of the run's resolution, need a task
+        that `renders`.
         """
 
     def step(self) -> None:
         """Update theta by the gradients that back-propagation left, and clear them."""
 
     def compare(self) -> Comparison:
-        """Render what is to be looked at and measured."""
+        """Render what is saved and measured."""
 
     def state_dict(self) -> "dict[str, Tensor]":
-        """Theta, ready for safetensors."""
+        """Return theta, ready for safetensors."""
 
     def checkpoint(self) -> "dict[str, Any]":
-        """All that `view` and `step` change, between two steps: a tree of dicts, lists, tensors, numbers and texts."""
+        """Return all that `view` and `step` change, as a tree of dicts, lists, tensors, numbers and texts."""
 
     def restore(self, saved: "Mapping[str, Any]") -> None:
-        """Take over what `checkpoint` gave, in a state just opened for the same edit; from there on both do the same."""
+        """Take over what `checkpoint` returned, in a state just opened for the same edit."""
 
 
 @runtime_checkable

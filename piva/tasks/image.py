@@ -1,7 +1,8 @@
 """Editing one picture: theta is the latent itself (Section 3.1), and g is the identity."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Interval
@@ -9,7 +10,7 @@ from annotated_types import Gt, Interval
 from piva.datasets.edit import Edit
 from piva.images import check_image, read_rgb
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.tasks.base import Comparison, Randomness, View
+from piva.tasks.base import Comparison, Descent, Randomness, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask:
-    """The picture is edited at about `size`^2 pixels in its own proportions, and written back at its own size."""
+    """Edit the picture at about `size`^2 pixels in its own proportions, and write it at its own size."""
 
     needs: ClassVar[str] = "image"
     renders: ClassVar[bool] = False
@@ -39,25 +40,20 @@ class ImageTask:
 
 
 class ImageState:
-    """The latent, its optimiser and its cosine schedule."""
+    """The latents being edited, and their optimiser."""
 
     def __init__(self, settings: ImageTask, edit: Edit, prior: "Prior", size: int, steps: int) -> None:
         import torch
 
-        from piva.schedules.learning_rate import scheduled
-
         assert edit.image is not None
-        picture = torch.from_numpy(read_rgb(edit.image)).permute(2, 0, 1)[None].to(prior.device)
+        picture = read_pictures([edit.image]).contiguous().to(prior.device)
         self._edit, self._prior, self._full_size = edit, prior, (picture.shape[-2], picture.shape[-1])
         self._source = resize(picture, fitting(self._full_size, size, prior.multiple))
         with torch.no_grad():
             self._original = prior.encode(self._source)
         self._theta = self._original.clone().requires_grad_(True)
         optimiser = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[settings.optimiser]
-        self._optimiser = optimiser([self._theta], lr=settings.lr)
-        self._decay = scheduled(
-            self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps
-        )
+        self._descent = Descent(optimiser([self._theta], lr=settings.lr), settings, steps)
 
     def view(
         self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
@@ -67,9 +63,7 @@ class ImageState:
         return View(latents={EDIT: self._theta} | ({ORIGINAL: self._original} if original else {}))
 
     def step(self) -> None:
-        self._optimiser.step()
-        self._optimiser.zero_grad()
-        self._decay.step()
+        self._descent.step()
 
     def compare(self) -> Comparison:
         after = self._prior.decode(self._theta.detach())
@@ -81,45 +75,49 @@ class ImageState:
         return {"latents": self._theta.detach()}
 
     def checkpoint(self) -> dict[str, Any]:
-        optimiser, decay = self._optimiser.state_dict(), self._decay.state_dict()
-        return {"latents": self._theta.detach(), "optimiser": optimiser, "decay": decay}
+        return {"latents": self._theta.detach(), **self._descent.checkpoint()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        import torch
-
-        with torch.no_grad():
-            self._theta.copy_(saved["latents"])
-        self._optimiser.load_state_dict(saved["optimiser"])
-        self._decay.load_state_dict(saved["decay"])
+        self._theta.data.copy_(saved["latents"])
+        self._descent.restore(saved)
 
 
 def read_truth(edit: Edit, like: "Tensor") -> "tuple[Tensor | None, Tensor | None]":
-    """At the size of `like`, the true picture and its mask, if the dataset has them for this view; or a mask alone."""
-    import torch
+    """Return the true picture and its mask, as far as the dataset has them, at the size of `like`."""
 
-    def read(path: Any) -> "Tensor":
-        picture = torch.from_numpy(read_rgb(path)).permute(2, 0, 1)[None].to(like)
-        return resize(picture, (like.shape[-2], like.shape[-1]))
+    def read(path: Path) -> "Tensor":
+        return resize(read_pictures([path]).contiguous().to(like), (like.shape[-2], like.shape[-1]))
 
     truth = mask = None
     if edit.truth and edit.image:
         name = f"{edit.image.stem}.png"
         truth, mask = read(edit.truth / "images" / name), edit.truth / "masks" / name
     mask = mask or edit.mask
-    return truth, None if mask is None else (read(mask).mean(dim=1, keepdim=True) > 0).float()
+    return truth, None if mask is None else as_mask(read(mask))
+
+
+def read_pictures(paths: Sequence[Path]) -> "Tensor":
+    """Read pictures of one size as (n, 3, h, w) in [0, 1]."""
+    import torch
+
+    return torch.stack([torch.from_numpy(read_rgb(path)) for path in paths]).permute(0, 3, 1, 2)
+
+
+def as_mask(pictures: "Tensor") -> "Tensor":
+    """Return masks (n, 1, h, w): 1 where pictures (n, 3, h, w) are not black."""
+    return (pictures.mean(dim=1, keepdim=True) > 0).float()
 
 
 def fitting(size: tuple[int, int], resolution: int, multiple: int) -> tuple[int, int]:
-    """(h, w) with about `resolution`^2 pixels in the proportions of `size`, both sides multiples of `multiple`."""
+    """Return (h, w), multiples of `multiple`, of about `resolution`^2 pixels in the proportions of `size`."""
     h, w = size
     scale = resolution / (h * w) ** 0.5
-    return max(multiple, round(h * scale / multiple) * multiple), max(
-        multiple, round(w * scale / multiple) * multiple
-    )
+    height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in (h, w))
+    return height, width
 
 
 def resize(images: "Tensor", size: tuple[int, int]) -> "Tensor":
-    """Bicubic with antialiasing, kept in [0, 1]; images of that size already are returned as they are."""
+    """Resize to (h, w), bicubic with antialiasing, in [0, 1]; return images of that size unchanged."""
     import torch.nn.functional as F
 
     if (images.shape[-2], images.shape[-1]) == size:

@@ -1,4 +1,4 @@
-"""Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, Section A.1)."""
+"""Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, A.1)."""
 
 import copy
 from collections.abc import Mapping
@@ -14,26 +14,26 @@ from piva.datasets.scene import Views, check_views, read_views
 from piva.errors import InputError
 from piva.nerf.memory import check_fits, estimate
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.tasks.base import Comparison, Randomness, View
-from piva.tasks.image import fitting
+from piva.tasks.base import Comparison, Descent, Randomness, View
+from piva.tasks.image import as_mask, fitting, read_pictures, resize
 from piva.tasks.viewpoints import Frames, Orbits, Viewpoints
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from piva.cameras.lens import Lens
-    from piva.nerf.field import Field
     from piva.nerf.fit import Fitted
-    from piva.nerf.occupancy import Occupancy
     from piva.nerf.render import Rendered
     from piva.priors.prior import Prior
 
 
 @dataclass(frozen=True, kw_only=True)
 class NerfTask:
-    """The scene is fitted to its pictures (or read from the cache), then edited through renders from random cameras.
+    """Fit the scene to its pictures, or read it from the cache, then edit it through renders from random
+    cameras.
 
-    Of a captured scene (`Edit.capture`) they are its own frames: the ranges and the turntable's place are for objects.
+    A captured scene (`Edit.capture`) has its own cameras: the ranges and the turntable's place are for
+    objects.
     """
 
     needs: ClassVar[str] = "scene"
@@ -58,13 +58,11 @@ class NerfTask:
 
     def check(self, edit: Edit) -> None:
         if self.field.edit is None:
-            raise InputError(
-                "field.edit", "nothing", "the learning rates of an edit", "see conf/field/voxels.yaml"
-            )
+            wanted, remedy = "the learning rates of an edit", "see conf/field/voxels.yaml"
+            raise InputError("field.edit", "nothing", wanted, remedy)
         if edit.scene is None:
-            raise InputError(
-                f"task=nerf, edit {edit.id}", "a picture", "a scene folder with its cameras", "use task=image"
-            )
+            wanted = "a scene folder with its cameras"
+            raise InputError(f"task=nerf, edit {edit.id}", "a picture", wanted, "use task=image")
         check_views(edit.scene, edit.capture)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
@@ -88,23 +86,23 @@ class NerfTask:
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
 
     def _check_memory(self, views: Views, prior: "Prior", size: int) -> None:
-        """Raise `InputError` for what cannot be held."""
+        """Raise `InputError` if the edit needs more memory than there is."""
         fit = self.field
         cells, pixels = fit.levels * fit.occupancy**3, max(self.views * size**2, self.turntable_size**2)
-        parts = estimate(num_parameters=fit.num_parameters, cells=cells, pictures=views.images[..., 0].size, pixels=pixels)
-        keys = (
-            "field, its resolutions",
-            "field.occupancy",
-            "dataset",
-            "resolution, task.views and task.turntable_size",
-        )
+        pictures = views.images[..., 0].size
+        parts = estimate(num_parameters=fit.num_parameters, cells=cells, pictures=pictures, pixels=pixels)
+        pixels_keys = "resolution, task.views and task.turntable_size"
+        keys = ("field, its resolutions", "field.occupancy", "dataset", pixels_keys)
         check_fits(parts, dict(zip(parts, keys, strict=True)), prior.device)
 
     def _viewpoints(self, edit: Edit, views: Views, prior: "Prior", size: int) -> Viewpoints:
         if edit.capture:
-            length, longest = self.turntable, self.turntable_size
             return Frames(
-                views=views, size=size, multiple=prior.multiple, length=length, longest=longest
+                views=views,
+                size=size,
+                multiple=prior.multiple,
+                length=self.turntable,
+                longest=self.turntable_size,
             )
         return Orbits(
             size=size,
@@ -120,7 +118,7 @@ class NerfTask:
 
 
 class NerfState:
-    """The original's field, the edit's field, their occupancies and the optimiser."""
+    """The original scene, the edited scene and the optimiser of its field."""
 
     def __init__(
         self,
@@ -135,183 +133,144 @@ class NerfState:
         import torch
 
         from piva.nerf.fit import adam
-        from piva.schedules.learning_rate import scheduled
 
-        self._settings, self._edit, self._prior, self._views, self._viewpoints = (
-            settings,
-            edit,
-            prior,
-            views,
-            viewpoints,
-        )
-        self._original, self._original_occupancy = fitted.field.requires_grad_(False), fitted.occupancy
-        self._field = copy.deepcopy(fitted.field).requires_grad_(True)
-        self._occupancy = copy.deepcopy(fitted.occupancy)
-        self._fitted_background = fitted.background
-        self._background = (
-            torch.ones(3, device=prior.device) if fitted.background is None else fitted.background
-        )
-        self._optimiser = adam(self._field, settings.field.edit.rates)
-        self._decay = scheduled(
-            self._optimiser, settings.lr_schedule, settings.lr_end, settings.lr_warmup, steps
-        )
-        self._step = 0
+        self._settings, self._edit, self._prior = settings, edit, prior
+        self._views, self._viewpoints, self._step = views, viewpoints, 0
+        self._original, self._edited = fitted, copy.deepcopy(fitted)
+        self._original.field.requires_grad_(False)
+        self._edited.field.requires_grad_(True)
+        white = torch.ones(3, device=prior.device)
+        self._background = white if fitted.background is None else fitted.background
+        self._descent = Descent(adam(self._edited.field, settings.field.edit.rates), settings, steps)
 
     def view(
         self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
     ) -> View:
         import torch
 
-        s = self._settings
+        s, (field, occupancy, _) = self._settings, self._edited
         if self._step % s.refresh_every == 0:
-            self._occupancy.refresh(self._field.density, s.field.threshold, dilate=s.grow)
+            occupancy.refresh(field.density, s.field.threshold, dilate=s.grow)
             self._check_alive()
-            if (
-                self._step < s.explore
-            ):  # else no ray would sample, and no gradient reach, what is further away than `grow`
-                self._occupancy.open_box()
+            if self._step < s.explore:  # or no ray would sample, and no gradient reach, what is beyond `grow`
+                occupancy.open_box()
         cameras = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
-        shots = {EDIT: self._shoot(self._field, self._occupancy, cameras, depth)}
+        renders = {EDIT: self._render_latents(self._edited, cameras, depth)}
         if original:
             with torch.no_grad():
-                shots[ORIGINAL] = self._shoot(self._original, self._original_occupancy, cameras, depth)
+                renders[ORIGINAL] = self._render_latents(self._original, cameras, depth)
         return View(
-            latents={which: latents for which, (latents, _) in shots.items()},
-            depth={which: seen for which, (_, seen) in shots.items() if seen is not None},
+            latents={kind: latents for kind, (latents, _) in renders.items()},
+            depth={kind: seen for kind, (_, seen) in renders.items() if seen is not None},
         )
 
     def _resized(self, camera: Camera, size: int | None) -> Camera:
-        """The same view in about size^2 pixels."""
+        """Return the same view in about size^2 pixels."""
         c2w, lens = camera
         if size is None:
             return camera
         height, width = fitting((lens.height, lens.width), size, self._prior.multiple)
         return c2w, lens.resized(width, height)
 
-    def _shoot(
-        self, field: "Field", occupancy: "Occupancy", cameras: list[Camera], depth: bool
-    ) -> "tuple[Tensor, Tensor | None]":
-        """Latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
-        import torch
-
-        from piva.cameras.rays import z_depth
-
-        shots = [self._render(field, occupancy, camera) for camera in cameras]
-        latents = self._prior.encode(torch.stack([shot.rgb.permute(2, 0, 1) for shot in shots]))
-        if not depth:
-            return latents, None
-        return latents, torch.stack(
-            [
-                z_depth(shot.depth, shot.opacity, *self._place(camera))
-                for shot, camera in zip(shots, cameras, strict=True)
-            ]
-        )
+    def _check_alive(self) -> None:
+        """Raise `FloatingPointError` if the field is not finite any more, or empty."""
+        where = f"edit {self._edit.id}, step {self._step}"
+        if not bool(self._edited.occupancy.occs.isfinite().all()):
+            raise FloatingPointError(f"{where}: the field's density is not finite")
+        if not bool(self._edited.occupancy.occupied.any()):
+            raise FloatingPointError(f"{where}: the field is empty")
 
     def step(self) -> None:
-        self._settings.field.edit.smooth(self._field, self._original)
-        self._optimiser.step()
-        self._optimiser.zero_grad()
-        self._decay.step()
+        self._settings.field.edit.smooth(self._edited.field, self._original.field)
+        self._descent.step()
         self._step += 1
 
     def compare(self) -> Comparison:
         trajectory = self._viewpoints.trajectory()
-        before, after = (self._render_all(*f, trajectory) for f in self._fields)
+        before, after = (self._render_all(scene, trajectory) for scene in (self._original, self._tight()))
         return Comparison(before=before, after=after, **self._truth())
+
+    def _truth(self) -> dict[str, Any]:
+        """Render both scenes at the test cameras, and read the true pictures there and their masks."""
+        folder, views = self._edit.truth, self._views
+        if folder is None:
+            return {}
+        size = (views.images.shape[1], views.images.shape[2])
+        names = [f"{Path(views.names[i]).stem}.png" for i in views.test]
+        truth, masks = (
+            resize(read_pictures([folder / part / name for name in names]).to(self._background), size)
+            for part in ("images", "masks")
+        )
+        cameras = [(views.c2w[i], views.lenses[i]) for i in views.test]
+        before, after = (self._render_all(scene, cameras) for scene in (self._original, self._tight()))
+        return {"truth": truth, "truth_before": before, "truth_after": after, "truth_mask": as_mask(masks)}
 
     def state_dict(self) -> "dict[str, Tensor]":
         import torch
 
-        tensors = {**self._field.state_dict(), "occupied": self._tight_occupancy().occupied}
-        original = {**self._original.state_dict(), "occupied": self._original_occupancy.occupied}
+        tensors = {**self._edited.field.state_dict(), "occupied": self._tight().occupancy.occupied}
+        original = {**self._original.field.state_dict(), "occupied": self._original.occupancy.occupied}
         # to look at beside the edit when the cache is gone; half precision will do for that
         tensors |= {
             f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()
         }
         if self._edit.capture:
             tensors["world"] = torch.from_numpy(self._views.world)  # from the file's to the field's
-        if self._fitted_background is not None:
-            tensors["background"] = self._fitted_background
+        if self._original.background is not None:
+            tensors["background"] = self._original.background
         return tensors
 
     def checkpoint(self) -> "dict[str, Any]":
-        return {
-            "step": self._step,
-            "field": self._field.state_dict(),
-            "occupancy": self._occupancy.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "decay": self._decay.state_dict(),
-        }
+        field, occupancy = self._edited.field.state_dict(), self._edited.occupancy.state_dict()
+        return {"step": self._step, "field": field, "occupancy": occupancy, **self._descent.checkpoint()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self._step = saved["step"]
-        self._field.load_state_dict(saved["field"])
-        self._occupancy.load_state_dict(saved["occupancy"])
-        self._optimiser.load_state_dict(saved["optimiser"])
-        self._decay.load_state_dict(saved["decay"])
+        self._edited.field.load_state_dict(saved["field"])
+        self._edited.occupancy.load_state_dict(saved["occupancy"])
+        self._descent.restore(saved)
 
-    def _check_alive(self) -> None:
-        """Raise `FloatingPointError` if the field is not finite any more, or empty."""
-        where = f"edit {self._edit.id}, step {self._step}"
-        if not bool(self._occupancy.occs.isfinite().all()):
-            raise FloatingPointError(f"{where}: the field's density is not finite")
-        if not bool(self._occupancy.occupied.any()):
-            raise FloatingPointError(f"{where}: the field is empty")
+    def _tight(self) -> "Fitted":
+        """Return the edited scene without room to grow, a copy: rendering must not change the edit."""
+        field, occupancy = self._edited.field, copy.deepcopy(self._edited.occupancy)
+        occupancy.refresh(field.density, self._settings.field.threshold)
+        return self._edited._replace(occupancy=occupancy)
 
-    def _tight_occupancy(self) -> "Occupancy":
-        """Without the room to grow. A copy: looking at an edit must not change how it goes on."""
-        occupancy = copy.deepcopy(self._occupancy)
-        occupancy.refresh(self._field.density, self._settings.field.threshold)
-        return occupancy
-
-    @property
-    def _fields(self) -> "list[tuple[Field, Occupancy]]":
-        return [(self._original, self._original_occupancy), (self._field, self._tight_occupancy())]
-
-    def _truth(self) -> "dict[str, Any]":
-        """Both fields at the scene's test cameras, the true pictures there, and where those differ from the source's."""
+    def _render_latents(
+        self, scene: "Fitted", cameras: list[Camera], depth: bool
+    ) -> "tuple[Tensor, Tensor | None]":
+        """Return the latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
         import torch
 
-        from piva.images import read_rgb
-        from piva.tasks.image import resize
+        from piva.cameras.depth import z_depth
 
-        folder = self._edit.truth
-        if folder is None:
-            return {}
+        renders = [self._render(scene, camera) for camera in cameras]
+        latents = self._prior.encode(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
+        if not depth:
+            return latents, None
+        seen = [
+            z_depth(render, *self._place(camera)) for render, camera in zip(renders, cameras, strict=True)
+        ]
+        return latents, torch.stack(seen)
 
-        views = self._views
-        size = (views.images.shape[1], views.images.shape[2])
-
-        def read(part: str) -> "Tensor":
-            names = [f"{Path(views.names[i]).stem}.png" for i in views.test]
-            pictures = [torch.from_numpy(read_rgb(folder / part / name)) for name in names]
-            return resize(torch.stack(pictures).permute(0, 3, 1, 2).to(self._background), size)
-
-        cameras = [(views.c2w[i], views.lenses[i]) for i in views.test]
-        before, after = (self._render_all(*f, cameras) for f in self._fields)
-        mask = (read("masks").mean(dim=1, keepdim=True) > 0).float()
-        return {"truth": read("images"), "truth_before": before, "truth_after": after, "truth_mask": mask}
-
-    def _render_all(self, field: "Field", occupancy: "Occupancy", cameras: list[Camera]) -> "Tensor":
+    def _render_all(self, scene: "Fitted", cameras: list[Camera]) -> "Tensor":
+        """Return pictures (n, 3, h, w) of n views, without a graph."""
         import torch
 
         with torch.no_grad():
-            return torch.stack(
-                [self._render(field, occupancy, camera).rgb.permute(2, 0, 1) for camera in cameras]
-            )
+            return torch.stack([self._render(scene, camera).rgb.permute(2, 0, 1) for camera in cameras])
 
-    def _render(self, field: "Field", occupancy: "Occupancy", camera: Camera) -> "Rendered":
-        """One view."""
+    def _render(self, scene: "Fitted", camera: Camera) -> "Rendered":
         from piva.nerf.render import render_image
 
-        fit = self._settings.field
-        place = self._place(camera)
+        (field, occupancy, _), fit, near = scene, self._settings.field, self._views.near
+        camera_here = self._place(camera)
         return render_image(
-            field, occupancy, *place, self._background, fit.step, near=self._views.near, cone=fit.cone
+            field, occupancy, *camera_here, self._background, fit.step, near=near, cone=fit.cone
         )
 
     def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
-        """The camera where the field is."""
+        """Return the camera on the field's device."""
         import torch
 
         return torch.from_numpy(camera[0]).to(self._background), camera[1]

@@ -17,7 +17,7 @@ class Viewpoints(Protocol):
     """The cameras of one edit."""
 
     def draw(self, generator: "torch.Generator") -> Camera:
-        """A camera to optimise through, at the run's resolution."""
+        """Draw a camera to optimise through, at the run's resolution."""
 
     def trajectory(self) -> Trajectory:
         """Return the cameras to measure the edit from and to film it."""
@@ -25,7 +25,7 @@ class Viewpoints(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Orbits:
-    """Round the origin, at random within ranges (low, high) and then once round at equal steps (the paper, A.1)."""
+    """Cameras around the origin: random within ranges (low, high), and a turntable (the paper, A.1)."""
 
     size: int  # pixels a side of what is optimised
     elevation_deg: tuple[float, float]
@@ -53,7 +53,7 @@ class Orbits:
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """A captured scene's own: any training frame, whole; and a path through the test frames."""
+    """A captured scene's own cameras: any training frame, whole; and a trajectory through the test frames."""
 
     views: Views
     size: int  # a frame is optimised at about size^2 pixels in its own proportions

@@ -1,4 +1,4 @@
-"""A scene known in closed form (a ball of four colours), rendered without the code under test, and rays to try things on."""
+"""A ball of four colours, known in closed form and rendered without the code under test, and rays."""
 
 import json
 from pathlib import Path

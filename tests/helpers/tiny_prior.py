@@ -1,17 +1,19 @@
-"""Tiny random models in Stable Diffusion 2.1's layout, and a ControlNet beside them."""
+"""Tiny random models in Stable Diffusion 2.1's layout, and what tests do with them."""
 
 import json
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from piva.priors.prior import load
+from piva.priors.prior import Prior, load
+from piva.scores.terms import Network, Prompt
 
 
 def write_prior(folder: Path, prediction_type: str) -> Path:
-    """A random model with Stable Diffusion 2.1's structure (GEGLU transformers, linear projections, 8x autoencoder), tiny."""
+    """A tiny random model with Stable Diffusion 2.1's structure (GEGLU transformers, linear projections)."""
     torch.manual_seed(0)
     letters = [*"abcdefghijklmnopqrstuvwxyz", *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz")]
     tokens = [*letters, "<|startoftext|>", "<|endoftext|>", "!"]
@@ -71,7 +73,7 @@ def write_prior(folder: Path, prediction_type: str) -> Path:
 
 
 def write_controlnet(prior: Path, scale: float, to: Path | None = None) -> None:
-    """A copy of the U-Net's encoder, as every ControlNet begins; its last layers are zero then, and here as large as `scale`."""
+    """A copy of the U-Net's encoder, as every ControlNet begins, with last layers of size `scale`."""
     control = ControlNetModel.from_unet(
         load(str(prior), "cpu", "float32").unet,
         conditioning_channels=3,
@@ -83,3 +85,50 @@ def write_controlnet(prior: Path, scale: float, to: Path | None = None) -> None:
             if "controlnet_" in name:
                 weight.copy_(scale * torch.randn(weight.shape, generator=noise))
     control.save_pretrained(to or prior / "controlnet")
+
+
+def contexts(prior: Prior) -> dict[Prompt, Tensor]:
+    """The target prompt "a cat", the source prompt "a dog" and the null prompt."""
+    return {prompt: prior.text(text) for prompt, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
+
+
+def perturb_adapters(*hosts: torch.nn.Module) -> None:
+    """Make new adapters do something: their output matrices start at zero, which would hide a mix-up."""
+    noise = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for host in hosts:
+            for name, weight in host.named_parameters():
+                if "lora_B" in name:
+                    weight.copy_(0.3 * torch.randn(weight.shape, generator=noise))
+
+
+def predict_alone(
+    prior: Prior,
+    network: Network,
+    x: Tensor,
+    t: int,
+    context: Tensor,
+    control: ControlNetModel | None = None,
+    hint: Tensor | None = None,
+) -> Tensor:
+    """One model's prediction by plain diffusers with peft's own switching of adapters."""
+    hosts = [prior.unet] if control is None else [prior.unet, control]
+    layers = [m for host in hosts for m in host.modules() if hasattr(m, "lora_A")]
+    patched = [layer.__dict__.pop("forward") for layer in layers]
+    for layer in layers:
+        layer.enable_adapters(network is not Network.FROZEN)
+        if network is not Network.FROZEN:
+            layer.set_adapter(network.value)
+    context, down, mid = context.expand(len(x), -1, -1), None, None
+    with torch.no_grad():
+        if control is not None and hint is not None:
+            down, mid = control(x, t, context, hint.repeat(1, 3, 1, 1), return_dict=False)
+        out: Tensor = prior.unet(
+            x, t, context, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample
+    for layer, forward in zip(layers, patched, strict=True):
+        layer.forward = forward
+    for host in hosts:
+        for name, weight in host.named_parameters():  # set_adapter freezes the others
+            weight.requires_grad_("lora_" in name)
+    return out

@@ -1,13 +1,12 @@
 """model=controlnet as a user types it, with all the schedules and samples, on a ball in closed form."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 from helpers.ball import FIELD, write_ball
 from helpers.tiny_prior import write_controlnet
 from PIL import Image
+
+from piva import compose, run
 
 
 def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Path) -> None:
@@ -37,11 +36,7 @@ def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Pa
         *("samples_at=[2]", "samples=1", "samples_steps=2", "metrics=pixels", "hydra.run.dir=out"),
         *("task.turntable=1", "task.turntable_size=16", *(f"field.{word}" for word in FIELD)),
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "piva.run", *words], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(Path("out/summary.json").read_text())
+    summary = run(compose(*words)).summary
     assert summary["unet"] == {"forward_per_step": 14, "backward_per_step": 4, "calls_per_step": 2}
     assert summary["controlnet"] == {"forward_per_step": 6, "backward_per_step": 4}
     (edit,) = Path("out/edits").iterdir()

@@ -14,7 +14,7 @@ from piva.scores.dreamcatalyst import DreamCatalyst
 from piva.scores.pds import PDS
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
-from piva.scores.terms import Known, Score, Sum, Term
+from piva.scores.terms import Network, Prediction, Score, Sum, TensorTerm, Term
 from piva.scores.vsd import VSD
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -39,11 +39,11 @@ class World:
         self.noise, self.x, self.xhat = draw(), draw(), draw()
 
     def value(self, terms: Sum) -> Tensor:
-        known = {"noise": self.noise, "edit": self.x, "original": self.xhat}
+        tensors = {"noise": self.noise, "edit": self.x, "original": self.xhat}
 
         def of(term: Term) -> Tensor:
-            if isinstance(term, Known):
-                return known[term.what]
+            if isinstance(term, TensorTerm):
+                return tensors[term.name]
             return self.eps[term.network.value, term.latents.value, term.prompt.value]
 
         return sum(
@@ -80,12 +80,12 @@ def test_directions_equal_their_formulas(t: int) -> None:
         + 0.075 * math.exp(tau) * (w.x - w.xhat),
     }
     for score, value in expected.items():
-        torch.testing.assert_close(w.value(score.direction(SCHEDULE, t)), value, rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(w.value(score.direction(SCHEDULE, t, 0.0)), value, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("t", [21, 101, 501, 979])
 def test_pds_equals_the_difference_of_stochastic_latents(t: int) -> None:
-    """The reference's route: noise both latents at t and t', predict x0, subtract posterior means, divide by the deviation."""
+    """The reference's route: noise at t and t', predict x0, subtract the mean, divide by the deviation."""
     w = World(t)
     gap, scale = 2, 100.0
     noise_before = World(t + 1).noise
@@ -101,22 +101,22 @@ def test_pds_equals_the_difference_of_stochastic_latents(t: int) -> None:
         return (x_previous - c0 * predicted - c1 * x_t) / ((1 - abar_previous) / (1 - abar) * beta).sqrt()
 
     expected = stochastic_latent(w.x, "edit", "target") - stochastic_latent(w.xhat, "original", "source")
-    terms = PDS(guidance_scale=scale, gap=gap, weight="uniform").direction(SCHEDULE, t)
+    terms = PDS(guidance_scale=scale, gap=gap, weight="uniform").direction(SCHEDULE, t, 0.0)
     torch.testing.assert_close(w.value(terms), expected, rtol=1e-5, atol=1e-8)
 
 
 def test_pds_identity_weights_are_the_published_ones() -> None:
-    """Measured on the reference's 500-step grid: 1.70 at t = 20, 0.318 at 100, 0.080 at 300, 0.0145 at 700."""
-    score = PDS(guidance_scale=1.0, gap=2, weight="uniform")
-    weights = {t: score.direction(SCHEDULE, t).weights[Known("edit")] for t in (20, 100, 300, 700)}
+    """Measured on the reference's grid of 500 steps."""
+    score, x = PDS(guidance_scale=1.0, gap=2, weight="uniform"), TensorTerm("edit")
+    weights = {t: score.direction(SCHEDULE, t, 0.0).weights[x] for t in (20, 100, 300, 700)}
     assert weights == pytest.approx({20: 1.70, 100: 0.318, 300: 0.080, 700: 0.0145}, rel=0.02)
 
 
 @pytest.mark.parametrize("t", [20, 500, 979])
 def test_pds_at_consecutive_timesteps_has_no_identity_term(t: int) -> None:
-    terms = PDS(guidance_scale=7.5, gap=1, weight="uniform").direction(SCHEDULE, t)
-    assert not any(isinstance(term, Known) for term in terms.weights)
-    dds = DDS(guidance_scale=7.5, reference="original", weight="uniform").direction(SCHEDULE, t)
+    terms = PDS(guidance_scale=7.5, gap=1, weight="uniform").direction(SCHEDULE, t, 0.0)
+    assert not any(isinstance(term, TensorTerm) for term in terms.weights)
+    dds = DDS(guidance_scale=7.5, reference="original", weight="uniform").direction(SCHEDULE, t, 0.0)
     ratios = [terms.weights[p] / dds.weights[p] for p in dds.predictions]
     assert all(a == pytest.approx(b) for a, b in pairwise(ratios))  # DDS, re-weighted
 
@@ -125,15 +125,27 @@ def test_pds_at_consecutive_timesteps_has_no_identity_term(t: int) -> None:
 def test_piva_with_zero_lambda_is_dds(reference: str) -> None:
     piva = Piva(lam=0.0, guidance_scale=W, reference=reference, weight="uniform")
     dds = DDS(guidance_scale=W, reference=reference, weight="uniform")
-    assert dict(piva.direction(SCHEDULE, 500).weights) == dict(dds.direction(SCHEDULE, 500).weights)
+    assert dict(piva.direction(SCHEDULE, 500, 0.0).weights) == dict(dds.direction(SCHEDULE, 500, 0.0).weights)
+
+
+def test_lambda_goes_in_a_line_from_the_first_step_to_the_last() -> None:
+    ramp = Piva(lam=1.0, lam_end=0.2, guidance_scale=W, reference="edit", weight="uniform")
+    for progress, lam in ((0.0, 1.0), (0.25, 0.8), (1.0, 0.2)):
+        weights = ramp.direction(SCHEDULE, 500, progress).weights
+        kept = [
+            w
+            for term, w in weights.items()
+            if isinstance(term, Prediction) and term.network != Network.FROZEN
+        ]
+        assert kept == pytest.approx([lam, -lam])
 
 
 def test_dds_is_csd_where_the_latents_coincide() -> None:
     w = World()
     for prompt in ("target", "source", "null"):
         w.eps["frozen", "original", prompt] = w.eps["frozen", "edit", prompt]
-    dds = DDS(guidance_scale=W, reference="original", weight="uniform").direction(SCHEDULE, 500)
-    csd = CSD(guidance_scale=W, weight="uniform").direction(SCHEDULE, 500)
+    dds = DDS(guidance_scale=W, reference="original", weight="uniform").direction(SCHEDULE, 500, 0.0)
+    csd = CSD(guidance_scale=W, weight="uniform").direction(SCHEDULE, 500, 0.0)
     torch.testing.assert_close(w.value(dds), w.value(csd))
 
 
@@ -141,7 +153,9 @@ def test_vsd_is_sds_where_the_target_model_predicts_the_noise() -> None:
     w = World()
     w.eps["target", "edit", "target"] = w.noise
     vsd, sds = VSD(guidance_scale=W, weight="uniform"), SDS(guidance_scale=W, weight="uniform")
-    torch.testing.assert_close(w.value(vsd.direction(SCHEDULE, 500)), w.value(sds.direction(SCHEDULE, 500)))
+    torch.testing.assert_close(
+        w.value(vsd.direction(SCHEDULE, 500, 0.0)), w.value(sds.direction(SCHEDULE, 500, 0.0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +175,7 @@ def test_equal_prompts_and_equal_latents_give_no_direction(score: Score) -> None
     for x in ("edit", "original"):
         for prompt in ("target", "source", "null"):
             w.eps["frozen", x, prompt] = w.eps["frozen", "edit", "null" if prompt == "null" else "target"]
-    value = w.value(score.direction(SCHEDULE, 500))
+    value = w.value(score.direction(SCHEDULE, 500, 0.0))
     torch.testing.assert_close(value, torch.zeros_like(value), rtol=0, atol=1e-12)
 
 

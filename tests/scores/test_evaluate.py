@@ -1,158 +1,93 @@
-"""The evaluator: the right numbers, in as few network evaluations as the algebra allows."""
+"""The evaluator: the right sum, on the right latents, in as few network calls as the algebra allows."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
-from piva.models.adapters import Adapters
-from piva.models.lora import Lora
-from piva.priors.prior import Evaluations, Prior
+from piva.priors.schedule import Schedule
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
-from piva.scores.evaluate import Evaluated, evaluate
-from piva.scores.needs import learned_networks, uses_original
+from piva.scores.dreamcatalyst import DreamCatalyst
+from piva.scores.evaluate import evaluate
+from piva.scores.pds import PDS
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
-from piva.scores.terms import Latents, Network, Prompt, Score
+from piva.scores.terms import EDIT, ORIGINAL, SOURCE, TARGET, Latents, Network, Prediction, Score
 from piva.scores.vsd import VSD
-from piva.tasks.base import View
 
-T = 400
-LORA = Lora(rank=2, alpha=2, lr=1e-3)
-COSTS = [  # score, forward, backward, calls: the cost model of the whole program
-    (SDS(guidance_scale=7.5, weight="uniform"), 2, 0, 1),
-    (CSD(guidance_scale=7.5, weight="uniform"), 2, 0, 1),
-    (DDS(guidance_scale=7.5, reference="edit", weight="uniform"), 2, 0, 1),
-    (DDS(guidance_scale=7.5, reference="original", weight="uniform"), 4, 0, 1),
-    (VSD(guidance_scale=7.5, weight="uniform"), 3, 1, 2),
-    (Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="uniform"), 5, 2, 2),
-    (Piva(lam=0.4, guidance_scale=7.5, reference="original", weight="uniform"), 7, 2, 2),
-    (Piva(lam=0.0, guidance_scale=7.5, reference="edit", weight="uniform"), 2, 0, 1),
+SCHEDULE = Schedule((0.99, 0.5, 0.01))
+PAIRS = [Prediction(Network.SOURCE, ORIGINAL, SOURCE), Prediction(Network.TARGET, EDIT, TARGET)]
+SCORES = [
+    SDS(guidance_scale=7.5, weight="uniform"),
+    CSD(guidance_scale=7.5, weight="uniform"),
+    DDS(guidance_scale=7.5, reference="original", weight="uniform"),
+    VSD(guidance_scale=7.5, weight="uniform"),
+    PDS(guidance_scale=7.5, gap=2, weight="uniform"),
+    DreamCatalyst(guidance_scale=7.5, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"),
+    Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="uniform"),
 ]
 
 
-class Step:
-    """A step's inputs, and its evaluation with or without trained adapters."""
+class World:
+    """Latents of two views, and networks that scale their input, each prediction by a factor of its own."""
 
-    def __init__(self, prior: Prior, score: Score, generator: torch.Generator, batch: int = 1) -> None:
-        self.prior, self.score = prior, score
-        draw = lambda: torch.randn(batch, 4, 8, 8, generator=generator)  # noqa: E731
-        self.noise, self.clean = draw(), {Latents.EDIT: draw(), Latents.ORIGINAL: draw()}
-        self.contexts = {p: prior.text(text) for p, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
-        self.learned = learned_networks(score, prior.schedule)
-        self.adapters = attach(prior, self.learned) if self.learned else None
+    def __init__(self) -> None:
+        draw = torch.Generator().manual_seed(0)
+        self.noise = torch.randn(2, 4, 3, 3, generator=draw)
+        self.clean = {kind: torch.randn(2, 4, 3, 3, generator=draw).requires_grad_() for kind in Latents}
+        self.noisy = {kind: SCHEDULE.noised(x, self.noise, 1) for kind, x in self.clean.items()}
+        self.weight = torch.ones((), requires_grad=True)
+        self.calls: list[tuple[list[Prediction], bool]] = []
 
-    def evaluate(self) -> Evaluated:
-        terms = self.score.direction(self.prior.schedule, T)
-        return evaluate(
-            terms,
-            T,
-            self.noise,
-            View(latents=self.clean),
-            self.contexts,
-            self.prior,
-            self.adapters,
-            self.learned,
+    def factor(self, prediction: Prediction) -> float:
+        kinds = (list(Network), list(Latents), ["target", "source", "null"])
+        parts = (prediction.network, prediction.latents, prediction.prompt.value)
+        return 1.0 + sum(
+            10.0**-i * kind.index(part) for i, (kind, part) in enumerate(zip(kinds, parts, strict=True))
+        )  # type: ignore[arg-type]
+
+    def predict(self, predictions: Sequence[Prediction], noisy: Tensor) -> Tensor:
+        self.calls.append((list(predictions), torch.is_grad_enabled()))
+        rows = noisy.split(2)
+        return torch.cat([self.weight * self.factor(p) * x for p, x in zip(predictions, rows, strict=True)])
+
+
+@pytest.mark.parametrize("score", SCORES, ids=lambda score: type(score).__name__)
+@pytest.mark.parametrize("pairs", [[], PAIRS], ids=["frozen", "trained"])
+def test_the_direction_is_the_sum_of_its_terms(score: Score, pairs: list[Prediction]) -> None:
+    world, terms = World(), score.direction(SCHEDULE, 1, 0.0)
+    tensors = {"noise": world.noise} | {kind.value: x.detach() for kind, x in world.clean.items()}
+    expected = sum(
+        weight * (world.factor(term) * world.noisy[term.latents].detach() if isinstance(term, Prediction)
+                  else tensors[term.name])
+        for term, weight in terms.weights.items()
+    )  # fmt: skip
+    result = evaluate(terms, pairs, world.clean, world.noisy, world.noise, world.predict)
+    torch.testing.assert_close(result.direction, expected)
+    assert not result.direction.requires_grad
+
+
+def test_training_pairs_are_predicted_once_with_gradients_and_the_rest_without() -> None:
+    world = World()
+    terms = SCORES[-1].direction(SCHEDULE, 1, 0.0)
+    result = evaluate(terms, PAIRS, world.clean, world.noisy, world.noise, world.predict)
+    (trained, graph), (rest, no_graph) = world.calls
+    assert (trained, graph, no_graph) == (PAIRS, True, False)
+    assert set(rest) == set(terms.predictions) - set(PAIRS)
+    for pair in PAIRS:
+        torch.testing.assert_close(
+            result.predicted[pair.network], world.factor(pair) * world.noisy[pair.latents]
         )
+    torch.stack(list(result.predicted.values())).sum().backward()
+    assert world.weight.grad is not None
+    assert all(x.grad is None for x in world.clean.values())  # latents get no gradient
 
 
-def attach(prior: Prior, learned: list[Network]) -> Adapters:
-    """Adapters that already do something: their output matrices start at zero, which would hide a mix-up."""
-    adapters = LORA.attach(prior, learned, torch.Generator().manual_seed(1))
-    noise = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for name, weight in prior.unet.named_parameters():
-            if "lora_B" in name:
-                weight.copy_(0.3 * torch.randn(weight.shape, generator=noise))
-    return adapters
-
-
-@pytest.mark.parametrize(
-    ("score", "forward", "backward", "calls"),
-    COSTS,
-    ids=lambda v: type(v).__name__ if hasattr(v, "weight") else v,
-)
-def test_network_evaluations_of_a_step(
-    prior: Prior, generator: torch.Generator, score: Score, forward: int, backward: int, calls: int
-) -> None:
-    step = Step(prior, score, generator)
-    before = replace(prior.evaluations)
-    result = step.evaluate()
-    if step.adapters:
-        step.adapters.learn(torch.stack(list(result.losses.values())).sum())
-    after = prior.evaluations
-    spent = Evaluations(
-        after.forward - before.forward, after.backward - before.backward, after.calls - before.calls
-    )
-    assert spent == Evaluations(forward, backward, calls)
-
-
-@pytest.mark.parametrize(
-    "score", [cost[0] for cost in COSTS], ids=[f"{i}-{type(c[0]).__name__}" for i, c in enumerate(COSTS)]
-)
-def test_the_batched_direction_equals_one_network_call_a_term(
-    prior: Prior, generator: torch.Generator, score: Score
-) -> None:
-    step = Step(prior, score, generator, batch=2)
-    noisy = {which: prior.schedule.noised(x, step.noise, T) for which, x in step.clean.items()}
-    known = {"noise": step.noise, "edit": step.clean[Latents.EDIT], "original": step.clean[Latents.ORIGINAL]}
-    expected = torch.zeros_like(step.noise, dtype=torch.float64)
-    terms = score.direction(prior.schedule, T)
-    for term, weight in terms.weights.items():
-        value = (
-            known[term.what]
-            if hasattr(term, "what")
-            else predict_alone(step, term.network, noisy[term.latents], term.prompt)
-        )
-        expected += weight * value.double()
-    torch.testing.assert_close(step.evaluate().direction.double(), expected, rtol=1e-4, atol=1e-4)
-
-
-def predict_alone(step: Step, network: Network, noisy: Tensor, prompt: Prompt) -> Tensor:
-    """One term by peft's own adapter switching, without our batching."""
-    unet = step.prior.unet
-    layers = [m for m in unet.modules() if hasattr(m, "lora_A")]
-    patched = [layer.__dict__.pop("forward") for layer in layers]
-    for layer in layers:
-        layer.enable_adapters(network is not Network.FROZEN)
-        layer.set_adapter(network.value) if network is not Network.FROZEN else None
-    with torch.no_grad():
-        out = step.prior.predict(noisy, T, step.contexts[prompt].expand(len(noisy), -1, -1))
-    for layer, forward in zip(layers, patched, strict=True):
-        layer.forward = forward
-    for name, weight in unet.named_parameters():  # set_adapter freezes the others
-        weight.requires_grad_("lora_" in name)
-    return out
-
-
-def test_each_models_loss_is_on_its_own_latents_and_prompt(prior: Prior, generator: torch.Generator) -> None:
-    step = Step(prior, Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="uniform"), generator)
-    noisy = {which: prior.schedule.noised(x, step.noise, T) for which, x in step.clean.items()}
-    losses = step.evaluate().losses
-    on_original = predict_alone(step, Network.SOURCE, noisy[Latents.ORIGINAL], Prompt.SOURCE)
-    on_edit = predict_alone(step, Network.TARGET, noisy[Latents.EDIT], Prompt.TARGET)
-    assert losses[Network.SOURCE].item() == pytest.approx(
-        float((on_original - step.noise).square().mean()), rel=1e-4
-    )
-    assert losses[Network.TARGET].item() == pytest.approx(
-        float((on_edit - step.noise).square().mean()), rel=1e-4
-    )
-
-
-def test_what_a_score_needs_is_read_off_its_terms(prior: Prior) -> None:
-    schedule = prior.schedule
-    assert learned_networks(VSD(guidance_scale=1.0, weight="uniform"), schedule) == [Network.TARGET]
-    assert (
-        learned_networks(Piva(lam=0.1, guidance_scale=1.0, reference="edit", weight="uniform"), schedule)
-        == list(Network)[1:]
-    )
-    assert (
-        learned_networks(Piva(lam=0.0, guidance_scale=1.0, reference="edit", weight="uniform"), schedule)
-        == []
-    )
-    assert not uses_original(SDS(guidance_scale=1.0, weight="uniform"), schedule)
-    assert uses_original(
-        Piva(lam=0.1, guidance_scale=1.0, reference="edit", weight="uniform"), schedule
-    )  # psi follows it
+def test_a_sum_without_predictions_calls_no_network() -> None:
+    world = World()
+    terms = SCORES[0].direction(SCHEDULE, 1, 0.0) - SCORES[0].direction(SCHEDULE, 1, 1.0)
+    result = evaluate(terms, [], world.clean, world.noisy, world.noise, world.predict)
+    assert not world.calls
+    assert not result.direction.any()

@@ -1,4 +1,3 @@
-from piva.scores.guidance import guide
 from piva.scores.terms import (
     EDIT,
     NOISE,
@@ -9,6 +8,7 @@ from piva.scores.terms import (
     Network,
     Prediction,
     frozen,
+    guide,
     target_model,
 )
 

@@ -86,7 +86,7 @@ def test_truth_and_mask_are_read_beside_the_edit(
 def test_the_truths_own_mask_goes_before_the_datasets(
     photo: Path, prior: Prior, randomness: Randomness, tmp_path: Path
 ) -> None:
-    """PIE's masks have a frame of one pixel, which no truth has; its pictures are JPEGs, the truths are PNGs."""
+    """PIE's masks have a frame of one pixel, which no truth has; its pictures are JPEGs, truths are PNGs."""
     truth, jpeg, wide = tmp_path / "truth", tmp_path / "photo.jpg", tmp_path / "wide.png"
     Image.open(photo).save(jpeg)
     Image.new("L", (96, 48), 255).save(wide)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.ball import RADIUS
+from helpers.ball import FIELD, RADIUS, write_ball
 from PIL import Image
 
 from piva.cameras.lens import pinhole
@@ -116,7 +116,7 @@ def test_the_gradient_of_several_views_is_their_mean(
             latents = state.view(draws, original=False).latents[EDIT]
             assert len(latents) == views
             latents.backward(torch.ones_like(latents) / (len(latents) * batches))
-        return torch.cat([p.grad.flatten() for p in state._field.parameters()])
+        return torch.cat([p.grad.flatten() for p in state._edited.field.parameters()])
 
     torch.testing.assert_close(gradients(3, 1), gradients(1, 3), rtol=1e-4, atol=1e-6)
 
@@ -154,7 +154,7 @@ def test_an_edited_hash_grid_is_restored_as_it_was(ball: Path, prior: Prior, ran
         render_image(
             *f, torch.from_numpy(ring(1, 15, 3.0)[0]), pinhole(40, 16), torch.ones(3), task.field.step
         ).rgb.detach()
-        for f in (state._fields[1], (field, occupancy))
+        for f in (state._tight()[:2], (field, occupancy))
     )
     assert torch.equal(got, wanted)
 
@@ -181,7 +181,7 @@ def test_an_edit_has_room_to_grow(task: NerfTask, ball: Path, prior: Prior, rand
     state = opened(task, ball, prior, randomness)
     tight = state.state_dict()["occupied"].sum()
     state.view(randomness, original=False)
-    assert state._occupancy.occupied.sum() > 1.2 * tight
+    assert state._edited.occupancy.occupied.sum() > 1.2 * tight
     assert state.state_dict()["occupied"].sum() == tight  # what is kept has no such room
 
 
@@ -194,7 +194,7 @@ def test_a_field_that_is_lost_stops_the_edit(
         latents = state.view(randomness, original=False).latents
         latents[EDIT].backward(torch.ones_like(latents[EDIT]))
         state.step()
-    state._field.raw_density.data.fill_(value)
+    state._edited.field.raw_density.data.fill_(value)
     with pytest.raises(FloatingPointError, match=f"edit ball, step 2: the field.* {what}"):
         state.view(randomness, original=False)
 
@@ -204,9 +204,9 @@ def test_looking_at_an_edit_does_not_change_it(
 ) -> None:
     state = opened(task, ball, prior, randomness)
     state.view(randomness, original=False)
-    before = state._occupancy.occupied.clone()
+    before = state._edited.occupancy.occupied.clone()
     state.compare()
-    assert torch.equal(state._occupancy.occupied, before)
+    assert torch.equal(state._edited.occupancy.occupied, before)
 
 
 def test_a_scene_is_fitted_once(

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
 
 from piva.config import CONF
-from piva.priors.depth import depth_hint
+from piva.models.controlled import depth_hint
 from piva.toys.training import architectures, corpus
 from piva.toys.training.autoencoder import encode_all, train_autoencoder
 from piva.toys.training.diffusion import Pairs, train_controlnet, train_unet
