@@ -24,7 +24,7 @@ from piva.metrics.measure import measure
 from piva.metrics.perceptual import Judges
 from piva.models.base import LearnedModels
 from piva.models.sampling import Painters, Samples
-from piva.optimise import Method, Sizes, Timesteps, optimise
+from piva.optimise import Method, Sizes, optimise
 from piva.pictures import save_comparison
 from piva.priors.prior import Prior
 from piva.runs.checkpoint import Checkpoints, load
@@ -174,11 +174,11 @@ def run_edit(
         models=models,
         learned=learned,
         contexts=contexts,
-        steps=run.samples_steps,
-        guidance_scale=run.samples_guidance,
+        steps=run.samples.steps,
+        guidance_scale=run.samples.guidance,
     )
     brushes = partial(seeded, run.seed, edit.id, "samples", run.device)
-    samples = Samples(painters, run.samples_at, run.samples, brushes, underway.samples)
+    samples = Samples(painters, run.samples.at, run.samples.count, brushes, underway.samples)
     journal = Journal(edit.id, range(start, run.steps), folder, mirror)
 
     def log_step(step: int, values: Mapping[str, Tensor | float]) -> None:
@@ -227,13 +227,10 @@ def run_edit(
 
 def _method(settings: Settings, prior: Prior, models: LearnedModels | None) -> Method:
     run = settings.run
-    low, high, late = (round(t * len(prior.schedule)) for t in (run.t_min, run.t_max, run.t_max_late))
     sizes = Sizes(
         [(round(until * run.steps), size) for until, size in zip(run.coarse_until, run.coarse, strict=True)]
     )
-    return Method(
-        settings.score, prior, models, Timesteps(low, high, late, round(run.late_from * run.steps)), sizes
-    )
+    return Method(settings.score, prior, models, settings.schedule, sizes)
 
 
 def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,21 +16,6 @@ from piva.tasks.base import Randomness, TaskState, View
 
 Log = Callable[[int, Mapping[str, Tensor | float]], None]
 Watch = Callable[[int, View], None]
-
-
-@dataclass(frozen=True)
-class Timesteps:
-    """Where a step's timestep is drawn: uniformly from [low, high), and from [low, late) once `late_from` steps are done."""
-
-    low: int
-    high: int
-    late: int
-    late_from: int
-
-    def draw(self, step: int, generator: torch.Generator) -> int:
-        """The annealing of ProlificDreamer (Wang et al. 2023, Section 3.3 there), which the paper takes over (A.1)."""
-        top = self.high if step < self.late_from else self.late
-        return int(torch.randint(self.low, top, (1,), generator=generator))
 
 
 @dataclass(frozen=True)
@@ -50,7 +36,7 @@ class Method:
     score: Score
     prior: Prior
     models: LearnedModels | None  # the learned models, if the score has any
-    timesteps: Timesteps
+    schedule: Any  # of piva.schedules
     sizes: Sizes = Sizes()
 
 
@@ -80,7 +66,7 @@ def optimise(
             randomness, original, models is not None and models.needs_depth, method.sizes.at(step)
         )
         x = view.latents[EDIT]
-        t = method.timesteps.draw(step, randomness.host)
+        t = method.schedule.draw(step, steps, len(schedule), randomness.host)
         noise = torch.randn(x.shape, generator=randomness.device, device=x.device)
         now = score.at(step / max(steps - 1, 1)) if isinstance(score, Changing) else score
         result = evaluate(now.direction(schedule, t), t, noise, view, contexts, prior, models, learned)

@@ -53,7 +53,7 @@ def claimed(settings: Settings, folder: Path) -> Iterator[None]:
     """
     with hold(folder):
         refuse_other(settings, folder)
-        RunFolder(folder).write_json(RECORD, {"words": settings.words, "identity": identity(settings)})
+        RunFolder(folder).write_json(RECORD, {"words": settings.overrides, "identity": identity(settings)})
         try:
             yield
         except InputError:

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from piva.cli import answer
+from piva.cli import run_cli
 from piva.errors import InputError
 from piva.runs.fingerprint import RECORD, Identity, differing, read_record
 from piva.runs.folder import EditResult, RunFolder, one_set_of_networks, writing
@@ -153,7 +153,7 @@ def main() -> None:
             raise InputError("python -m piva.runs.merge", " ".join(words) or "nothing", "OUT FOLDER...")
         sys.stdout.write(f"{merge(Path(words[0]), [Path(word) for word in words[1:]])}\n")
 
-    answer(start)
+    run_cli(start)
 
 
 if __name__ == "__main__":
