@@ -70,7 +70,12 @@ def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, fl
     assert before.truth is not None
     shown_then = [c.truth_after for c in (before, after) if c.truth_after is not None]
     reached = [float(psnr(pictures, before.truth).mean()) for pictures in shown_then]
-    return reached[0], reached[1], 1000 * seconds / steps, float(state._edited.occupancy.occupied.float().mean())
+    return (
+        reached[0],
+        reached[1],
+        1000 * seconds / steps,
+        float(state._edited.occupancy.occupied.float().mean()),
+    )
 
 
 def main(*words: str) -> None:

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Import `compose` and `run` when they are asked for: `import piva` alone costs nothing."""
-    homes = {"compose": "piva.config", "run": "piva.run"}
+    homes = {"compose": "piva.config", "run": "piva.cli"}
     if name not in homes:
         raise AttributeError(f"module 'piva' has no attribute {name!r}")
     return getattr(import_module(homes[name]), name)

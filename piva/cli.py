@@ -1,29 +1,136 @@
-"""What every command line of piva does with errors: one line on stderr and an exit code, no traceback."""
+"""The command lines: one line on stderr and an exit code for errors, no traceback; and `run`, the job of piva.run.
+
+From Python: `from piva import compose, run`, then `run(compose("task=image", "steps=100"))`. Imports no torch before it must.
+"""
 
 import difflib
+import logging
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from piva import config
 from piva.errors import EditsFailed, InputError, one_line
+from piva.runs import sweep
+from piva.runs.fingerprint import (
+    UNBEGUN,
+    check_run,
+    expand_resume,
+    fingerprint,
+    finished,
+    locked,
+    overrides_of,
+)
+from piva.runs.run import Run
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 EXTRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 EXTRAS = "launchers and sweepers are extras: pip install 'piva[joblib,submitit,optuna]'"
 
 
-def answer(job: Callable[[], Any], name: str = "config") -> None:
-    """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, edits that failed with 1, Ctrl-C
-    with 130.
+def main() -> None:
+    """Run `python -m piva.run`: exit code 2 with one line for bad input, 1 if edits or jobs failed, 130 for Ctrl-C."""
+
+    def start() -> None:
+        sys.argv[1:] = expand_resume(sys.argv[1:])
+        run_hydra("config", check_run, _job)
+
+    run_cli(start)
+
+
+def run(cfg: DictConfig) -> Run:
+    """Check `cfg`, run it, and return what it left behind; `cfg` is what `compose` made.
+
+    Edits that failed are named in the summary. Raises `InputError` for anything the user can mend.
     """
+    if cfg.resume is not None:  # from Python; the command line has put the run's own overrides in its place
+        cfg = config.compose(*overrides_of(Path(cfg.resume)))
+    result = _run(config.check(cfg), Path(cfg.hydra.run.dir))
+    assert result
+    return result
+
+
+def _job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
+    """Run what Hydra composed and return what a sweeper maximises; None if there is no objective."""
+    hydra_cfg = HydraConfig.get()
+    folder = Path(hydra_cfg.runtime.output_dir)
+    if hydra_cfg.mode != RunMode.MULTIRUN:
+        return _objective(cfg, _run(settings or config.check(cfg), folder))
+    folder, whole = folder.resolve(), Path(hydra_cfg.sweep.dir).resolve()
+    return sweep.guarded(lambda: _objective(cfg, _run(config.check(cfg), folder, whole)), folder)
+
+
+def _run(settings: config.Settings, folder: Path, whole: Path | None = None) -> Run | None:
+    """Return the result in `folder`, or in that of another job of the sweep `whole` with the same settings, after running it
+    unless it is there; None while that other job is at work.
+    """
+    if result := finished(settings, folder):
+        log.info("finished already: results in %s", folder)
+        return result
+    with locked(settings, folder):
+        sweep.begin(folder)
+        if whole and (other := sweep.duplicate_of(fingerprint(settings), folder, whole)):
+            return finished(settings, other)
+        from piva.experiment import run_experiment
+
+        return run_experiment(settings, folder)
+
+
+def _objective(cfg: DictConfig, result: Run | None) -> float | None:
+    if result is None:
+        return None
+    if failures := result.summary["failures"]:
+        reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in failures)
+        raise EditsFailed(f"{len(failures)} of {len(failures) + len(result.rows)} edits failed: {reasons}")
+    objective: config.Objective = config.build(config.Objective, cfg.objective, "objective")
+    return objective.of(result.summary["mean"])
+
+
+def run_hydra(
+    name: str, check: Callable[[DictConfig], T], work: Callable[[DictConfig, T | None], Any]
+) -> None:
+    """Run `work(cfg, checked)` as Hydra's job, whose configuration is conf/`name`.yaml.
+
+    A single run is composed and checked before Hydra makes its folder; `checked` is what `check` returned. With flags of
+    Hydra's own (--multirun, --config-dir) it is None: then `work` checks.
+    """
+    argv = sys.argv[1:]
+    checked: T | None = None
+    if not any(word.startswith("-") for word in argv):
+        cfg = config.compose(*argv, name=name)
+        if cfg.hydra.mode != RunMode.MULTIRUN:
+            checked = check(cfg)
+
+    @hydra.main(config_path=str(config.CONF), config_name=name, version_base="1.3")
+    def job(cfg: DictConfig) -> Any:
+        try:
+            return work(cfg, checked)
+        except (InputError, EditsFailed, FloatingPointError) as error:
+            own = HydraConfig.get()
+            folder = Path(own.runtime.output_dir)
+            if own.output_subdir and folder.is_dir() and {path.name for path in folder.iterdir()} <= UNBEGUN:
+                shutil.rmtree(folder)
+            raise SystemExit(2) from error  # before any other exception Hydra prints lines of its own
+
+    job()
+
+
+def run_cli(job: Callable[[], Any], name: str = "config") -> None:
+    """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, failed edits with 1, Ctrl-C with 130."""
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # Hydra then raises what went wrong instead of printing it over many lines
@@ -33,20 +140,22 @@ def answer(job: Callable[[], Any], name: str = "config") -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\npiva: interrupted; what was finished is kept\n")
         sys.exit(130)
-    except (InputError, HydraException, OmegaConfBaseException, SystemExit) as stop:
+    except (
+        InputError,
+        EditsFailed,
+        FloatingPointError,
+        HydraException,
+        OmegaConfBaseException,
+        SystemExit,
+    ) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop
         if error is None:  # --help and the like, or a sweep some of whose jobs failed
             raise
         if tracebacks:
             traceback.print_exception(error)
-        sys.stderr.write(f"piva: {_explain(error, name)}\n")
-        sys.exit(2)
-    except EditsFailed as error:
-        sys.stderr.write(f"piva: {one_line(error)}\n")
-        sys.exit(1)
-    except FloatingPointError as error:
-        sys.stderr.write(f"piva: {error}; finished edits are kept\n")
-        sys.exit(1)
+        kept = "; finished edits are kept" if isinstance(error, FloatingPointError) else ""
+        sys.stderr.write(f"piva: {_explain(error, name)}{kept}\n")
+        sys.exit(1 if isinstance(error, EditsFailed | FloatingPointError) else 2)
 
 
 def _explain(error: BaseException, name: str) -> str:
@@ -56,7 +165,10 @@ def _explain(error: BaseException, name: str) -> str:
         return one_line(error)
     if match := re.search(r"Could not override '([^']+)'", text):
         keys = _known_keys(name)
-        close = difflib.get_close_matches(match[1], keys, n=3)
+        moved = [
+            key for key in keys if key.replace(".", "_").endswith(match[1])
+        ]  # t_max is schedule.t_max now
+        close = moved or difflib.get_close_matches(match[1], keys, n=3)
         remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
         return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
     if match := re.search(
@@ -103,10 +215,10 @@ def _known_keys(name: str) -> list[str]:
     return walk({str(name): child for name, child in cfg.items() if name != "hydra"}, "")
 
 
-def folders_and_words(words: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Command-line words that name folders, and the others, `key=value`. A run's folder may be named `lambda=0.4,score=piva`."""
+def folders_and_overrides(argv: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Split a command line into folders and overrides, `key=value`. A run's folder may be named `lambda=0.4,score=piva`."""
     folders, others = [], []
-    for word in words:
+    for word in argv:
         if Path(word).expanduser().exists() or not re.match(r"[\w.]+=", word):
             folders.append(Path(word).expanduser())
         else:

@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
@@ -13,8 +15,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-from hydra.utils import get_class, get_method
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
@@ -26,15 +27,22 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
-from piva.objective import Objective
 from piva.ranges import Device, plain, wanted
 
 HERE = Path(__file__).parent
-CONF = (
-    HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
-)  # a wheel carries conf/ inside the package
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
-PARTS = ("task", "score", "model", "dataset", "prior", "metrics", "tracker")
+PARTS = ("task", "score", "schedule", "model", "dataset", "prior", "metrics", "tracker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplesSettings:
+    """The node `samples`: what the models would paint, and when."""
+
+    at: list[Annotated[int, Ge(1)]]
+    count: Annotated[int, Ge(1)]
+    steps: Annotated[int, Interval(ge=1, le=1000)]
+    guidance: Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,50 +53,68 @@ class RunSettings:
     steps: Annotated[int, Ge(1)]
     device: Device
     resolution: Annotated[int, Gt(0)] | None
-    t_min: Annotated[float, Interval(ge=0, le=1)]
-    t_max: Annotated[float, Interval(ge=0, le=1)]
-    t_max_late: Annotated[float, Interval(ge=0, le=1)]
-    late_from: Annotated[float, Interval(ge=0, le=1)]
     coarse: list[int]
     coarse_until: list[float]
     measure_at: list[int]
     checkpoint_every: Annotated[int, Ge(1)]
-    samples_at: list[int]
-    samples: Annotated[int, Ge(1)]
-    samples_steps: Annotated[int, Interval(ge=1, le=1000)]
-    samples_guidance: Annotated[float, Ge(0)]
+    samples: SamplesSettings
 
     def __post_init__(self) -> None:
+        last = f"({self.steps}), counted from 1"
         if not all(0 < step < self.steps for step in self.measure_at):
-            raise InputError(
-                "measure_at", str(self.measure_at), f"steps before the last ({self.steps}), counted from 1"
-            )
-        if not all(0 < step <= self.steps for step in self.samples_at):
-            raise InputError(
-                "samples_at", str(self.samples_at), f"steps up to the last ({self.steps}), counted from 1"
-            )
+            raise InputError("measure_at", str(self.measure_at), f"steps before the last {last}")
+        if not all(step <= self.steps for step in self.samples.at):
+            raise InputError("samples.at", str(self.samples.at), f"steps up to the last {last}")
+        parts = str(self.coarse_until)
         if len(self.coarse) != len(self.coarse_until):
-            raise InputError(
-                "coarse_until",
-                str(self.coarse_until),
-                f"a part of the steps for each of coarse={self.coarse}",
-            )
+            raise InputError("coarse_until", parts, f"a part of the steps for each of coarse={self.coarse}")
         if not all(a < b for a, b in pairwise([0.0, *self.coarse_until, 1.0])):
-            raise InputError(
-                "coarse_until", str(self.coarse_until), "parts of the steps that rise between 0 and 1"
-            )
-        for key in ("t_max", "t_max_late"):
-            if self.t_min >= (top := getattr(self, key)):
-                raise InputError("t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
+            raise InputError("coarse_until", parts, "parts of the steps that rise between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The mean of `metric` less `penalty` times the excess of `limited` over `limit` (conf/config.yaml)."""
+
+    metric: str | None
+    limited: str | None
+    limit: float | None
+    penalty: Annotated[float, Ge(0)]
+
+    def __post_init__(self) -> None:
+        if (self.limited is None) != (self.limit is None) or (self.limited and not self.metric):
+            found = ", ".join(f"{key}={getattr(self, key)}" for key in ("metric", "limited", "limit"))
+            raise InputError("objective", found, "a metric, and a limit for what is limited")
+
+    def of(self, mean: Mapping[str, float | None]) -> float | None:
+        """Return the number to maximise, None without a metric. Raises `InputError` if `mean` lacks it."""
+        if self.metric is None:
+            return None
+        value = _read("metric", self.metric, mean)
+        if self.limited is None or self.limit is None:
+            return value
+        return value - self.penalty * max(0.0, _read("limited", self.limited, mean) - self.limit)
+
+
+def _read(key: str, name: str, mean: Mapping[str, float | None]) -> float:
+    value = mean.get(name)
+    if value is None:
+        known = [metric for metric, there in mean.items() if isinstance(there, float)]
+        near = get_close_matches(name, known, n=3) or known
+        raise InputError(
+            f"objective.{key}", repr(name), "a metric that this run measures", f"such as {', '.join(near)}"
+        )
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A whole run, checked. `choices` names each group's option, `words` is what was typed, `config` what it resolves to."""
+    """A whole run, checked: `choices` names each group's option, `config` is what the overrides resolve to."""
 
     run: RunSettings
     task: Any
     score: Any
+    schedule: Any
     model: Any
     dataset: Any
     prior: Any
@@ -97,42 +123,24 @@ class Settings:
     objective: Objective
     edits: list[Edit]
     choices: dict[str, str]
-    words: list[str]
+    overrides: list[str]
     config: dict[str, Any]
 
 
-def folder_name(words: str) -> str:
-    """`words` as the name of one folder: no `/`, and at most 200 bytes, of which the last tell long ones apart."""
-    name = words.replace("/", "-")
+def folder_name(overrides: str) -> str:
+    """Return a name for one folder: no `/`, and at most 200 bytes, of which the last tell long ones apart."""
+    name = overrides.replace("/", "-")
     if len(name.encode()) <= LONGEST:
         return name
-    return (
-        name.encode()[: LONGEST - 9].decode(errors="ignore")
-        + "-"
-        + hashlib.sha256(words.encode()).hexdigest()[:8]
-    )
+    short = name.encode()[: LONGEST - 9].decode(errors="ignore")
+    return f"{short}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
-class CheckFirst(Callback):
-    """Hydra's hook before a run: bad input stops here, before Hydra makes the run folder."""
-
-    def __init__(self, check: str = "piva.config.check") -> None:
-        self.check = get_method(check)
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        try:
-            self.check(config)
-        except (
-            InputError
-        ) as error:  # Hydra turns exceptions of callbacks into warnings, but lets SystemExit through
-            raise SystemExit(2) from error  # and run.main prints its cause
-
-
 def compose(*overrides: str, name: str = "config") -> DictConfig:
-    """The configuration that the same words on the command line make, for notebooks: `compose("task=image", "steps=100")`.
+    """Compose what these overrides make on the command line, for notebooks: `compose("task=image", "steps=100")`.
 
     `name` is a file of conf/: that of piva.run, or another command's.
     """
@@ -143,7 +151,7 @@ def compose(*overrides: str, name: str = "config") -> DictConfig:
 
 def check(cfg: DictConfig) -> Settings:
     """Build every settings object and look at every input file. Raises `InputError`; imports no torch."""
-    hydra = cfg.hydra if "hydra" in cfg else HydraConfig.get()
+    hydra = hydra_of(cfg)
     choices = {
         str(group): str(option)
         for group, option in hydra.runtime.choices.items()
@@ -167,23 +175,25 @@ def check(cfg: DictConfig) -> Settings:
     edits = list(parts["dataset"].read())
     for edit in edits:
         parts["task"].check(edit)
-    plain = OmegaConf.to_container(
-        OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
-    )
-    words = as_typed(hydra.overrides.task)
+    given = [str(key) for key in cfg if key != "hydra" and not OmegaConf.is_missing(cfg, key)]
     return Settings(
         run=run,
         **parts,
         objective=build(Objective, cfg.objective, "objective"),
         edits=edits,
         choices=choices,
-        words=words,
-        config=cast(dict[str, Any], plain),
+        overrides=as_typed(hydra.overrides.task),
+        config=cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(cfg, given), resolve=True)),
     )
 
 
+def hydra_of(cfg: DictConfig) -> Any:
+    """Return Hydra's own configuration: from `compose` it lies in `cfg`, within a job it is global."""
+    return cfg.hydra if "hydra" in cfg else HydraConfig.get()
+
+
 def as_typed(overrides: Any) -> list[str]:
-    """Words of a command line as they were typed, interpolations and all."""
+    """Return a node of overrides as they were typed, interpolations and all."""
     return cast(list[str], OmegaConf.to_container(overrides, resolve=False))
 
 
@@ -213,10 +223,16 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
         try:
             value = node[name]
         except (MissingMandatoryValue, InterpolationToMissingValueError, ConfigKeyError):
-            remedy = f"add {typed(name)}=..."
-            raise InputError(typed(name), "no value", "one on the command line", remedy) from None
+            key = f"{prefix}.{name}".strip(".")
+            raise InputError(key, "no value", "one on the command line", f"add {key}=...") from None
         if isinstance(value, DictConfig) and "_target_" in value:  # settings of another group, as task.field
             values[name] = build(get_class(value["_target_"]), value, typed(name))
+            continue
+        if dataclasses.is_dataclass(hints[name]):  # a node of settings, as samples
+            if not isinstance(value, DictConfig):
+                keys = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(hints[name]))
+                raise InputError(typed(name), repr(value), f"values of its keys: {keys}")
+            values[name] = build(cast(type, hints[name]), value, typed(name))
             continue
         try:
             merged = OmegaConf.to_container(OmegaConf.merge(schema, {name: value}))

@@ -3,17 +3,13 @@
 conf/evaluate.yaml explains the keys. Imports no torch before every picture was found and looked at.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from piva import config
-from piva.cli import answer
-from piva.errors import InputError
+from piva.cli import run_cli, run_hydra
 from piva.evaluation.settings import Evaluation, check
 
 
@@ -43,17 +39,11 @@ def evaluate(evaluation: Evaluation, path: Path) -> str:
     return table(rows, networks, evaluation.missing)
 
 
-@hydra.main(config_path=str(config.CONF), config_name="evaluate", version_base="1.3")
-def job(cfg: DictConfig) -> None:
+def job(cfg: DictConfig, evaluation: Evaluation | None) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        sys.stdout.write(evaluate(check(cfg), folder))
-    except InputError:
-        if {path.name for path in folder.iterdir()} <= {".hydra", "piva.log"}:  # nothing was begun: no trace
-            shutil.rmtree(folder)
-        raise
+    sys.stdout.write(evaluate(evaluation or check(cfg), folder))
     sys.stdout.write(f"results in {folder}\n")
 
 
 if __name__ == "__main__":
-    answer(job, "evaluate")
+    run_cli(lambda: run_hydra("evaluate", check, job), "evaluate")

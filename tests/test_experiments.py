@@ -1,18 +1,18 @@
 """The files of experiments/: each composes with every value of its sweep, has the paper's numbers, and a toys
-twin runs.
+version that runs.
 """
 
 import csv
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.command import call
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from piva.cli import main
 from piva.config import CONF, PARTS, RunSettings, build, compose
 
 NAMES = [path.stem for path in sorted((CONF / "experiment").glob("*.yaml"))]
@@ -38,7 +38,7 @@ def test_every_experiment_composes_and_its_settings_build(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OF_THE_PAPER)
-def test_the_papers_experiments_have_its_numbers_and_a_twin_that_varies_the_same(name: str) -> None:
+def test_the_papers_experiments_have_its_numbers_and_a_version_that_varies_the_same(name: str) -> None:
     cfg = compose(f"experiment={name}")
     lam = 0.2 if name == "in2n_table3" else 0.4
     assert (cfg["lambda"], cfg.guidance_scale, cfg.reference, cfg.prior.dtype) == (
@@ -48,15 +48,15 @@ def test_the_papers_experiments_have_its_numbers_and_a_twin_that_varies_the_same
         "bfloat16",
     )
     assert cfg.hydra.runtime.choices["profile"] == "gpu"
-    twin = "toys_" + name.removeprefix("in2n_").replace("figure", "fig")
-    assert sweep_words(twin) == sweep_words(name)
-    toys = compose(f"experiment={twin}")
+    version = "toys_" + name.removeprefix("in2n_").replace("figure", "fig")
+    assert sweep_words(version) == sweep_words(name)
+    toys = compose(f"experiment={version}")
     assert (toys.guidance_scale, toys.reference, toys.prior.path) == (7.5, "edit", "toys")
     assert toys["lambda"] == lam
 
 
 @pytest.mark.slow
-def test_one_command_runs_all_rows_of_a_twin() -> None:
+def test_one_command_runs_all_rows_of_a_version() -> None:
     words = [
         "experiment=toys_table1",
         "steps=2",
@@ -64,9 +64,7 @@ def test_one_command_runs_all_rows_of_a_twin() -> None:
         "hydra.sweep.dir=rows",
         "hydra.sweep.subdir=${hydra:runtime.choices.score}",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "piva.run", "-m", *words], capture_output=True, text=True, check=False
-    )
+    done = call(main, "piva.run", "-m", *words)
     assert done.returncode == 0, done.stderr
     tables = {}
     for score in ("dds", "piva"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from piva.cli import folders_and_words
+from piva.cli import folders_and_overrides
 from piva.config import compose
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def test_a_command_composes(command: str) -> None:
     _, _, module, *words = shlex.split(command)
     words = words[1:] if module in AFTER_A_PATH else words
     if module in OF_FOLDERS:
-        _, words = folders_and_words(words)
+        _, words = folders_and_overrides(words)
     flags = {"-m", "--cfg", "job"}
     overrides = [
         word.split(",")[0] if "-m" in words else word for word in words if word not in flags

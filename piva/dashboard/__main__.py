@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.utils import get_class
 
-from piva.cli import answer, folders_and_words
+from piva.cli import folders_and_overrides, run_cli
 from piva.config import build, compose
 from piva.errors import InputError, one_line
 from piva.runs.folder import RunFolder
@@ -56,7 +56,7 @@ def dashboard(*words: str) -> str:
 
 def sync(*words: str) -> list[Path]:
     """A W&B run for each run folder at or below those named; returns the folders. Raises `InputError`."""
-    roots, overrides = folders_and_words(words)
+    roots, overrides = folders_and_overrides(words)
     _, tracker = _settings(overrides)
     if not roots:
         raise InputError(
@@ -103,9 +103,9 @@ def main() -> None:
     if any(word.startswith("-") for word in words):
         sys.stdout.write(f"{(__doc__ or '').strip()}\n")
     elif words[:1] == ["sync"]:
-        answer(lambda: [sys.stdout.write(f"synced {folder}\n") for folder in sync(*words[1:])], "dashboard")
+        run_cli(lambda: [sys.stdout.write(f"synced {folder}\n") for folder in sync(*words[1:])], "dashboard")
     else:
-        answer(lambda: sys.stdout.write(f"workspace in {dashboard(*words)}\n"), "dashboard")
+        run_cli(lambda: sys.stdout.write(f"workspace in {dashboard(*words)}\n"), "dashboard")
 
 
 if __name__ == "__main__":

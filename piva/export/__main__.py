@@ -14,7 +14,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from safetensors import SafetensorError
 
-from piva.cli import answer
+from piva.cli import run_cli
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.export.edits import EditedScene, find, given
@@ -96,7 +96,7 @@ def main() -> None:
     if any(word.startswith("-") for word in sys.argv[1:]):
         sys.stdout.write((__doc__ or "").strip() + "\n")
     else:
-        answer(lambda: sys.stdout.writelines(f"{folder}\n" for folder in export(*sys.argv[1:])), "export")
+        run_cli(lambda: sys.stdout.writelines(f"{folder}\n" for folder in export(*sys.argv[1:])), "export")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler
 from jaxtyping import Float
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from piva.images import save_image, to_uint8
 from piva.models.learned import Denoiser
@@ -58,3 +60,10 @@ class Sampler:
                 eps[i] += weight * predicted
             latents = [scheduler.step(e, t, x).prev_sample for e, x in zip(eps, latents, strict=True)]
         return torch.stack([prior.decode(x) for x in latents])
+
+
+def save_samples(samples: Mapping[str, Float[Tensor, "m n 3 h w"]], folder: Path) -> None:
+    """Write `samples-<step>.png` for each step: a row of n pictures for each of m models."""
+    for step, pictures in samples.items():
+        grid = make_grid(pictures.flatten(0, 1), nrow=pictures.shape[1], padding=2, pad_value=1.0)
+        save_image(folder / f"samples-{step}.png", to_uint8(grid))

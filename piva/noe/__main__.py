@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 
 from piva import config
-from piva.cli import answer
+from piva.cli import run_cli, run_hydra
 from piva.datasets.scene import front_view
 from piva.errors import InputError, one_line
 from piva.files import get, read_json
@@ -139,16 +138,10 @@ def _save(file: Path, data: dict[str, Any]) -> None:
         ) from None
 
 
-@hydra.main(config_path=str(config.CONF), config_name="build_noe", version_base="1.3")
-def job(cfg: DictConfig) -> None:
-    try:
-        out = build_noe(config.build(BuildNoe, cfg))
-    except (
-        InputError
-    ) as error:  # of other exceptions Hydra writes lines of its own; piva.cli prints this one's cause
-        raise SystemExit(2) from error
+def job(cfg: DictConfig, settings: BuildNoe | None) -> None:
+    out = build_noe(settings or config.build(BuildNoe, cfg))
     log.info("read it with dataset=noe dataset.root=%s", out)
 
 
 if __name__ == "__main__":
-    answer(job, "build_noe")
+    run_cli(lambda: run_hydra("build_noe", partial(config.build, BuildNoe), job), "build_noe")

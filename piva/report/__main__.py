@@ -6,7 +6,7 @@ OUTPUTS are run folders or folders of them. conf/report.yaml explains the keys. 
 import sys
 from pathlib import Path
 
-from piva.cli import answer, folders_and_words
+from piva.cli import folders_and_overrides, run_cli
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.report.settings import ReportSettings
@@ -15,7 +15,7 @@ from piva.runs.run import Run, find_runs
 
 def report(*words: str) -> list[Path]:
     """Write the page, or the plot, or both, that these words ask for; returns what was written. Raises `InputError`."""
-    roots, overrides = folders_and_words(words)
+    roots, overrides = folders_and_overrides(words)
     settings: ReportSettings = build(ReportSettings, compose(*overrides, name="report"))
     if not roots:
         raise InputError(
@@ -70,7 +70,7 @@ def main() -> None:
     if any(word.startswith("-") for word in words):
         sys.stdout.write(f"{(__doc__ or '').strip()}\n")
     else:
-        answer(lambda: [sys.stdout.write(f"wrote {path}\n") for path in report(*words)], "report")
+        run_cli(lambda: [sys.stdout.write(f"wrote {path}\n") for path in report(*words)], "report")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,7 @@ NO_SETTING = (
     "device",
     "measure_at",
     "checkpoint_every",
-    "samples_at",
     "samples",
-    "samples_steps",
-    "samples_guidance",
 )  # of the run's own keys
 WHICH_EDITS = ("root", "path", "edits", "shard", "types", "source", "target", "prompts")  # keys of a dataset
 

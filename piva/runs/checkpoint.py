@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from piva.files import atomic
-from piva.models.base import LearnedModels
-from piva.priors.prior import Evaluations
+from piva.models.learned import LearnedModels
+from piva.priors.prior import NetworkEvaluations
 from piva.tasks.base import Randomness, TaskState
 
 log = logging.getLogger(__name__)
@@ -122,13 +122,13 @@ class EditState:
     state: TaskState
     models: LearnedModels | None
     randomness: Randomness
-    evaluations: Evaluations
+    evaluations: NetworkEvaluations
     clock: Clock
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Tensor] = field(default_factory=dict)  # drawn so far, by step
 
     def __post_init__(self) -> None:
-        vars(self.evaluations).update(vars(Evaluations()))
+        vars(self.evaluations).update(vars(NetworkEvaluations()))
 
     def checkpoint(self) -> Tree:
         """Return all of it; restored into a state opened in the same way, the edit goes on as before."""

@@ -47,7 +47,7 @@ def locked(settings: Settings, folder: Path) -> Iterator[None]:
         _refuse_other(settings, folder)
         for leftover in list(folder.rglob(".*.tmp")):  # of a process that was killed while it wrote
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-        record = {"overrides": settings.words, "fingerprint": fingerprint(settings)}
+        record = {"overrides": settings.overrides, "fingerprint": fingerprint(settings)}
         RunFolder(folder).write_json(RECORD, record)
         try:
             yield

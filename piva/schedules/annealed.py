@@ -1,9 +1,11 @@
-"""Timesteps whose range narrows (ProlificDreamer, Wang et al. 2023, Section 3.3 there; the paper, A.1)."""
+"""Timesteps drawn uniformly, from a smaller range later: ProlificDreamer's annealing (Wang et al. 2023, Section 3.3)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Interval
+
+from piva.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -11,15 +13,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Annealed:
-    """t ~ U[t_min T, t_max T), and U[t_min T, t_max_late T) from the part `late_from` of the steps on."""
+    """From [t_min, t_max), and once the fraction `late_from` of the steps is done from [t_min, t_max_late); the paper, A.1."""
 
     t_min: Annotated[float, Interval(ge=0, le=1)]
     t_max: Annotated[float, Interval(ge=0, le=1)]
     t_max_late: Annotated[float, Interval(ge=0, le=1)]
     late_from: Annotated[float, Interval(ge=0, le=1)]
 
+    def __post_init__(self) -> None:
+        for key in ("t_max", "t_max_late"):
+            if self.t_min >= (top := getattr(self, key)):
+                raise InputError("schedule.t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
+
     def draw(self, step: int, steps: int, num_timesteps: int, generator: "torch.Generator") -> int:
-        """Draw the timestep of step `step` of `steps`."""
+        """Return the timestep of step `step` of `steps`, counted from 0, of a prior with `num_timesteps`."""
         import torch
 
         top = self.t_max if step < round(self.late_from * steps) else self.t_max_late

@@ -1,9 +1,11 @@
-"""Timesteps drawn uniformly (the paper, Algorithm 1)."""
+"""Timesteps drawn uniformly: SDS's and DDS's habit."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Interval
+
+from piva.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -11,13 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform:
-    """t ~ U[t_min T, t_max T)."""
+    """From [t_min, t_max), fractions of the prior's timesteps."""
 
     t_min: Annotated[float, Interval(ge=0, le=1)]
     t_max: Annotated[float, Interval(ge=0, le=1)]
 
+    def __post_init__(self) -> None:
+        if self.t_min >= self.t_max:
+            raise InputError("schedule.t_min", f"{self.t_min:g}", f"less than t_max ({self.t_max:g})")
+
     def draw(self, step: int, steps: int, num_timesteps: int, generator: "torch.Generator") -> int:
-        """Draw the timestep of step `step` of `steps`."""
+        """Return the timestep of step `step` of `steps`, counted from 0, of a prior with `num_timesteps`."""
         import torch
 
         low, high = round(self.t_min * num_timesteps), round(self.t_max * num_timesteps)

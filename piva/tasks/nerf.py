@@ -242,14 +242,15 @@ class NerfState:
         """Return the latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
         import torch
 
-        from piva.cameras.depth import z_depth
+        from piva.cameras.rays import z_depth
 
         renders = [self._render(scene, camera) for camera in cameras]
         latents = self._prior.encode(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
         if not depth:
             return latents, None
         seen = [
-            z_depth(render, *self._place(camera)) for render, camera in zip(renders, cameras, strict=True)
+            z_depth(render.depth, render.opacity, *self._place(camera))
+            for render, camera in zip(renders, cameras, strict=True)
         ]
         return latents, torch.stack(seen)
 

@@ -12,6 +12,7 @@ from piva.tasks.image import fitting
 if TYPE_CHECKING:
     import torch
 
+
 @runtime_checkable
 class Viewpoints(Protocol):
     """The cameras of one edit."""

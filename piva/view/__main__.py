@@ -13,7 +13,7 @@ from typing import Annotated
 from annotated_types import Interval
 from omegaconf import OmegaConf
 
-from piva.cli import answer
+from piva.cli import run_cli
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.export.edits import find, given
@@ -73,7 +73,7 @@ def main() -> None:
     if any(word.startswith("-") for word in sys.argv[1:]):
         sys.stdout.write((__doc__ or "").strip() + "\n")
     else:
-        answer(lambda: view(*sys.argv[1:]), "view")
+        run_cli(lambda: view(*sys.argv[1:]), "view")
 
 
 if __name__ == "__main__":

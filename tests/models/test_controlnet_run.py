@@ -33,7 +33,7 @@ def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Pa
             "task.views=2",
             "task.lr_warmup=0.5",
         ),
-        *("samples_at=[2]", "samples=1", "samples_steps=2", "metrics=pixels", "hydra.run.dir=out"),
+        *("samples.at=[2]", "samples.count=1", "samples.steps=2", "metrics=pixels", "hydra.run.dir=out"),
         *("task.turntable=1", "task.turntable_size=16", *(f"field.{word}" for word in FIELD)),
     ]
     summary = run(compose(*words)).summary

@@ -30,8 +30,8 @@ def words(prior_folder: Path, steps: int) -> list[str]:
 
 
 def sweep(prior_folder: Path, steps: int, *launcher: str) -> list[str]:
-    samples = f"samples={','.join(map(str, SAMPLES))}"
-    folders = ["hydra.sweep.dir=sweep", "hydra.sweep.subdir=${samples}"]
+    samples = f"samples.count={','.join(map(str, SAMPLES))}"
+    folders = ["hydra.sweep.dir=sweep", "hydra.sweep.subdir=${samples.count}"]
     return [sys.executable, "-m", "piva.run", "-m", *words(prior_folder, steps), samples, *folders, *launcher]
 
 
