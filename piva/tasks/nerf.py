@@ -104,7 +104,7 @@ class NerfTask:
         if edit.capture:
             length, longest = self.turntable, self.turntable_size
             return Frames(
-                views=views, size=size, multiple=prior.multiple, length=length, longest=longest
+                views=views, size=size, multiple=prior.multiple, trajectory_length=length, trajectory_size=longest
             )
         return Orbits(
             size=size,

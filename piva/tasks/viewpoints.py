@@ -12,6 +12,7 @@ from piva.tasks.image import fitting
 if TYPE_CHECKING:
     import torch
 
+
 @runtime_checkable
 class Viewpoints(Protocol):
     """The cameras of one edit."""
@@ -25,7 +26,9 @@ class Viewpoints(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Orbits:
-    """Round the origin, at random within ranges (low, high) and then once round at equal steps (the paper, A.1)."""
+    """Round the origin, at random within ranges (low, high) and then once round at equal steps (the paper,
+    A.1).
+    """
 
     size: int  # pixels a side of what is optimised
     elevation_deg: tuple[float, float]
@@ -58,8 +61,8 @@ class Frames:
     views: Views
     size: int  # a frame is optimised at about size^2 pixels in its own proportions
     multiple: int  # of which the sides of a frame are multiples
-    length: int  # views
-    longest: int  # pixels of their longer side
+    trajectory_length: int  # views
+    trajectory_size: int  # pixels of the longer side of its views
 
     def draw(self, generator: "torch.Generator") -> Camera:
         import torch
@@ -72,4 +75,6 @@ class Frames:
 
     def trajectory(self) -> Trajectory:
         test = self.views.test
-        return through(self.views.c2w[test], self.views.lenses[test[0]], self.length, self.longest)
+        return through(
+            self.views.c2w[test], self.views.lenses[test[0]], self.trajectory_length, self.trajectory_size
+        )
