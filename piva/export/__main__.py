@@ -71,8 +71,7 @@ def _write(finished: Finished, along: Film, settings: ExportSettings, place: Pat
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """Yield a folder to fill; if the block succeeds, its files replace those of the same names in `target`.
-    """
+    """Yield a folder to fill; if the block succeeds, its files replace their namesakes in `target`."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
