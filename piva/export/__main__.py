@@ -1,9 +1,12 @@
-"""Take finished edits of scenes away: `python -m piva.export PATH what=[mesh,film] [which=original] [out=FOLDER]`.
+"""Export finished edits of scenes: `python -m piva.export PATH what=[mesh,film] [which=original]
+[out=FOLDER]`.
 
-PATH is the folder of a finished run of task=nerf, or of one of its edits; conf/export.yaml explains the keys. Everything lands
-in the edit's folder, in export/edit/ (or export/original/), or below `out`, in <id>/edit/. Imports no torch before it must.
+PATH is the folder of a finished run of task=nerf, or of one of its edits; conf/export.yaml explains the keys.
+Everything lands in the edit's folder, in export/edit/ (or export/original/), or below `out`, in <id>/edit/.
+Torch is imported late.
 """
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,33 +21,29 @@ from piva.cli import run_cli
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.export.edits import EditedScene, find, given
-from piva.export.path import Film, film
 from piva.export.settings import ExportSettings
+from piva.export.trajectory import Film, film
 
-SEEN = {"film", "images", "depth", "alpha"}  # the parts that are looked at along a path
+SEEN = {"film", "images", "depth", "alpha"}  # the parts that are rendered along a trajectory
 
 
-def export(*words: str) -> list[Path]:
-    """Write what these words ask for and return the folders that hold it. Raises `InputError`."""
-    path, overrides = given(words)
+def export(*argv: str) -> list[Path]:
+    """Write what the command line asks for and return the folders that hold it. Raises `InputError`."""
+    path, overrides = given(argv)
     cfg = compose(*overrides, name="export")
     settings: ExportSettings = build(
         ExportSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ExportSettings)])
     )
     found = find(path)
     if settings.which == "original" and (without := [edit for edit in found if not edit.original]):
-        raise InputError(
-            "which=original",
-            f"{without[0].state} without it",
-            "an edit that kept its original",
-            "run it again",
-        )
-    paths = [film(edit, settings) if SEEN & set(settings.what) else Film([], 1) for edit in found]
+        missing = f"{without[0].state} without it"
+        raise InputError("which=original", missing, "an edit that kept its original", "run it again")
+    films = [film(edit, settings) if SEEN & set(settings.what) else Film([], 1) for edit in found]
     from piva.runs.provenance import check_device
 
     check_device(settings.device)
     folders = []
-    for edit, along in zip(found, paths, strict=True):
+    for edit, along in zip(found, films, strict=True):
         base = edit.folder / "export" if settings.out is None else Path(settings.out).expanduser() / edit.id
         with _replacing(base / settings.which) as place:
             _write(edit, along, settings, place)
@@ -56,7 +55,6 @@ def _write(finished: EditedScene, along: Film, settings: ExportSettings, place: 
     from piva.export.glb import glb
     from piva.export.pictures import transforms, write_pictures
     from piva.export.stored import read_edit, save_field
-    from piva.runs.folder import RunFolder
 
     edit, original = read_edit(finished, settings.device)
     stored = original if settings.which == "original" and original else edit
@@ -67,12 +65,13 @@ def _write(finished: EditedScene, along: Film, settings: ExportSettings, place: 
     if SEEN & set(settings.what):
         write_pictures(stored, along, settings.what, place, finished.id)
     if (SEEN - {"film"}) & set(settings.what):
-        RunFolder(place).write_json("transforms.json", transforms(along, settings.what))
+        scene = transforms(along.trajectory, settings.what)
+        (place / "transforms.json").write_text(json.dumps(scene, indent=2) + "\n")
 
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A folder to fill; what is in it when the block ends well takes the place of what `target` has under the same names."""
+    """Yield a folder to fill; if the block succeeds, its files replace their namesakes in `target`."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -84,10 +83,8 @@ def _replacing(target: Path) -> Iterator[Path]:
             shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
             new.rename(old)
     except (OSError, SafetensorError) as error:
-        remedy = "what was there before is kept"
-        raise InputError(
-            target, getattr(error, "strerror", None) or str(error), "a place to write to", remedy
-        ) from error
+        found, remedy = getattr(error, "strerror", None) or str(error), "what was there before is kept"
+        raise InputError(target, found, "a place to write to", remedy) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

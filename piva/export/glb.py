@@ -1,8 +1,14 @@
-"""Surfaces as binary glTF 2.0: upright, and coloured as the field is rendered, in any program that reads it."""
+"""Surfaces as binary glTF 2.0: y is up, and colours are those of the field's renders, in any program that
+reads it.
+
+A texture gives every triangle a tile of its own, two triangles to a tile. With `n` texels along a triangle's
+side, its corners are at the texels (0, 0), (n - 1, 0) and (0, n - 1), and one more diagonal lies beyond the
+long side, for bilinear sampling. Two such halves, one of them rotated, fill a tile of n + 2 by n + 1.
+"""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
@@ -14,21 +20,20 @@ from trimesh.visual.material import PBRMaterial
 from piva.export.settings import MeshSettings
 from piva.export.stored import Stored
 from piva.export.surface import Surface, colours, surface
-from piva.export.texture import layout
 from piva.noe.materials import to_linear
 
 Array = NDArray[np.float32]
 Look = Callable[[Array, Array], Array]  # places (n, 3) and normals there -> colours (n, 3), sRGB in [0, 1]
 
-Y_UP = np.array(
-    [[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32
-)  # our (x, y, z) is glTF's (x, z, -y): its +y is up, its front +z
+# Our (x, y, z) is glTF's (x, z, -y): its +y is up, its front +z.
+Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 UNLIT = "KHR_materials_unlit"
-LINEAR, CLAMP = 9729, 33071  # no smaller versions of the texture: they would mix patches that are strangers
+LINEAR, CLAMP = 9729, 33071  # no mipmaps: they would mix triangles that are not neighbours
 
 
 def glb(stored: Stored, settings: MeshSettings) -> bytes:
-    """The field's surface as a file's content. One scene unit is a metre, up is +y, and the front, which was at -y, is at +z.
+    """Return the field's surface as a file's bytes: one scene unit is a metre, up is +y, the front (our -y)
+    is at +z.
 
     Raises `InputError` if the field has no surface at this level.
     """
@@ -37,7 +42,7 @@ def glb(stored: Stored, settings: MeshSettings) -> bytes:
 
 
 def textured(surface: Surface, look: Look, texels: int) -> bytes:
-    """Colours in a texture, `texels` along a triangle's side."""
+    """Return a mesh with its colours in a texture, `texels` along a triangle's side."""
     faces = surface.faces
     plan = layout(len(faces), texels)
     normals = np.einsum("tk,fki->fti", np.clip(plan.weights, 0, 1), surface.normals[faces])
@@ -46,13 +51,13 @@ def textured(surface: Surface, look: Look, texels: int) -> bytes:
     pixels = np.zeros((*plan.size, 3), np.uint8)
     seen = look(places.reshape(-1, 3), normals.reshape(-1, 3)).reshape(places.shape)
     pixels[plan.rows, plan.columns] = np.rint(seen * 255)
-    up = plan.uv.reshape(-1, 2) * (1, -1) + (0, 1)  # trimesh's v points up
+    uv = plan.uv.reshape(-1, 2) * (1, -1) + (0, 1)  # trimesh's v points up
     material = PBRMaterial(baseColorTexture=Image.fromarray(pixels), metallicFactor=0, roughnessFactor=1)
     mesh = trimesh.Trimesh(
         surface.vertices[faces].reshape(-1, 3) @ Y_UP.T,
         np.arange(faces.size).reshape(-1, 3),
         vertex_normals=surface.normals[faces].reshape(-1, 3) @ Y_UP.T,
-        visual=TextureVisuals(uv=up, material=material),
+        visual=TextureVisuals(uv=uv, material=material),
         process=False,
     )
 
@@ -64,9 +69,9 @@ def textured(surface: Surface, look: Look, texels: int) -> bytes:
 
 
 def coloured(surface: Surface, look: Look) -> bytes:
-    """Colours in the vertices: a smaller file, but some programs do not show them, and some show them too dark.
+    """Return a mesh with its colours in the vertices: smaller, but some programs show none, or too dark ones.
 
-    They are linear, as the format wants vertices', and floats: in bytes dark ones would be steps apart.
+    They are linear, as the format demands, and floats: in bytes dark colours would be visibly quantised.
     """
     linear = to_linear(look(surface.vertices, surface.normals)).astype(np.float32)
     mesh = trimesh.Trimesh(
@@ -87,7 +92,9 @@ def coloured(surface: Surface, look: Look) -> bytes:
 
 
 def _exported(mesh: trimesh.Trimesh, change: Callable[[dict[str, Any]], None]) -> bytes:
-    """The file's content, after what trimesh cannot say. The field holds the light of its pictures: no other is wanted."""
+    """Return the file's bytes after what trimesh cannot express. Materials are unlit: the field contains the
+    light.
+    """
 
     def finish(tree: dict[str, Any]) -> None:
         change(tree)
@@ -98,3 +105,34 @@ def _exported(mesh: trimesh.Trimesh, change: Callable[[dict[str, Any]], None]) -
         mesh.scene(), include_normals=True, tree_postprocessor=finish
     )
     return content
+
+
+class Layout(NamedTuple):
+    """Where the texels of m triangles lie."""
+
+    weights: Array  # (t, 3): barycentric, of a triangle's t texels; negative beyond its long side
+    columns: NDArray[np.int64]  # (m, t): where those texels are in the texture
+    rows: NDArray[np.int64]
+    size: tuple[int, int]  # (h, w) of the texture
+    uv: Array  # (m, 3, 2): of the corners, v down
+
+
+def layout(triangles: int, n: int) -> Layout:
+    """Return the layout of an about square texture with `n` >= 2 texels along a triangle's side."""
+    i, j = (index.ravel() for index in np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij"))
+    i, j = i[i + j <= n], j[i + j <= n]
+    weights = np.stack([n - 1 - i - j, i, j], axis=1) / (n - 1)
+    width, height = n + 2, n + 1  # of a tile
+    tiles = (triangles + 1) // 2
+    across = max(1, round(np.sqrt(tiles * height / width)))
+    tile = np.arange(triangles) // 2
+    left, top = (tile % across * width)[:, None], (tile // across * height)[:, None]
+    turned = (np.arange(triangles) % 2 == 1)[:, None]
+
+    def place(x: NDArray[np.int64], y: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return left + np.where(turned, width - 1 - x, x), top + np.where(turned, height - 1 - y, y)
+
+    columns, rows = place(i, j)
+    size = (-(-tiles // across) * height, across * width)
+    corners = np.stack(place(np.array([0, n - 1, 0]), np.array([0, 0, n - 1])), axis=-1) + 0.5
+    return Layout(weights.astype(np.float32), columns, rows, size, (corners / size[::-1]).astype(np.float32))

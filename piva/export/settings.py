@@ -27,7 +27,7 @@ class MeshSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RingSettings:
-    """Cameras round an object."""
+    """A turntable around an object."""
 
     views: Annotated[int, Ge(1)]
     elevation_deg: Annotated[float, Interval(ge=-89, le=89)]
@@ -37,7 +37,7 @@ class RingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What to take away, and how."""
+    """What to export, and how."""
 
     what: list[str]
     which: Literal["edit", "original"]
@@ -51,6 +51,5 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if not self.what or not set(self.what) <= set(PARTS):
-            raise InputError(
-                "what", str(self.what), f"some of {', '.join(PARTS)}", "for example what=[mesh,film]"
-            )
+            wanted, remedy = f"some of {', '.join(PARTS)}", "for example what=[mesh,film]"
+            raise InputError("what", str(self.what), wanted, remedy)

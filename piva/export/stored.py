@@ -1,4 +1,4 @@
-"""An edit's field and its original's, read back from what a run left behind."""
+"""The fields of an edit and of its original, read back from what a run wrote."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ SHARED = ("background", "world")  # by the original and the edit
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A field to look at."""
+    """A field to render."""
 
     fitted: Fitted
     tensors: Mapping[str, Tensor]  # what it was made of
@@ -37,27 +37,25 @@ class Stored:
 
     @property
     def captured(self) -> bool:
-        """Whether cameras stand within the scene; else it is an object among them."""
+        """Whether the scene is a capture, with cameras inside it, and not an object amid them."""
         return "world" in self.tensors
 
     @property
     def background(self) -> Float[Tensor, "3"]:
-        """The colour behind the scene: white where any will do."""
+        """The colour behind the scene, by default white."""
         colour = self.fitted.background
         return torch.ones(3, device=self.fitted.occupancy.occupied.device) if colour is None else colour
 
     @torch.no_grad()
     def view(self, c2w: Float[Tensor, "4 4"], lens: Lens) -> Rendered:
-        """What a camera sees: `rgb` (h, w, 3) before the background, `opacity` and `depth` (h, w)."""
-        background = self.background
-        field, occupancy, fit = self.fitted.field, self.fitted.occupancy, self.settings
-        return render_image(
-            field, occupancy, c2w.to(background), lens, background, fit.step, near=self.near, cone=fit.cone
-        )
+        """Render a view: `rgb` (h, w, 3) before the background, `opacity` and `depth` (h, w)."""
+        (field, occupancy, _), fit, near = self.fitted, self.settings, self.near
+        place = c2w.to(self.background), lens, self.background
+        return render_image(field, occupancy, *place, fit.step, near=near, cone=fit.cone)
 
 
 def read_edit(finished: EditedScene, device: str) -> tuple[Stored, Stored | None]:
-    """The edit, and its original if the run kept it. Raises `InputError`."""
+    """Return the edit, and its original if the run kept it. Raises `InputError`."""
     tensors = load_file(finished.state, device)
     shared = {name: tensors[name] for name in SHARED if name in tensors}
     original = {
@@ -74,14 +72,18 @@ def read_edit(finished: EditedScene, device: str) -> tuple[Stored, Stored | None
 
 
 def save_field(stored: Stored, prompts: tuple[str, str], path: Path) -> None:
-    """The field's tensors as they are, and in the file's metadata all that `load_field` needs."""
-    about = {"piva": __version__, "settings": json.dumps(_node(stored.settings)), "near": repr(stored.near)}
-    about |= {"source_prompt": prompts[0], "target_prompt": prompts[1]}
-    save_file({name: x.contiguous().cpu() for name, x in stored.tensors.items()}, path, about)
+    """Write the field's tensors unchanged, with the metadata that `load_field` needs."""
+    metadata = {
+        "piva": __version__,
+        "settings": json.dumps(_node(stored.settings)),
+        "near": repr(stored.near),
+    }
+    metadata |= {"source_prompt": prompts[0], "target_prompt": prompts[1]}
+    save_file({name: x.contiguous().cpu() for name, x in stored.tensors.items()}, path, metadata)
 
 
 def _node(settings: Any) -> dict[str, Any]:
-    """Settings as YAML has them: with the names of their classes."""
+    """Return settings as YAML has them, with the names of their classes."""
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     of = type(settings)
     plain = {
@@ -91,35 +93,29 @@ def _node(settings: Any) -> dict[str, Any]:
 
 
 def load_field(path: Path, device: str) -> Stored:
-    """What `save_field` wrote, the same to the bit. Raises `InputError`."""
+    """Return what `save_field` wrote, bit for bit. Raises `InputError`."""
     try:
         with safe_open(path, framework="np") as file:
-            about = file.metadata() or {}
+            metadata = file.metadata() or {}
         tensors = load_file(path, device)
     except (SafetensorError, OSError) as error:
-        raise InputError(
-            path, f"an unreadable file ({one_line(error)})", "a field that piva.export wrote"
-        ) from None
-    if not {"settings", "near"} <= set(about):
+        found = f"an unreadable file ({one_line(error)})"
+        raise InputError(path, found, "a field that piva.export wrote") from None
+    if not {"settings", "near"} <= set(metadata):
         raise InputError(path, "no settings in its metadata", "a field that piva.export wrote")
-    settings = field_settings(OmegaConf.create(about["settings"]), path)
-    return _stored(tensors, settings, float(about["near"]), path)
+    settings = field_settings(OmegaConf.create(metadata["settings"]), path)
+    return _stored(tensors, settings, float(metadata["near"]), path)
 
 
 def _stored(tensors: Mapping[str, Tensor], settings: Any, near: float, where: Path) -> Stored:
     for name, x in tensors.items():
         if not bool(torch.isfinite(x).all()):
-            raise InputError(
-                where,
-                f"values in {name} that are not finite",
-                "a field of finite numbers",
-                "run the edit again",
-            )
+            found = f"values in {name} that are not finite"
+            raise InputError(where, found, "a field of finite numbers", "run the edit again")
     try:
         fitted = restored(tensors, settings, next(iter(tensors.values())).device)
     except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(
-            where, f"tensors that do not fit ({one_line(error)})", "those of the field in config.yaml"
-        ) from None
+        found = f"tensors that do not fit ({one_line(error)})"
+        raise InputError(where, found, "those of the field in config.yaml") from None
     fitted.field.requires_grad_(False)
     return Stored(fitted=fitted, tensors=tensors, settings=settings, near=near)

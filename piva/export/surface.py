@@ -15,7 +15,7 @@ from piva.export.stored import Stored
 from piva.nerf.render import render
 
 CHUNK = 1 << 16  # rays at once
-BEFORE = 2.0  # how far before the surface a vertex is looked at from, in samples of the renderer
+BEFORE = 2.0  # how far before the surface a vertex's ray starts, in samples of the renderer
 
 
 class Surface(NamedTuple):
@@ -27,9 +27,9 @@ class Surface(NamedTuple):
 
 
 def surface(stored: Stored, settings: MeshSettings) -> Surface:
-    """Where the density is `settings.level`, by marching cubes (Lorensen and Cline 1987; scikit-image's, after Lewiner 2003).
+    """Return where the density is `settings.level`, by scikit-image's marching cubes (Lewiner et al. 2003).
 
-    Of an object nothing is wanted that no camera outside can see: hollows are filled. Raises `InputError` if nothing is left.
+    Hollows of an object, which no camera sees, are filled. Raises `InputError` if nothing is left.
     """
     radius, n = stored.settings.radius, settings.resolution
     density = _density(stored, n)
@@ -38,12 +38,9 @@ def surface(stored: Stored, settings: MeshSettings) -> Surface:
         density[ndimage.binary_fill_holes(solid) & ~solid] = density.max()
     density[_specks(density > settings.level, settings.specks)] = 0
     if density.max() <= settings.level:
-        found = f"nothing denser than {settings.level:g}" + (
-            " but specks" if solid.any() else f", at most {density.max():.3g}"
-        )
-        raise InputError(
-            "mesh.level", found, "a level that the field reaches", "lower mesh.level or mesh.specks"
-        )
+        rest = " but specks" if solid.any() else f", at most {density.max():.3g}"
+        found, remedy = f"nothing denser than {settings.level:g}{rest}", "lower mesh.level or mesh.specks"
+        raise InputError("mesh.level", found, "a level that the field reaches", remedy)
     padded = np.pad(density, 1)  # closed where the scene meets the sides of the box
     places, faces, _, _ = measure.marching_cubes(padded, settings.level, gradient_direction="ascent")
     vertices = ((places - 1) * (2 * radius / (n - 1)) - radius).astype(np.float32)
@@ -52,19 +49,19 @@ def surface(stored: Stored, settings: MeshSettings) -> Surface:
 
 @torch.no_grad()
 def _density(stored: Stored, n: int) -> NDArray[np.float32]:
-    """At n^3 points from side to side of the box, 0 where the renderer does not look: [x, y, z]."""
+    """Return the density at n^3 points of the box, [x, y, z], 0 in cells that the renderer skips."""
     field, occupancy, radius = stored.fitted.field, stored.fitted.occupancy, stored.settings.radius
     line = torch.linspace(-radius, radius, n, device=occupancy.occupied.device)
     density = torch.zeros(n, n, n, device=line.device)
     for x, plane in zip(line, density, strict=True):
         points = torch.stack([x.expand(n, n), *torch.meshgrid(line, line, indexing="ij")], dim=-1).view(-1, 3)
-        looked_at = _query(points, occupancy.binaries, occupancy.aabbs[0])[0]
-        plane.view(-1)[looked_at] = field.density(points[looked_at])
+        occupied = _query(points, occupancy.binaries, occupancy.aabbs[0])[0]
+        plane.view(-1)[occupied] = field.density(points[occupied])
     return np.asarray(density.cpu().numpy())
 
 
 def _specks(solid: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
-    """What hangs together in `solid`, be it by a corner, and is smaller than this part of the largest such thing."""
+    """Return the connected parts of `solid`, also by corners, smaller than this share of the largest."""
     labels, count = ndimage.label(solid, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -74,7 +71,11 @@ def _specks(solid: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
 
 
 def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Of each vertex, the mean of its triangles' weighted by area."""
+    """Return each vertex's normal, the area-weighted mean of its triangles'.
+
+    Marching cubes' own follow the density's gradient, which is up to 30 degrees off where the density
+    saturates.
+    """
     corners = vertices[faces]
     of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.stack(
@@ -89,9 +90,11 @@ def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray
 def colours(
     stored: Stored, places: NDArray[np.float32], outwards: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """What rays onto these places (n, 3) of the surface see, (n, 3): sRGB in [0, 1]; `outwards` are its unit normals there.
+    """Return what rays onto these surface points (n, 3) see, sRGB (n, 3) in [0, 1]; `outwards` are unit
+    normals.
 
-    The field's colour at the place alone would miss the haze that a render has before it and the depth that it looks into.
+    The field's colour at the point alone lacks the haze before the surface and the depth behind it, which
+    renders have.
     """
     step, black = stored.settings.step, torch.zeros_like(stored.background)
     seen = []

@@ -101,8 +101,8 @@ class NerfTask:
                 views=views,
                 size=size,
                 multiple=prior.multiple,
-                length=self.turntable,
-                longest=self.turntable_size,
+                trajectory_length=self.turntable,
+                trajectory_size=self.turntable_size,
             )
         return Orbits(
             size=size,

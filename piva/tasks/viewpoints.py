@@ -59,8 +59,8 @@ class Frames:
     views: Views
     size: int  # a frame is optimised at about size^2 pixels in its own proportions
     multiple: int  # of which the sides of a frame are multiples
-    length: int  # views
-    longest: int  # pixels of their longer side
+    trajectory_length: int  # views
+    trajectory_size: int  # pixels of the longer side of its views
 
     def draw(self, generator: "torch.Generator") -> Camera:
         import torch
@@ -73,4 +73,6 @@ class Frames:
 
     def trajectory(self) -> Trajectory:
         test = self.views.test
-        return through(self.views.c2w[test], self.views.lenses[test[0]], self.length, self.longest)
+        return through(
+            self.views.c2w[test], self.views.lenses[test[0]], self.trajectory_length, self.trajectory_size
+        )

@@ -1,7 +1,7 @@
 """Look at finished edits of scenes in a browser: `python -m piva.view PATH [port=8080] [device=cuda]`.
 
-PATH is the folder of a finished run of task=nerf, or of one of its edits; conf/view.yaml explains the keys. The page is served to
-this machine alone. It needs viser: pip install 'piva[view]'. Imports no torch before it must.
+PATH is the folder of a finished run of task=nerf, or of one of its edits; conf/view.yaml explains the keys.
+The page is served to this machine alone. It needs viser: pip install 'piva[view]'. Torch is imported late.
 """
 
 import socket
@@ -32,27 +32,25 @@ class ViewSettings:
     still: Annotated[int, Interval(ge=16, le=4096)]
 
 
-def view(*words: str) -> None:
+def view(*argv: str) -> None:
     """Serve the page until Ctrl-C. Raises `InputError`."""
-    path, overrides = given(words)
+    path, overrides = given(argv)
     cfg = compose(*overrides, name="view")
     settings: ViewSettings = build(
         ViewSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ViewSettings)])
     )
     found = find(path)
     if find_spec("viser") is None:
-        raise InputError(
-            "piva.view", "no viser", "the package that shows scenes in a browser", "pip install 'piva[view]'"
-        )
+        wanted = "the package that shows scenes in a browser"
+        raise InputError("piva.view", "no viser", wanted, "pip install 'piva[view]'")
     check_port(settings.port)
     from piva.runs.provenance import check_device
     from piva.view.viewer import Viewer
 
     check_device(settings.device)
     viewer = Viewer(found, settings.device, HOST, settings.port, settings.moving, settings.still)
-    sys.stdout.write(
-        f"http://{HOST}:{settings.port} shows {len(found)} {'edit' if len(found) == 1 else 'edits'}; Ctrl-C ends it\n"
-    )
+    edits = "1 edit" if len(found) == 1 else f"{len(found)} edits"
+    sys.stdout.write(f"http://{HOST}:{settings.port} shows {edits}; Ctrl-C ends it\n")
     sys.stdout.flush()
     viewer.wait()
 
@@ -64,9 +62,8 @@ def check_port(port: int) -> None:
         try:
             test.bind((HOST, port))
         except OSError as error:
-            raise InputError(
-                "port", f"{port}, which cannot be had ({error.strerror})", "a free port", "try port=8081"
-            ) from None
+            found = f"{port}, which cannot be had ({error.strerror})"
+            raise InputError("port", found, "a free port", "try port=8081") from None
 
 
 def main() -> None:

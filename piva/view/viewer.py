@@ -1,4 +1,4 @@
-"""The page of piva.view: the field is rendered here, at the camera of whoever looks, and shown by viser."""
+"""The page of piva.view: fields are rendered here at the camera of each viewer, and shown by viser."""
 
 import io
 import threading
@@ -12,20 +12,23 @@ import viser
 from numpy.typing import NDArray
 from viser.transforms import SO3
 
-from piva.cameras.lens import focal_from_fov, pinhole_from_focal
+from piva.cameras.lens import pinhole
 from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.edits import EditedScene
 from piva.export.stored import Stored, read_edit
+from piva.images import to_uint8
 
 BOTH, CURTAIN, ORIGINAL, EDIT = "side by side", "curtain", "original", "edit"
-STANDS_S = 0.25  # without a move for so long, a camera stands
+STILL_S = 0.25  # a camera without a move for so long is still
 OPENGL = np.diag([1.0, -1.0, -1.0])  # from viser's axes, which are OpenCV's
 LOADED = 2  # edits kept in memory
 
 
 class Viewer:
-    """A server of one page; every client has a camera, a choice of edit and a thread of its own. Raises `InputError`."""
+    """A server of one page; every client has a camera, a choice of edit and a thread of its own. Raises
+    `InputError`.
+    """
 
     def __init__(
         self, edits: Sequence[EditedScene], device: str, host: str, port: int, moving: int, still: int
@@ -34,14 +37,13 @@ class Viewer:
         self._sizes = (moving, still)
         self._read = lru_cache(LOADED)(lambda name: read_edit(self._edits[name], device))
         self._reading = threading.Lock()
-        self.load(edits[0].id)  # what is wrong with it is said before the page opens
+        self.load(edits[0].id)  # to raise what is wrong with it before the page opens
         with redirect_stdout(io.StringIO()):  # its banner
             self._server = viser.ViserServer(host=host, port=port, label="piva", verbose=False)
         if self._server.get_port() != port:
             self._server.stop()
-            raise InputError(
-                "port", f"{port}, which another program took meanwhile", "a free port", "try another"
-            )
+            found = f"{port}, which another program took meanwhile"
+            raise InputError("port", found, "a free port", "try another")
         self._server.scene.set_up_direction("+z")
         start = orbit(-90, 15, 1.0 if edits[0].captured else 4.0)
         self._server.initial_camera.position = tuple(start[:3, 3].tolist())
@@ -50,12 +52,12 @@ class Viewer:
         self._server.on_client_connect(self._serve)
 
     def load(self, name: str) -> tuple[Stored, Stored | None]:
-        """An edit and its original."""
+        """Return an edit and its original."""
         with self._reading:
             return self._read(name)
 
     def wait(self) -> None:
-        """Until Ctrl-C."""
+        """Block until Ctrl-C."""
         try:
             threading.Event().wait()
         finally:
@@ -70,9 +72,8 @@ class Viewer:
         names = list(self._edits)
         choice = client.gui.add_dropdown("edit", names, initial_value=names[0])
         prompts = client.gui.add_markdown(_prompts(self._edits[names[0]]))
-        modes = (
-            [BOTH, CURTAIN, ORIGINAL, EDIT] if all(edit.original for edit in self._edits.values()) else [EDIT]
-        )
+        both = all(edit.original for edit in self._edits.values())
+        modes = [BOTH, CURTAIN, ORIGINAL, EDIT] if both else [EDIT]
         mode = client.gui.add_dropdown("show", modes, initial_value=modes[0])
         curtain = client.gui.add_slider("curtain", min=0.0, max=1.0, step=0.01, initial_value=0.5)
         for handle in (choice, mode, curtain):
@@ -99,7 +100,7 @@ class Viewer:
                 if changed.wait(1.0):
                     changed.clear()
                     show(moving)
-                    if not changed.wait(STANDS_S):
+                    if not changed.wait(STILL_S):
                         show(still)
 
         threading.Thread(target=loop, daemon=True).start()
@@ -114,17 +115,18 @@ def picture(
     aspect: float,
     longest: int,
 ) -> NDArray[np.uint8]:
-    """What a camera of this vertical field of view (radians) and width / height shows: (h, w, 3), `longest` pixels at most.
+    """Return the image (h, w, 3) of a camera, at most `longest` pixels a side; `fov` is vertical, in radians,
+    `aspect` w / h.
 
-    "side by side": the original and the edit, each in half the width; "curtain": the original left of that part of the width.
+    "side by side": original and edit, each in half the width; "curtain": the original left of that share of
+    the width.
     """
     edit, original = pair
     width, height = (max(2, round(side * longest / max(aspect, 1) / 2) * 2) for side in (aspect, 1.0))
-    focal = focal_from_fov(float(np.degrees(fov)), height)
 
     def seen(stored: Stored, across: int) -> NDArray[np.uint8]:
-        rgb = stored.view(torch.from_numpy(c2w), pinhole_from_focal(across, height, focal)).rgb
-        return (rgb.clamp(0, 1) * 255).round().byte().cpu().numpy()
+        lens = pinhole(float(np.degrees(fov)), height, across)
+        return to_uint8(stored.view(torch.from_numpy(c2w), lens).rgb.movedim(-1, -3))
 
     if original is None or mode == EDIT:
         return seen(edit, width)

@@ -23,7 +23,7 @@ def frames(test=3, **changes):
         world=np.eye(4),
         near=0.1,
     )
-    return Frames(views=views, size=64, multiple=8, length=7, longest=50, **changes)
+    return Frames(views=views, size=64, multiple=8, trajectory_length=7, trajectory_size=50, **changes)
 
 
 def test_every_training_frame_is_drawn_and_no_test_frame():

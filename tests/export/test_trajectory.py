@@ -8,7 +8,7 @@ import pytest
 
 from piva.cameras.poses import orbit
 from piva.errors import InputError
-from piva.export.path import read_camera_path
+from piva.export.trajectory import read_camera_path
 
 
 def write(folder, change=lambda data: None):
