@@ -47,7 +47,7 @@ def test_it_is_dds_where_the_page_says_so_and_checked_like_any_other(searchpath:
         build(get_class(cfg.score["_target_"]), cfg.score, "score")
         for cfg in (compose(searchpath, "score=weighted_dds", "score.gamma=1"), compose("score=dds"))
     )
-    sums = [score.direction(prior.schedule, 500).weights for score in (own, dds)]
+    sums = [score.direction(prior.schedule, 500, 0.0).weights for score in (own, dds)]
     assert sums[0] == sums[1]
     cfg = compose(searchpath, "score=weighted_dds", "score.gamma=2")
     with pytest.raises(InputError, match=r"score\.gamma: found 2"):
