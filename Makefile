@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types format bench clean
+.PHONY: help setup demo test check check-slow lint types format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 setup: .venv/ready  ## make .venv and install piva with its development tools
 
@@ -17,9 +17,11 @@ setup: .venv/ready  ## make .venv and install piva with its development tools
 demo: setup  ## edit an object in 3D by the paper's method, a few minutes on a laptop
 	$(BIN)/python -m piva.run task=nerf dataset=noe score=piva lambda=0.4
 
-# One file a worker and one thread each: threads that fight over a core are slower than none.
-test: setup  ## the tests on all cores, no GPU and no network needed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# Workers of one thread each: threads that fight over a core are slower than none.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+test: setup  ## the tests but the slow ones, on all cores; no GPU and no network needed
+	$(PYTEST) -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -30,7 +32,10 @@ types: setup
 format: setup  ## put the code in its canonical form
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-check: lint types test  ## everything CI runs
+check: lint types test  ## what CI runs first, and you before a commit
+
+check-slow: setup  ## the slow tests: clusters, training, other renderers, killed processes
+	$(PYTEST) -m slow
 
 bench: setup  ## seconds, memory and network evaluations of the main commands
 	$(BIN)/python -m benchmarks.main

@@ -1,7 +1,7 @@
-"""W&B beyond a single run: `python -m piva.dashboard [out=FILE]` and `python -m piva.dashboard sync OUTPUTS...`.
+"""W&B of many runs: `python -m piva.dashboard [out=FILE]` and `python -m piva.dashboard sync OUTPUTS...`.
 
-The first makes the workspace "DDS vs Piva" in the tracker's project: saved there when online, else written as JSON. The second
-makes W&B runs from run folders, offline too. conf/dashboard.yaml explains the keys.
+The first makes the workspace "DDS vs Piva" in the tracker's project: saved there when online, else written as
+JSON. The second makes W&B runs from run folders, offline too. conf/dashboard.yaml explains the keys.
 """
 
 import logging

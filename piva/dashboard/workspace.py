@@ -1,4 +1,4 @@
-"""The W&B workspace that compares scores: the trade-off, metrics by score and by type, the drift of training, pictures."""
+"""The W&B workspace that compares scores: trade-off, metrics by score and type, training, pictures."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ PICTURES = ("pictures/before", "pictures/after", "pictures/truth", "pictures/tur
 
 
 def make(entity: str, project: str, name: str) -> str:
-    """The workspace as W&B's JSON, without a server."""
+    """Return the workspace as W&B's JSON, without a server."""
     text: str = _workspace(entity, project, name)._to_model().model_dump_json(by_alias=True, indent=2)
     return text + "\n"
 
@@ -31,7 +31,7 @@ def _workspace(entity: str, project: str, name: str) -> Any:
         name="Trade-off",
         is_open=True,
         panels=[
-            wr.CustomChart(  # each run has one point in its table; a line joins those of a score by LPIPS, that is along lambda
+            wr.CustomChart(  # a point a run; a line joins those of a score by LPIPS, that is along lambda
                 query={"summaryTable": {"tableKey": "tables/tradeoff"}},
                 chart_name="wandb/line/v0",
                 chart_fields={"x": "LPIPS", "y": "CLIP", "stroke": "score"},

@@ -1,27 +1,31 @@
-"""The edits of a section as cards: the original, what each setting made of it, the truth where it is known."""
+"""A card for each edit of a section: the original, what each setting made of it, the truth where it is known.
 
-from collections.abc import Iterator
+Small copies of the pictures are embedded in the page; the originals are linked.
+"""
+
+import base64
+import io
+import math
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
 
 from piva.metrics.table import Column
 from piva.report.intervals import Interval
-from piva.report.pictures import films, link, thumbnails
-from piva.report.sections import EditKey, Measured, Section
-from piva.report.tables import measured
-from piva.report.texts import number
+from piva.report.sections import Measured, Section
+from piva.report.tables import measured, number
 
-NUMBERS = (
-    "pie/clip_whole",
-    "pie/psnr",
-    "eval/clip",
-    "eval/lpips",
-    "truth/psnr",
-)  # the first three that there are stand below a picture
+QUALITY = 80  # of WebP
+NUMBERS = ("pie/clip_whole", "pie/psnr", "eval/clip", "eval/lpips", "truth/psnr")  # the first three measured
 
 
 @dataclass(frozen=True)
-class Shot:
+class Picture:
     """One picture of a card."""
 
     label: str
@@ -41,65 +45,86 @@ class Card:
     type: str
     source: str
     target: str
-    shots: list[Shot]
+    pictures: list[Picture]
 
 
 def cards(section: Section, page: Path, size: int, films_mb: float) -> list[Card]:
-    """A card an edit, in the order of their ids. Of several seeds the first is shown."""
-    shown = {edit: list(_shown(section, edit)) for edit in sorted(section.edits)}
-    folders = [measured.run.edit(edit.id) for edit, all_shown in shown.items() for _, measured in all_shown]
-    small = thumbnails(
-        (folder / f"{name}.png" for folder in folders for name in ("before", "after", "truth")), size
-    )
-    turning = films((folder / "turntable.mp4" for folder in folders), page, films_mb)
+    """Return a card for each edit, by id. Of several seeds the first is shown."""
+    edits = {
+        edit: [(s, s.measured[edit][min(s.measured[edit])]) for s in section.settings if edit in s.measured]
+        for edit in sorted(section.edits)
+    }
+    folders = {edit: [m.run.edit(edit.id) for _, m in shown] for edit, shown in edits.items()}
+    every = [folder for of_edit in folders.values() for folder in of_edit]
+    small = thumbnails((f / f"{name}.png" for f in every for name in ("before", "after", "truth")), size)
+    turntables = films((folder / "turntable.mp4" for folder in every), page, films_mb)
     columns = [
         column for columns in measured(section).values() for column in columns if column.key in NUMBERS
     ]
     columns = sorted(columns, key=lambda column: NUMBERS.index(column.key))[:3]
+
+    def shared(label: str, of_edit: list[Path], name: str) -> Picture:
+        """Return a picture that all runs have in common, from the first that has it."""
+        path = next((folder for folder in of_edit if folder / name in small), of_edit[0]) / name
+        return Picture(label=label, small=small.get(path), original=link(path, page))
+
     made = []
-    for edit, all_shown in shown.items():
-        places = [m.run.edit(edit.id) for _, m in all_shown]
-        shots = [_plain("original", places, "before.png", small, page)]
-        for (i, m), place in zip(all_shown, places, strict=True):
-            setting = section.settings[i]
-            shots.append(
-                Shot(
-                    label=setting.label,
-                    small=small.get(place / "after.png"),
-                    original=link(place / "after.png", page),
-                    film=turning.get(place / "turntable.mp4"),
-                    score=setting.score,
-                    lam="none" if setting.lam is None else f"{setting.lam:g}",
-                    numbers=_numbers(columns, m),
-                )
+    for edit, shown in edits.items():
+        pictures = [shared("original", folders[edit], "before.png")]
+        for (setting, m), folder in zip(shown, folders[edit], strict=True):
+            picture = Picture(
+                label=setting.label,
+                small=small.get(folder / "after.png"),
+                original=link(folder / "after.png", page),
+                film=turntables.get(folder / "turntable.mp4"),
+                score=setting.score,
+                lam="none" if setting.lam is None else f"{setting.lam:g}",
+                numbers=_numbers(columns, m),
             )
-        truth = _plain("truth", places, "truth.png", small, page)
-        made.append(
-            Card(
-                edit.id,
-                section.edits[edit],
-                edit.source,
-                edit.target,
-                shots + ([truth] if truth.small else []),
-            )
-        )
+            pictures.append(picture)
+        truth = shared("truth", folders[edit], "truth.png")
+        pictures += [truth] if truth.small else []
+        made.append(Card(edit.id, section.edits[edit], edit.source, edit.target, pictures))
     return made
 
 
-def _shown(section: Section, edit: EditKey) -> Iterator[tuple[int, Measured]]:
-    for i, setting in enumerate(section.settings):
-        if edit in setting.measured:
-            yield i, setting.measured[edit][min(setting.measured[edit])]
-
-
-def _plain(label: str, places: list[Path], name: str, small: dict[Path, str], page: Path) -> Shot:
-    """The same in every run: of the first that has it."""
-    place = next((place for place in places if place / name in small), places[0])
-    return Shot(label=label, small=small.get(place / name), original=link(place / name, page))
-
-
 def _numbers(columns: list[Column], m: Measured) -> str:
-    words = [
-        (c.heading, number(c, Interval(m.row.get(c.key, float("nan")), float("nan"), 1))) for c in columns
-    ]
-    return ", ".join(f"{heading.rstrip(' ↑↓')} {value}" for heading, value in words if value)
+    shown = [(c.heading, number(c, Interval(m.row.get(c.key, math.nan), math.nan, 1))) for c in columns]
+    return ", ".join(f"{heading.rstrip(' ↑↓')} {value}" for heading, value in shown if value)
+
+
+def thumbnails(paths: Iterable[Path], size: int) -> dict[Path, str]:
+    """Return data URIs of WebP copies of at most `size` pixels a side, of those files that are pictures."""
+    wanted = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside Python's lock
+        small = pool.map(lambda path: _thumbnail(path, size), wanted)
+    return {path: uri for path, uri in zip(wanted, small, strict=True) if uri}
+
+
+def _thumbnail(path: Path, size: int) -> str | None:
+    try:
+        with Image.open(path) as picture:
+            small = picture.convert("RGB")
+            small.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2)
+            data = io.BytesIO()
+            small.save(data, "WEBP", quality=QUALITY, method=1)
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a torn file
+        return None
+    return data_uri(data.getvalue(), "image/webp")
+
+
+def films(paths: Iterable[Path], page: Path, limit_mb: float) -> dict[Path, str]:
+    """Return each film's data URI if all have at most `limit_mb` together, else its link."""
+    found = [path for path in dict.fromkeys(paths) if path.is_file()]
+    if sum(path.stat().st_size for path in found) <= limit_mb * 1e6:
+        return {path: data_uri(path.read_bytes(), "video/mp4") for path in found}
+    return {path: link(path, page) for path in found}
+
+
+def link(path: Path, page: Path) -> str:
+    """Return a relative URL from the page to a file."""
+    return quote(Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix())
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

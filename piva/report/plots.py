@@ -1,4 +1,4 @@
-"""The figures: the trade-off between what is kept and what the prompt got, and the drift over the steps of an edit."""
+"""The figures: the trade-off between fidelity and prompt alignment, and the drift over an edit's steps."""
 
 import io
 import math
@@ -6,26 +6,22 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from piva.files import atomic
 from piva.metrics.table import TABLES, Column
 from piva.report.intervals import interval, over_seeds, paired
-from piva.report.sections import EditKey, Section, Setting
-from piva.report.tables import cell, rival_of
-from piva.runs.run import Row
+from piva.report.sections import Section, Setting
+from piva.report.tables import baseline_of, cell
 
 INK = "#010203"  # stands for the page's own text colour, which a dark page has light
 COLOURS = ("#3b76c4", "#d9622b", "#3a9a5b", "#8a5cc2", "#c2458a", "#8c6d31", "#2aa3a3")
 MARKS = "osD^vPX"
-DRIFT = (
-    "eval/clip",
-    "eval/lpips",
-    "truth/psnr",
-    "eval/psnr",
-)  # what is drawn over the steps, where it was measured
+DRIFT = ("eval/clip", "eval/lpips", "truth/psnr", "eval/psnr")  # drawn over the steps, where measured
 COLUMNS = {column.key: column for columns in TABLES.values() for column in columns}
 STYLE = {
     "font.family": "sans-serif",
@@ -36,14 +32,13 @@ STYLE = {
     "grid.alpha": 0.15,
     "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
-    **dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK
-    ),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color"), INK),
+    **dict.fromkeys(("ytick.color", "grid.color"), INK),
 }
 
 
 def tradeoff_svg(section: Section, x: str, y: str, baseline: str) -> str | None:
-    """The section's trade-off as SVG to put into a page; None where no setting has both metrics."""
+    """Return the section's trade-off as SVG to put into a page; None where no setting has both metrics."""
     if not _both(section, x, y):
         return None
     with matplotlib.rc_context(STYLE):
@@ -53,7 +48,7 @@ def tradeoff_svg(section: Section, x: str, y: str, baseline: str) -> str | None:
 
 
 def save_tradeoff(sections: Sequence[Section], path: Path, x: str, y: str, baseline: str) -> bool:
-    """The trade-off of each section that has both metrics, side by side in one PNG; False, and no file, where none has."""
+    """Draw the trade-offs of sections with both metrics into one PNG; return False if there is none."""
     drawn = [section for section in sections if _both(section, x, y)]
     if not drawn:
         return False
@@ -62,14 +57,13 @@ def save_tradeoff(sections: Sequence[Section], path: Path, x: str, y: str, basel
         for axes, section in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
             _tradeoff(axes, section, x, y, baseline)
             axes.set_title(section.title, fontsize=9)
-        temporary = path.with_name(f".{path.name}.tmp")
-        figure.savefig(temporary, format="png")
-        temporary.replace(path)
+        with atomic(path) as temporary:
+            figure.savefig(temporary, format="png")
     return True
 
 
 def drift_svg(section: Section) -> str | None:
-    """Metrics over the steps, a line a setting, its band the 95 % interval over edits; None without snapshots."""
+    """Draw metrics over the steps, a line a setting with its 95 % interval; None without snapshots."""
     steps = {step for setting in section.settings for step in setting.snapshots}
     keys = [key for key in DRIFT if section.has(key)]
     if len(steps) < 2 or not keys:
@@ -86,91 +80,66 @@ def drift_svg(section: Section) -> str | None:
 
 
 def _line(axes: Axes, setting: Setting, key: str, i: int) -> None:
-    points = {step: interval(_at(edits, key).values()) for step, edits in setting.snapshots.items()}
+    points = {}
+    for step, edits in setting.snapshots.items():
+        known = {edit: [row.get(key, math.nan) for row in rows] for edit, rows in edits.items()}
+        values = {edit: [v for v in seeds if not math.isnan(v)] for edit, seeds in known.items()}
+        points[step] = interval(over_seeds({edit: seeds for edit, seeds in values.items() if seeds}).values())
     points = {step: value for step, value in points.items() if value.n}
     if not points:
         return
-    means, halves = [p.mean for p in points.values()], [_finite(p.half) for p in points.values()]
     colour, style = COLOURS[i % len(COLOURS)], ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
-    axes.plot(
-        list(points),
-        means,
-        style,
-        color=colour,
-        label=setting.label,
-        marker=MARKS[i % len(MARKS)],
-        markersize=3.5,
-    )
-    low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
+    look: dict[str, Any] = {"label": setting.label, "marker": MARKS[i % len(MARKS)], "markersize": 3.5}
+    axes.plot(list(points), [p.mean for p in points.values()], style, color=colour, **look)
+    low, high = ([p.mean + sign * _finite(p.half) for p in points.values()] for sign in (-1, 1))
     axes.fill_between(list(points), low, high, color=colour, alpha=0.08, linewidth=0)
-
-
-def _at(edits: dict[EditKey, list[Row]], key: str) -> dict[EditKey, float]:
-    values = {
-        edit: [row[key] for row in rows if not math.isnan(row.get(key, math.nan))]
-        for edit, rows in edits.items()
-    }
-    return over_seeds({edit: seeds for edit, seeds in values.items() if seeds})
 
 
 def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> None:
     scores = list(dict.fromkeys(setting.score for setting in section.settings))
     others = list(dict.fromkeys(setting.others for setting in section.settings))
-    rivals = {setting.label: rival_of(setting, section.settings, baseline) for setting in section.settings}
+    baselines = {s.label: baseline_of(s, section.settings, baseline) for s in section.settings}
     for curve in _curves(section.settings):
         first = curve[0]
-        colour, mark = (
-            COLOURS[scores.index(first.score) % len(COLOURS)],
-            MARKS[others.index(first.others) % len(MARKS)],
-        )
-        points = [(setting, cell(setting, x).edits, cell(setting, y).edits) for setting in curve]
-        points = [point for point in points if point[1].n and point[2].n]
-        if not points:
-            continue
+        colour = COLOURS[scores.index(first.score) % len(COLOURS)]
+        mark = MARKS[others.index(first.others) % len(MARKS)]
+        places = [_place(setting, x, y) for setting in curve]
+        if first.lam is not None and (base := baselines[first.label]):  # lambda 0 is DDS
+            start = _place(base, x, y)
+            if not any(map(math.isnan, start)):
+                axes.plot(*zip(start, places[0], strict=True), ":", color=colour, linewidth=1.2)
         label = ", ".join([first.score, *(f"{name} {value}" for name, value in first.others)])
-        rival = rivals[first.label] if first.lam is not None else None
-        if rival and cell(rival, x).edits.n and cell(rival, y).edits.n:  # lambda 0 is DDS
-            start = (cell(rival, x).edits.mean, cell(rival, y).edits.mean)
-            axes.plot(
-                [start[0], points[0][1].mean], [start[1], points[0][2].mean], ":", color=colour, linewidth=1.2
-            )
-        axes.plot(
-            [p[1].mean for p in points],
-            [p[2].mean for p in points],
-            "-",
-            color=colour,
-            marker=mark,
-            label=label,
-        )
-        for setting, across, up in points:
-            halves = [_half(setting, list(rivals.values()), rivals[setting.label], key) for key in (x, y)]
-            _cross(axes, (across.mean, up.mean), halves, colour)
+        axes.plot(*zip(*places, strict=True), "-", color=colour, marker=mark, label=label)
+        for setting, place in zip(curve, places, strict=True):
+            halves = [
+                _half(setting, list(baselines.values()), baselines[setting.label], key) for key in (x, y)
+            ]
+            cross: dict[str, Any] = {"color": colour, "alpha": 0.3, "linewidth": 1}
+            axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], **cross)
             if setting.lam is not None:
-                place = (across.mean, up.mean)
-                axes.annotate(
-                    f"λ {setting.lam:g}", place, textcoords="offset points", xytext=(5, 5), fontsize=8
-                )
+                text = f"λ {setting.lam:g}"
+                axes.annotate(text, place, textcoords="offset points", xytext=(5, 5), fontsize=8)
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 
 
-def _half(setting: Setting, rivals: Sequence[Setting | None], rival: Setting | None, key: str) -> float:
-    """Half of the 95 % interval of the difference to the rival, edit by edit: how far apart two edits are says nothing about
-    which setting is better. A rival itself has none; a setting without one has that of its mean over the edits.
+def _place(setting: Setting, x: str, y: str) -> tuple[float, float]:
+    return cell(setting, x).edits.mean, cell(setting, y).edits.mean
+
+
+def _half(setting: Setting, baselines: Sequence[Setting | None], own: Setting | None, key: str) -> float:
+    """Return half of the 95 % interval of the difference to the setting's baseline, edit by edit.
+
+    How far apart two edits are says nothing about which setting is better. A baseline itself has no interval,
+    a setting without one has that of its mean over the edits.
     """
-    if rival:
-        return _finite(paired(setting.values(key), rival.values(key)).difference.half)
-    return 0.0 if setting in rivals else _finite(cell(setting, key).edits.half)
-
-
-def _cross(axes: Axes, place: tuple[float, float], halves: Sequence[float], colour: str) -> None:
-    axes.errorbar(
-        [place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], color=colour, alpha=0.3, linewidth=1
-    )
+    if own:
+        return _finite(paired(setting.values(key), own.values(key)).difference.half)
+    return 0.0 if setting in baselines else _finite(cell(setting, key).edits.half)
 
 
 def _curves(settings: Sequence[Setting]) -> Iterator[list[Setting]]:
-    """Settings that differ in lambda alone, in its order; a score without it is a curve of one point."""
+    """Yield settings that differ in lambda alone, in its order; a score without it is one point."""
     curves: dict[tuple[object, ...], list[Setting]] = defaultdict(list)
     for setting in settings:
         curves[setting.score, setting.others].append(setting)
@@ -192,7 +161,7 @@ def _finite(half: float) -> float:
 
 
 def _svg(figure: Figure) -> str:
-    """Inline SVG in the page's ink, without the ids that several figures of one page would share."""
+    """Return inline SVG in the page's ink, without the ids that several figures of one page would share."""
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": str(id(figure))}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

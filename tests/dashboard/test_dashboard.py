@@ -1,7 +1,6 @@
 """The workspace as JSON, and what the command answers to bad words."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import wandb_workspaces.workspaces.internal as internal
 from helpers.finished_runs import drawn, write_run
 
 from piva.config import compose
-from piva.dashboard.__main__ import dashboard
+from piva.dashboard.__main__ import dashboard, main, sync
 from piva.errors import InputError
 
 
@@ -52,7 +51,7 @@ def test_the_json_is_a_workspace_to_wandb_too(workspace: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         (["sync"], ["OUTPUTS", "no folder"]),
         (["sync", "nowhere"], ["nowhere", "no such folder"]),
@@ -62,18 +61,20 @@ def test_the_json_is_a_workspace_to_wandb_too(workspace: dict[str, Any]) -> None
     ],
     ids=" ".join,
 )
-def test_bad_words_are_one_line_and_exit_code_2(words: list[str], expected: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "piva.dashboard", *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert all(word in done.stderr for word in expected)
+def test_bad_arguments_are_one_line_and_exit_code_2(
+    argv: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # main sets it
+    monkeypatch.setattr(sys, "argv", ["dashboard", *argv])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert all(word in error for word in expected), error
 
 
 def test_a_torn_run_is_named(tmp_path: Path) -> None:
-    from piva.dashboard.__main__ import sync
-
     run = write_run(tmp_path / "run", drawn(["a"]))
     (run / "summary.json").write_text("{")
     with pytest.raises(InputError, match=r"summary\.json"):

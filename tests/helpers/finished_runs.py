@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ def write_run(
     settings: dict[str, Any] | None = None,
     prompts: tuple[str, str] = ("a red {}", "a blue {}"),
     snapshots: dict[int, dict[str, dict[str, float]]] | None = None,
+    types: Sequence[int] | None = None,
 ) -> Path:
-    """A finished run; `values` are its metrics by edit, `settings` replaces keys of its score."""
+    """Write a finished run; `values` are metrics by edit, `settings` replaces keys of its score."""
     (folder / "edits").mkdir(parents=True)
     score_settings = {
         "_target_": f"piva.scores.{score.lower()}.{score}",
@@ -48,7 +50,7 @@ def write_run(
     rows = [
         {
             "id": edit,
-            "type": TYPES[i % 2],
+            "type": TYPES[types[i] if types else i % 2],
             "source_prompt": prompts[0].format(edit),
             "target_prompt": prompts[1].format(edit),
             **numbers,

@@ -9,7 +9,7 @@ from helpers.finished_runs import drawn, write_run
 from PIL import Image
 
 from piva.errors import InputError
-from piva.report.__main__ import report
+from piva.report.__main__ import main, report
 
 
 def test_the_plot_alone(tmp_path: Path) -> None:
@@ -38,15 +38,18 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "expected"), BAD, ids=[" ".join(words) for words, _ in BAD])
-def test_bad_words_are_one_line_and_exit_code_2(words: list[str], expected: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "piva.report", *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1
-    for word in expected:
-        assert word in done.stderr
+@pytest.mark.parametrize(("argv", "expected"), BAD, ids=[" ".join(argv) for argv, _ in BAD])
+def test_bad_arguments_are_one_line_and_exit_code_2(
+    argv: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # main sets it
+    monkeypatch.setattr(sys, "argv", ["report", *argv])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert all(word in error for word in expected), error
     assert list(Path().iterdir()) == []
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from helpers.finished_runs import drawn, write_run
 
+from piva.report.__main__ import report
 from piva.report.sections import Section, sections
-from piva.report.tables import cell, mean_tables, paired_tables, rival_of
+from piva.report.tables import baseline_of, cell, mean_tables, paired_tables
 from piva.runs.run import Run, find_runs
 
 EDITS = ["mug/blue", "car/hat", "cake/flag", "cone/tree"]
@@ -27,6 +28,27 @@ def test_shards_and_seeds_of_equal_settings_are_one_row(tmp_path: Path) -> None:
     assert {edit.id for edit in section.edits} == set(EDITS)
     assert all(len(seeds) == 2 for seeds in setting.values("eval/clip").values())
     assert cell(setting, "eval/clip").seeds is not None
+
+
+def test_shards_give_the_numbers_of_the_whole_run(tmp_path: Path) -> None:
+    """Byte for byte and in any order of the parts: means, intervals, differences, types, snapshots."""
+    edits = [f"edit {i}" for i in range(7)]
+    for score, lam, seed in (("DDS", None, 1), ("Piva", 0.4, 2)):
+        values, early = drawn(edits, seed=seed), drawn(edits, seed=seed + 2)
+        own = {"score": score, "lam": lam}
+        write_run(tmp_path / f"whole/{score}", values, **own, snapshots={2: early})
+        for i in range(3):
+            part, then = ({edit: of[edit] for edit in edits[i::3]} for of in (values, early))
+            types = [j % 2 for j in range(7)][i::3]
+            write_run(tmp_path / f"parts/{3 - i}/{score}", part, **own, snapshots={2: then}, types=types)
+    tables, drifts = [], []
+    for name in ("whole", "parts"):
+        report(str(tmp_path / name), f"out={tmp_path / name}.html")
+        tables.append({path.name: path.read_text() for path in (tmp_path / f"{name}_tables").iterdir()})
+        drifts.append([setting.snapshots for setting in of(tmp_path / name)[0].settings])
+    assert len(tables[0]) == 12  # two kinds of metrics: means, differences, by type; CSV and LaTeX
+    assert tables[0] == tables[1]
+    assert drifts[0] == drifts[1]
 
 
 def test_labels_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
@@ -55,16 +77,16 @@ def test_labels_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
     ]
 
 
-def test_a_rival_differs_in_the_score_alone(tmp_path: Path) -> None:
+def test_a_baseline_differs_in_the_score_alone(tmp_path: Path) -> None:
     for guidance in (3, 7.5):
         write_run(tmp_path / f"dds{guidance}", drawn(EDITS), settings={"guidance_scale": guidance})
     write_run(tmp_path / "piva", drawn(EDITS), score="Piva", lam=0.4, settings={"guidance_scale": 3})
     write_run(tmp_path / "sds", drawn(EDITS), score="SDS", settings={"guidance_scale": 100})
     settings = {setting.label: setting for setting in of(tmp_path)[0].settings}
-    rival = rival_of(settings["Piva λ 0.4, guidance_scale 3"], settings.values(), "dds")
-    assert rival is settings["DDS, guidance_scale 3"]
-    assert rival_of(settings["SDS, guidance_scale 100"], settings.values(), "dds") is None
-    assert rival_of(settings["DDS, guidance_scale 3"], settings.values(), "dds") is None
+    baseline = baseline_of(settings["Piva λ 0.4, guidance_scale 3"], settings.values(), "dds")
+    assert baseline is settings["DDS, guidance_scale 3"]
+    assert baseline_of(settings["SDS, guidance_scale 100"], settings.values(), "dds") is None
+    assert baseline_of(settings["DDS, guidance_scale 3"], settings.values(), "dds") is None
 
 
 @pytest.mark.parametrize("other", [{"networks": {"clip": "another"}}, {"prior": "sd21"}])
@@ -92,7 +114,7 @@ def test_one_id_with_other_prompts_is_another_edit(tmp_path: Path) -> None:
 def test_anchors_stand_above_the_settings(tmp_path: Path) -> None:
     write_run(tmp_path / "1", drawn(EDITS))
     clip, truth = mean_tables(of(tmp_path)[0])
-    assert [label for label, _ in clip.rows] == ["do nothing", "truth", "DDS"]
+    assert [label for label, _ in clip.rows] == ["identity", "truth", "DDS"]
     assert [cells[0].edits.mean for _, cells in clip.rows[:2]] == pytest.approx([0.5, 0.8])  # type: ignore[union-attr]
-    assert [label for label, _ in truth.rows] == ["do nothing", "DDS"]
+    assert [label for label, _ in truth.rows] == ["identity", "DDS"]
     assert paired_tables(of(tmp_path)[0], "dds") == []
