@@ -21,8 +21,7 @@ from piva.tasks.base import Randomness
 from piva.tasks.nerf import NerfTask
 from piva.toys.edits import SPLITS
 from piva.toys.noe import DISTANCE, FOV_DEG
-from piva.toys.placement import placement
-from piva.toys.world import renderer
+from piva.toys.world import placement, renderer
 
 
 class Pictures:

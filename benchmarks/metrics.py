@@ -16,7 +16,7 @@ import torchvision
 
 from piva.metrics import networks
 from piva.metrics.paper import BACKBONES
-from piva.metrics.pie import obedience, preservation
+from piva.metrics.pie import preservation, prompt_alignment
 from piva.metrics.pixels import psnr, ssim
 
 BATCH = 16
@@ -50,25 +50,25 @@ def main(count: int = 4, size: int = 512, device: str = "cpu") -> None:
         alex, squeeze = (random_lpips(net, device) for net in ("alex", "squeeze"))
     clip = open_clip.create_model("ViT-L-14-quickgelu", pretrained=None).to(device).eval()
     dino = timm.create_model("vit_base_patch8_224.dino", pretrained=False, num_classes=0).to(device).eval()
-    judges = networks.judges(clip, dino, alex, squeeze, BATCH, {})
+    assembled = networks.assemble(clip, dino, alex, squeeze, BATCH, {})
     a, b = torch.rand(2, count, 3, size, size, device=device)
     mask = torch.zeros(count, 1, size, size, device=device)
     mask[..., : size // 2] = 1
     prompts = ["a photo of a cat"] * count
-    target = judges.clip.texts(prompts)
-    assert judges.pie.structure
+    target = assembled.clip.texts(prompts)
+    assert assembled.pie.structure
     metrics = {
         "psnr": lambda: psnr(a, b),
         "ssim": lambda: ssim(a, b),
-        "lpips alex": lambda: judges.lpips(a, b),
-        "lpips squeeze": lambda: judges.pie.lpips(a, b),
-        "clip picture, stretched": lambda: judges.clip.images(a),
-        "clip picture, cropped": lambda: judges.pie.clip.images(a),
-        "clip prompt": lambda: judges.clip.texts(prompts),
-        "structure distance": lambda: judges.pie.structure and judges.pie.structure(a, b),
+        "lpips alex": lambda: assembled.lpips(a, b),
+        "lpips squeeze": lambda: assembled.pie.lpips(a, b),
+        "clip picture, stretched": lambda: assembled.clip.images(a),
+        "clip picture, cropped": lambda: assembled.pie.clip.images(a),
+        "clip prompt": lambda: assembled.clip.texts(prompts),
+        "structure distance": lambda: assembled.pie.structure and assembled.pie.structure(a, b),
         "all of PIE-Bench": lambda: (
-            preservation(a, b, mask, judges.pie),
-            obedience(b, mask, target, judges.pie.clip),
+            preservation(a, b, mask, assembled.pie),
+            prompt_alignment(b, mask, target, assembled.pie.clip),
         ),
     }
     print(

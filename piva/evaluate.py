@@ -21,9 +21,9 @@ def evaluate(evaluation: Evaluation, path: Path) -> str:
     from piva.runs.provenance import check_device, provenance
 
     check_device(evaluation.device)
-    judges = evaluation.metrics.load(evaluation.device)
-    rows = score(evaluation.pairs, judges, evaluation.device)
-    networks = dict(judges.names) if judges else {}
+    networks = evaluation.metrics.load(evaluation.device)
+    rows = score(evaluation.pairs, networks, evaluation.device)
+    names = dict(networks.names) if networks else {}
     folder = RunFolder(path)
     folder.write_config(evaluation.config)
     folder.write_rows("metrics.csv", rows)
@@ -31,12 +31,12 @@ def evaluate(evaluation: Evaluation, path: Path) -> str:
         "mean": json_safe(means(rows)),
         "edits": [json_safe(row) for row in rows],
         "missing": evaluation.missing,
-        "metric_networks": networks,
+        "metric_networks": names,
         "choices": evaluation.choices,
         "provenance": provenance(evaluation.device),
     }
     folder.write_json("summary.json", summary)
-    return table(rows, networks, evaluation.missing)
+    return table(rows, names, evaluation.missing)
 
 
 def job(cfg: DictConfig, evaluation: Evaluation | None) -> None:

@@ -20,7 +20,7 @@ from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError
 from piva.metrics.measure import measure
-from piva.metrics.perceptual import Judges
+from piva.metrics.perceptual import MetricNetworks
 from piva.models.learned import Denoiser, needs
 from piva.models.sampling import Sampler, save_samples
 from piva.optimise import Method, Sizes, optimise
@@ -46,14 +46,14 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     run, folder = settings.run, RunFolder(path)
     check_device(run.device)
     prior = settings.prior.load(run.device)
-    judges = settings.metrics.load(run.device)
+    networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
     done = _resume(settings, folder)
-    errors = _run_edits(settings, prior, judges, folder, mirror, done)
+    errors = _run_edits(settings, prior, networks, folder, mirror, done)
     results = _in_order(settings, done)
     metadata = {
-        "metric_networks": dict(judges.names) if judges else {},
+        "metric_networks": dict(networks.names) if networks else {},
         "choices": settings.choices,
         "seed": run.seed,
         "steps": run.steps,
@@ -77,7 +77,7 @@ def run_experiment(settings: Settings, path: Path) -> Run:
 def _run_edits(
     settings: Settings,
     prior: Prior,
-    judges: Judges | None,
+    networks: MetricNetworks | None,
     folder: RunFolder,
     mirror: Mirror | None,
     done: dict[str, EditRecord],
@@ -90,7 +90,7 @@ def _run_edits(
                 continue
             log.info('%s: "%s" -> "%s"', edit.id, edit.source_prompt, edit.target_prompt)
             try:
-                done[edit.id] = result = run_edit(edit, settings, prior, judges, folder, mirror)
+                done[edit.id] = result = run_edit(edit, settings, prior, networks, folder, mirror)
             except WriteError:
                 raise
             except (InputError, FloatingPointError) as error:
@@ -126,7 +126,7 @@ def run_edit(
     edit: Edit,
     settings: Settings,
     prior: Prior,
-    judges: Judges | None,
+    networks: MetricNetworks | None,
     folder: RunFolder,
     mirror: Mirror | None,
 ) -> EditRecord:
@@ -160,12 +160,12 @@ def run_edit(
     logger = StepLogger(edit.id, range(start, run.steps), folder, mirror)
     try:
         if settings.objective.metric:  # a name that is not measured shows before the work, not after
-            settings.objective.of(measure(state.compare(), edit, judges))
+            settings.objective.of(measure(state.compare(), edit, networks))
         for step in optimise(state, method, run.steps, randomness, start):
             done = step.index + 1
             logger(step.index, step.logged)
             if done in run.measure_at:
-                measured = measure(state.compare(), edit, judges)
+                measured = measure(state.compare(), edit, networks)
                 edit_state.snapshots.append({"id": edit.id, "step": done} | measured)
             if done in run.samples.at:  # always from the same noise, so that steps can be compared
                 noise = generator("samples", run.device)
@@ -177,7 +177,7 @@ def run_edit(
                 checkpoints.save(done, edit_state.checkpoint())
         logger.flush()
         clock.lap("optimise_s")
-        result = _save(edit, edit_state, judges, folder)
+        result = _save(edit, edit_state, networks, folder)
         checkpoints.clear()
     finally:
         logger.bar.close()
@@ -186,11 +186,13 @@ def run_edit(
     return result
 
 
-def _save(edit: Edit, edit_state: EditState, judges: Judges | None, folder: RunFolder) -> EditRecord:
+def _save(
+    edit: Edit, edit_state: EditState, networks: MetricNetworks | None, folder: RunFolder
+) -> EditRecord:
     """Measure an optimised edit and write its folder."""
     comparison = edit_state.state.compare()
     row = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
-    row |= measure(comparison, edit, judges)
+    row |= measure(comparison, edit, networks)
     tensors = {name: x.contiguous().cpu() for name, x in edit_state.state.state_dict().items()}
     with folder.edit(edit.id) as place:
         save_comparison(comparison, place)

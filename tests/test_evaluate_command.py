@@ -16,8 +16,8 @@ from piva.datasets.pie import Pie
 from piva.evaluate import evaluate
 from piva.evaluation.settings import check
 from piva.images import encode_runs
-from piva.metrics.judges import Toys
 from piva.metrics.measure import measure
+from piva.metrics.toys import Toys
 from piva.tasks.base import Comparison, save_comparison
 from piva.tasks.image import read_truth
 
@@ -70,7 +70,7 @@ def test_a_runs_folder_has_the_runs_own_numbers(root: Path, before: torch.Tensor
         f"edits={tmp_path / 'run'}",
         f"hydra.run.dir={tmp_path / 'out'}",
     ]
-    rows, judges = [], Toys(path="toys").load("cpu")
+    rows, networks = [], Toys(path="toys").load("cpu")
     after = (before + 0.1).clamp(0, 1)
     dataset = compose(*words, name="evaluate").dataset
     edits = list(build(Pie, dataset, "dataset").read())
@@ -81,7 +81,7 @@ def test_a_runs_folder_has_the_runs_own_numbers(root: Path, before: torch.Tensor
         folder = tmp_path / "run/edits" / edit.id
         folder.mkdir(parents=True)
         save_comparison(comparison, folder)
-        rows.append(measure(comparison, edit, judges))
+        rows.append(measure(comparison, edit, networks))
     table = evaluate(check(compose(*words, name="evaluate")), tmp_path / "out")
     with (tmp_path / "out/metrics.csv").open() as file:
         measured = list(csv.DictReader(file))
@@ -89,7 +89,7 @@ def test_a_runs_folder_has_the_runs_own_numbers(root: Path, before: torch.Tensor
     for row, wanted in zip(measured, rows, strict=True):
         assert {key: float(row[key]) for key in wanted} == pytest.approx(wanted, abs=1e-5)
     summary = json.loads((tmp_path / "out/summary.json").read_text())
-    assert summary["metric_networks"] == dict(judges.names) if judges else False
+    assert summary["metric_networks"] == dict(networks.names) if networks else False
     assert set(summary) >= {"mean", "edits", "missing", "choices", "provenance"}
     assert (tmp_path / "out/config.yaml").is_file()
     assert "do nothing" in table

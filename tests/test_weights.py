@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from piva.errors import InputError
-from piva.metrics.judges import Pixels
 from piva.metrics.paper import BACKBONES, Paper
+from piva.metrics.toys import Pixels
 from piva.priors.stable_diffusion import StableDiffusion
 from piva.weights import HubFolder, TorchFile, check, torch_home
 

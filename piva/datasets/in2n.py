@@ -17,7 +17,8 @@ from piva.datasets.edit import Capture, Edit
 from piva.datasets.records import read_records
 from piva.errors import InputError
 from piva.files import cache_folder
-from piva.toys import in2n, store
+from piva.toys import in2n
+from piva.toys.noe import ROOTS
 
 # Scenes face and bear: Instruct-NeRF2NeRF's (Haque et al. 2023), prompts ours.
 PAPER = Path(__file__).with_name("in2n.json")
@@ -54,8 +55,8 @@ class In2n:
 
 
 def _folder(name: str) -> Path:
-    if name in store.SPLITS:
-        return in2n.ensure(cache_folder() / f"in2n-{name}", store.SPLITS[name])
+    if name in ROOTS:
+        return in2n.ensure(cache_folder() / f"in2n-{name}", ROOTS[name])
     root = Path(name).expanduser()
     if not root.is_dir():
         remedy = "docs/in2n.md says where to get them; dataset.root=toys is drawn here and needs no download"

@@ -16,7 +16,8 @@ from piva.datasets.edit import Edit
 from piva.datasets.records import read_records
 from piva.errors import InputError
 from piva.files import cache_folder
-from piva.toys import noe, store
+from piva.toys import noe
+from piva.toys.noe import ROOTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,8 @@ class Noe:
 
 
 def _folder(name: str) -> Path:
-    if name in store.SPLITS:
-        return noe.ensure(cache_folder() / f"noe-{name}", store.SPLITS[name])
+    if name in ROOTS:
+        return noe.ensure(cache_folder() / f"noe-{name}", ROOTS[name])
     root = Path(name).expanduser()
     for folder in (root / "noe", root):
         if (folder / "benchmark.json").is_file():

@@ -22,7 +22,8 @@ from piva.errors import InputError, one_line
 from piva.files import as_kind, cache_file, cache_folder, get, inside, read_json
 from piva.images import decode_runs, image_size
 from piva.ranges import select
-from piva.toys import pie, store
+from piva.toys import pie
+from piva.toys.noe import ROOTS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -84,8 +85,8 @@ class Pie:
 
 
 def _folder(name: str) -> Path:
-    if name in store.SPLITS:
-        return pie.ensure(cache_folder() / f"pie-{name}", store.SPLITS[name])
+    if name in ROOTS:
+        return pie.ensure(cache_folder() / f"pie-{name}", ROOTS[name])
     root = Path(name).expanduser()
     return root / "data" if (root / "data/mapping_file.json").is_file() else root
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from piva.evaluation.pairs import Pair
 from piva.images import read_rgb
 from piva.metrics.measure import measure_all
-from piva.metrics.perceptual import Judges
+from piva.metrics.perceptual import MetricNetworks
 from piva.runs.run import TEXTS
 from piva.tasks.base import Comparison
 from piva.tasks.image import read_truth
@@ -19,13 +19,13 @@ from piva.tasks.image import read_truth
 TOGETHER = 16  # edits of one picture measured at once
 
 
-def score(pairs: Sequence[Pair], judges: Judges | None, device: str) -> list[dict[str, Any]]:
+def score(pairs: Sequence[Pair], networks: MetricNetworks | None, device: str) -> list[dict[str, Any]]:
     """Return a row of metrics.csv for each pair, in their order."""
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(pairs), desc="measuring", unit="edit", disable=None) as bar:
         for alike in _alike(pairs):
             edits = [pair.edit for pair in alike]
-            values = measure_all([_open(pair, device) for pair in alike], edits, judges)
+            values = measure_all([_open(pair, device) for pair in alike], edits, networks)
             for edit, row in zip(edits, values, strict=True):
                 rows.append({key: getattr(edit, key) for key in TEXTS} | row)
             bar.update(len(alike))

@@ -10,40 +10,43 @@ from jaxtyping import Float
 from torch import Tensor
 
 from piva.datasets.edit import Edit
-from piva.metrics.perceptual import Judges, alignment, directional
-from piva.metrics.pie import obedience, preservation, read_mask
+from piva.metrics.perceptual import MetricNetworks, alignment, directional
+from piva.metrics.pie import preservation, prompt_alignment, read_mask
 from piva.metrics.pixels import chroma, psnr, ssim
 from piva.tasks.base import Comparison
 
 Values = Float[Tensor, "n"]
 
 
-def measure(c: Comparison, edit: Edit, judges: Judges | None) -> dict[str, float]:
+def measure(c: Comparison, edit: Edit, networks: MetricNetworks | None) -> dict[str, float]:
     """Means over the views. `eval/*` compare the edit with the original and with the prompts, `truth/*` with the truth (inside
     and outside the true mask), `pie/*` are PIE-Bench's own where the edit is annotated with a mask. What there is to compare
-    them to: `nothing/*` is the unedited original's score, `best/*` the truth's own, at the truth's views. Without `judges`
+    them to: `nothing/*` is the unedited original's score, `best/*` the truth's own, at the truth's views. Without `networks`
     the networks' keys are left out. Pictures are rounded to bytes first: the numbers are those of their files.
     """
-    return measure_all([c], [edit], judges)[0]
+    return measure_all([c], [edit], networks)[0]
 
 
 def measure_all(
-    comparisons: Sequence[Comparison], edits: Sequence[Edit], judges: Judges | None
+    comparisons: Sequence[Comparison], edits: Sequence[Edit], networks: MetricNetworks | None
 ) -> list[dict[str, float]]:
     """`measure` of several edits at once. They must be alike: of one size, all with or without truth, its mask, annotation."""
     c = _joined(comparisons)
     views = [len(each.before) for each in comparisons]
-    rows = _rows(_against_original(c) | (_judged(c, edits, views, judges) if judges else {}), views)
+    rows = _rows(_against_original(c) | (_by_networks(c, edits, views, networks) if networks else {}), views)
     masks = [
         read_mask(edit.mask, each.before) for each, edit in zip(comparisons, edits, strict=True) if edit.mask
     ]
     if masks:
         annotated = torch.cat([mask.expand(n, -1, -1, -1) for mask, n in zip(masks, views, strict=True)])
-        rows = _merged(rows, _rows(_pie(c, annotated, edits, views, judges), views))
+        rows = _merged(rows, _rows(_pie(c, annotated, edits, views, networks), views))
     if c.truth is not None:
         views = [0 if each.truth is None else len(each.truth) for each in comparisons]
         rows = _merged(
-            rows, _rows(_against_truth(c) | (_judged_truth(c, edits, views, judges) if judges else {}), views)
+            rows,
+            _rows(
+                _against_truth(c) | (_truth_by_networks(c, edits, views, networks) if networks else {}), views
+            ),
         )
     return rows
 
@@ -56,28 +59,34 @@ def _against_original(c: Comparison) -> dict[str, Values]:
     return values
 
 
-def _judged(c: Comparison, edits: Sequence[Edit], views: Sequence[int], judges: Judges) -> dict[str, Values]:
+def _by_networks(
+    c: Comparison, edits: Sequence[Edit], views: Sequence[int], networks: MetricNetworks
+) -> dict[str, Values]:
     """What the networks say."""
-    source, target = (_repeated(judges.clip.texts(prompts), views) for prompts in _prompts(edits))
-    before, after = judges.clip.images(c.before), judges.clip.images(c.after)
+    source, target = (_repeated(networks.clip.texts(prompts), views) for prompts in _prompts(edits))
+    before, after = networks.clip.images(c.before), networks.clip.images(c.after)
     return {
         "eval/clip": alignment(after, target),
         "eval/clip_source": alignment(before, source),
         "eval/clip_direction": directional(before, after, source, target),
-        "eval/lpips": judges.lpips(c.after, c.before),
+        "eval/lpips": networks.lpips(c.after, c.before),
         "nothing/clip": alignment(before, target),
     }
 
 
 def _pie(
-    c: Comparison, masks: Tensor, edits: Sequence[Edit], views: Sequence[int], judges: Judges | None
+    c: Comparison, masks: Tensor, edits: Sequence[Edit], views: Sequence[int], networks: MetricNetworks | None
 ) -> dict[str, Values]:
-    values = preservation(c.before, c.after, masks, judges.pie if judges else None)
-    if judges:
-        clip = judges.pie.clip
+    values = preservation(c.before, c.after, masks, networks.pie if networks else None)
+    if networks:
+        clip = networks.pie.clip
         target = _repeated(clip.texts(_prompts(edits)[1]), views)
-        values |= {f"pie/{key}": value for key, value in obedience(c.after, masks, target, clip).items()}
-        values |= {f"nothing/{key}": value for key, value in obedience(c.before, masks, target, clip).items()}
+        values |= {
+            f"pie/{key}": value for key, value in prompt_alignment(c.after, masks, target, clip).items()
+        }
+        values |= {
+            f"nothing/{key}": value for key, value in prompt_alignment(c.before, masks, target, clip).items()
+        }
     return values
 
 
@@ -94,17 +103,17 @@ def _against_truth(c: Comparison) -> dict[str, Values]:
     return values
 
 
-def _judged_truth(
-    c: Comparison, edits: Sequence[Edit], views: Sequence[int], judges: Judges
+def _truth_by_networks(
+    c: Comparison, edits: Sequence[Edit], views: Sequence[int], networks: MetricNetworks
 ) -> dict[str, Values]:
     assert c.truth is not None
     assert c.truth_after is not None
     assert c.truth_before is not None
-    target = _repeated(judges.clip.texts(_prompts(edits)[1]), views)
+    target = _repeated(networks.clip.texts(_prompts(edits)[1]), views)
     return {
-        "truth/lpips": judges.lpips(c.truth_after, c.truth),
-        "nothing/lpips": judges.lpips(c.truth_before, c.truth),
-        "best/clip": alignment(judges.clip.images(c.truth), target),
+        "truth/lpips": networks.lpips(c.truth_after, c.truth),
+        "nothing/lpips": networks.lpips(c.truth_before, c.truth),
+        "best/clip": alignment(networks.clip.images(c.truth), target),
     }
 
 

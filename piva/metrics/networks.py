@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from piva.errors import InputError, one_line
 from piva.metrics.clip import OpenClip, cropped, stretched
-from piva.metrics.perceptual import Distance, Judges, PieJudges
+from piva.metrics.perceptual import Distance, MetricNetworks, PieNetworks
 from piva.metrics.structure import VitKeys, structure_distance
 
 Images = Float[Tensor, "n 3 h w"]
@@ -50,24 +50,24 @@ def lpips(net: str, device: str) -> nn.Module:
         return _loaded(where, device, lambda: zhang.LPIPS(net=net, verbose=False))
 
 
-def judges(
+def assemble(
     clip: open_clip.CLIP,
     dino: nn.Module,
     lpips_views: nn.Module,
     lpips_pie: nn.Module,
     batch: int,
     names: Mapping[str, str],
-) -> Judges:
+) -> MetricNetworks:
     """The metrics' networks, `batch` pictures a pass."""
     tokenize = open_clip.SimpleTokenizer(context_length=clip.context_length)
     keys = VitKeys(dino)
-    pie = PieJudges(
+    pie = PieNetworks(
         OpenClip(clip, tokenize, cropped, batch),
         in_batches(perceptual(lpips_pie), batch),
         in_batches(lambda a, b: structure_distance(keys, a, b, corrected=False), batch),
         in_batches(lambda a, b: structure_distance(keys, a, b, corrected=True), batch),
     )
-    return Judges(
+    return MetricNetworks(
         OpenClip(clip, tokenize, stretched, batch), in_batches(perceptual(lpips_views), batch), pie, names
     )
 

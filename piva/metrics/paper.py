@@ -11,7 +11,7 @@ from piva.errors import InputError, one_line
 from piva.weights import HubFolder, TorchFile, Weights
 
 if TYPE_CHECKING:
-    from piva.metrics.perceptual import Judges
+    from piva.metrics.perceptual import MetricNetworks
 
 CLIP_FILE, DINO_FILE = "open_clip_model.safetensors", "model.safetensors"
 BACKBONES = {  # of LPIPS, as torchvision has them; the linear heads come with lpips
@@ -43,7 +43,7 @@ class Paper:
             if folder := need.find():
                 _check_readable(folder / need.files[0], need)
 
-    def load(self, device: str) -> "Judges | None":
+    def load(self, device: str) -> "MetricNetworks | None":
         from piva.metrics import networks
 
         clip_folder, dino_folder = _found(self._clip), _found(self._dino)
@@ -57,7 +57,7 @@ class Paper:
         }
         clip = networks.load_clip(self.clip, clip_folder / CLIP_FILE, device)
         dino = networks.load_dino(self.dino, dino_folder / DINO_FILE, device)
-        return networks.judges(clip, dino, nets[self.lpips], nets[self.pie_lpips], self.batch, names)
+        return networks.assemble(clip, dino, nets[self.lpips], nets[self.pie_lpips], self.batch, names)
 
     @property
     def _clip(self) -> HubFolder:

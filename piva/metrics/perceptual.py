@@ -29,7 +29,7 @@ class ImageText(Protocol):
 
 
 @dataclass(frozen=True)
-class PieJudges:
+class PieNetworks:
     """The networks of PIE-Bench's metrics, which want their pictures otherwise."""
 
     clip: ImageText
@@ -39,12 +39,12 @@ class PieJudges:
 
 
 @dataclass(frozen=True)
-class Judges:
+class MetricNetworks:
     """The networks of a run's metrics, and what they are called in its results."""
 
     clip: ImageText
     lpips: Distance
-    pie: PieJudges
+    pie: PieNetworks
     names: Mapping[str, str]
 
 

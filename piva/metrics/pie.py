@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from piva.images import read_rgb
-from piva.metrics.perceptual import ImageText, PieJudges, alignment
+from piva.metrics.perceptual import ImageText, PieNetworks, alignment
 from piva.metrics.pixels import psnr, ssim
 
 Images = Float[Tensor, "n 3 h w"]
@@ -19,7 +19,9 @@ Masks = Float[Tensor, "n 1 h w"]
 Values = Float[Tensor, "n"]
 
 
-def preservation(before: Images, after: Images, mask: Masks, judges: PieJudges | None) -> dict[str, Values]:
+def preservation(
+    before: Images, after: Images, mask: Masks, networks: PieNetworks | None
+) -> dict[str, Values]:
     """How much of the original is left: in the whole picture (structure) and in the part that should stay (the others).
 
     That part is cut out by multiplication: what is masked is black in both pictures and counts in the means. nan where
@@ -28,18 +30,18 @@ def preservation(before: Images, after: Images, mask: Masks, judges: PieJudges |
     keep = 1 - mask
     a, b = after * keep, before * keep
     values = {"pie/psnr": psnr(a, b), "pie/mse": (a - b).square().mean(dim=(1, 2, 3)), "pie/ssim": ssim(a, b)}
-    if judges:
-        values["pie/lpips"] = judges.lpips(a, b)
+    if networks:
+        values["pie/lpips"] = networks.lpips(a, b)
     empty = keep.sum(dim=(1, 2, 3)) == 0
     values = {key: value.masked_fill(empty, torch.nan) for key, value in values.items()}
-    if judges and judges.structure:
-        values["pie/structure"] = judges.structure(after, before)
-    if judges and judges.structure_corrected:
-        values["pie/structure_corrected"] = judges.structure_corrected(after, before)
+    if networks and networks.structure:
+        values["pie/structure"] = networks.structure(after, before)
+    if networks and networks.structure_corrected:
+        values["pie/structure_corrected"] = networks.structure_corrected(after, before)
     return values
 
 
-def obedience(
+def prompt_alignment(
     pictures: Images, mask: Masks, target: Float[Tensor, "n d"], clip: ImageText
 ) -> dict[str, Values]:
     """CLIP similarity with the target prompts, `clip_whole` and, of the part that should change on black, `clip_edited`.

@@ -1,11 +1,12 @@
-"""Ray casting of triangle meshes with Embree: RGBA, metric depth and part ids of one view.
+"""Ray casting of triangle meshes with Embree: RGBA, metric depth and part ids of one view, and what of it goes into files.
 
 Vocabulary: `c2w` is a 4x4 camera-to-world matrix with OpenGL axes (x right, y up, looking along -z) in a world whose z points
 up; `depth` is the distance along the viewing axis (not along the ray) in world units, 0 where nothing was hit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import trimesh
@@ -14,13 +15,14 @@ from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
 
 from piva.cameras.lens import Lens, camera_rays, pinhole_from_focal
+from piva.cameras.nerfstudio import DEPTH_UNIT
 
 Array = NDArray[np.float32]
 Shader = Callable[[Array], Array]  # world positions (n, 3) -> base colours (n, 3) in [0, 1]
 
 # One light for the whole world, so that an object's colours do not depend on the camera and a NeRF can hold them.
 LIGHT = np.array([-0.40, -0.62, 0.68], dtype=np.float32)
-AMBIENT, DIFFUSE = 0.66, 0.44
+AMBIENT, DIFFUSE, SKY = 0.66, 0.44, 0.06  # the sky is a little brighter than the ground
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,44 @@ class Picture:
     rgba: Array  # (h, w, 4) in [0, 1], straight alpha, rgb 0 where alpha is 0
     depth: Array  # (h, w) z-depth in world units, 0 = no hit
     part: NDArray[np.int16]  # (h, w) index into the surfaces, -1 = no hit
+
+    def rgba_bytes(self) -> NDArray[np.uint8]:
+        """Return (h, w, 4), straight alpha."""
+        return np.asarray(np.rint(self.rgba * 255), np.uint8)
+
+    def rgb_bytes(self, background: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return (h, w, 3) on a background colour in [0, 1]."""
+        alpha = self.rgba[..., 3:]
+        return np.asarray(np.rint((self.rgba[..., :3] * alpha + background * (1 - alpha)) * 255), np.uint8)
+
+    def depth_units(self) -> NDArray[np.uint16]:
+        """Return (h, w) z-depth in steps of `DEPTH_UNIT`, 0 = no hit."""
+        return np.asarray(np.rint(self.depth / DEPTH_UNIT), np.uint16)
+
+    def part_ids(self) -> NDArray[np.uint8]:
+        """Return (h, w) indices into `part_names`."""
+        return np.asarray(self.part + 1, np.uint8)
+
+
+class Named(Protocol):
+    """A part or a surface."""
+
+    @property
+    def name(self) -> str: ...
+
+
+def part_names(parts: Iterable[Named]) -> list[str]:
+    """Return what the ids of `Picture.part_ids` mean; 0 is no hit."""
+    return ["", *(part.name for part in parts)]
+
+
+def differs(
+    source: Picture, truth: Picture, source_names: list[str], truth_names: list[str]
+) -> NDArray[np.bool_]:
+    """Return (h, w), true where colour, part or depth of two views differ at the precision of the files."""
+    colour = (source.rgba_bytes() != truth.rgba_bytes()).any(axis=-1)
+    part = np.array(source_names)[source.part_ids()] != np.array(truth_names)[truth.part_ids()]
+    return np.asarray(colour | part | (source.depth_units() != truth.depth_units()))
 
 
 class MeshRenderer:
@@ -92,7 +132,7 @@ class MeshRenderer:
         """Ambient + Lambert under the one light: base colours times irradiance, plus the highlight of glossy surfaces."""
         normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-8)
         facing = np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)[:, None]
-        sky = 0.06 * normals[:, 2:]  # the sky is a little brighter than the ground
+        sky = SKY * normals[:, 2:]
         out = np.empty_like(points)
         for index, surface in enumerate(self.surfaces):
             mine = np.flatnonzero(part == index)

@@ -20,12 +20,12 @@ from piva.cameras.nerfstudio import square_scene
 from piva.cameras.poses import hemisphere, ring
 from piva.errors import InputError
 from piva.images import save_image
+from piva.noe import generated
+from piva.noe.generated import draw_all
 from piva.noe.gltf import read_glb
 from piva.noe.model import ModelRenderer, bounds, placed, read_model
 from piva.noe.settings import BuildNoe
 from piva.noe.sources import about
-from piva.toys import pictures, store
-from piva.toys.parallel import draw_all
 
 DEEPEST = 65.0  # 16 bits of depth units
 CHUNK = 8  # frames a job
@@ -59,9 +59,9 @@ def ensure_views(
         settings.elevation_deg,
     ]
     looks += [settings.front_deg, settings.longest_side]
-    wanted = store.fingerprint((), "noe views", VERSION, hashlib.sha256(content).hexdigest(), looks)
+    wanted = generated.fingerprint((), "noe views", VERSION, hashlib.sha256(content).hexdigest(), looks)
     remedy = "choose another out, or make room"
-    store.ensure(
+    generated.ensure(
         folder, wanted, lambda empty: _write(empty, uid, content, where, annotation, settings), remedy
     )
 
@@ -99,8 +99,8 @@ def _write(
         "front_deg": settings.front_deg,
         "renderer": f"piva {__version__}, piva.noe.model",
     }
-    store.save_json(folder / "meta.json", meta)
-    store.save_json(
+    generated.save_json(folder / "meta.json", meta)
+    generated.save_json(
         folder / "transforms.json",
         square_scene(cameras(settings), settings.views, settings.size, settings.fov_deg),
     )
@@ -119,8 +119,8 @@ def _draw(job: Job) -> None:
     caster = _caster(job.content, job.where, settings.longest_side, settings.front_deg)
     for frame in job.frames:
         view = caster.render(poses[frame], settings.size, settings.size, focal)
-        save_image(job.folder / "images" / f"{frame:04d}.png", pictures.rgba_bytes(view))
-        save_image(job.folder / "depth" / f"{frame:04d}.png", pictures.depth_units(view))
+        save_image(job.folder / "images" / f"{frame:04d}.png", view.rgba_bytes())
+        save_image(job.folder / "depth" / f"{frame:04d}.png", view.depth_units())
 
 
 @lru_cache(maxsize=1)  # a worker's jobs are of one object

@@ -21,9 +21,9 @@ from piva.cameras.lens import Lens
 from piva.cameras.nerfstudio import intrinsics, split
 from piva.cameras.poses import orbit, transform_poses
 from piva.images import save_image
-from piva.toys import pictures, store
-from piva.toys.noe import records
-from piva.toys.parallel import WORKERS, draw_all
+from piva.noe import generated
+from piva.noe.generated import WORKERS, draw_all
+from piva.toys.noe import LOOKS, records
 
 if TYPE_CHECKING:
     from piva.noe.mesh import Picture
@@ -72,8 +72,8 @@ def ensure(
     Raises:
         InputError: the folder cannot be written.
     """
-    content = store.fingerprint((*store.LOOKS, *SOURCES), VERSION, split, width, list(rooms))
-    return store.ensure(folder, content, lambda empty: _write(empty, split, width, rooms, workers))
+    content = generated.fingerprint((*LOOKS, *SOURCES), VERSION, split, width, list(rooms))
+    return generated.ensure(folder, content, lambda empty: _write(empty, split, width, rooms, workers))
 
 
 def lens(width: int) -> Lens:
@@ -139,7 +139,7 @@ def _write(folder: Path, split: str, width: int, rooms: Sequence[str], workers: 
         "rooms with toys",
     )
     listed = records(cases, "{toy}", "{toy}/truth/{edit}")
-    store.save_json(
+    generated.save_json(
         folder / "edits.json", {"name": f"in2n toys ({split})", "version": VERSION, "records": listed}
     )
 
@@ -151,11 +151,11 @@ def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
     for place in ("images", *(f"images_{factor}" for factor in SMALLER), *truths):
         (scene / place).mkdir(parents=True)
     world = capture_world(case.name).tolist()
-    store.save_json(
+    generated.save_json(
         scene / "meta.json",
         {"name": case.name, "room_to_world": world, "front": "-y in the room", "room": asdict(room)},
     )
-    store.save_json(scene / "transforms.json", _transforms(case.name, width))
+    generated.save_json(scene / "transforms.json", _transforms(case.name, width))
     shares = [*(range(start, start + CHUNK) for start in range(0, TRAIN, CHUNK)), range(TRAIN, TRAIN + TEST)]
     return [Job(scene, case, room, frames, width) for frames in shares]
 
@@ -178,27 +178,28 @@ def _stem(frame: int) -> str:
 
 def _draw(job: Job) -> None:
     toys = [job.case.source, *(change.target for change in job.case.changes)]
+    from piva.noe.mesh import differs
+
     sources, names = _views(job, toys, 0)
     for frame, view in zip(job.frames, sources, strict=True):
-        _save_photo(job.folder, frame, Image.fromarray(pictures.rgb_bytes(view, np.ones(3))))
+        _save_photo(job.folder, frame, Image.fromarray(view.rgb_bytes(np.ones(3))))
     if job.frames.start < TRAIN:
         return
     for shown, change in enumerate(job.case.changes, 1):
         place = job.folder / "truth" / change.name
         truths, truth_names = _views(job, toys, shown)
         for frame, source, truth in zip(job.frames, sources, truths, strict=True):
-            save_image(place / "images" / f"{_stem(frame)}.png", pictures.rgb_bytes(truth, np.ones(3)))
-            save_image(
-                place / "masks" / f"{_stem(frame)}.png", pictures.differs(source, truth, names, truth_names)
-            )
+            save_image(place / "images" / f"{_stem(frame)}.png", truth.rgb_bytes(np.ones(3)))
+            save_image(place / "masks" / f"{_stem(frame)}.png", differs(source, truth, names, truth_names))
 
 
 def _views(job: Job, toys: "Sequence[Any]", shown: int) -> "tuple[list[Picture], list[str]]":
     """The job's frames with one of the toys in the room, and the names of the parts."""
+    from piva.noe.mesh import part_names
     from piva.toys.room import room_renderer
 
     caster, poses = room_renderer(toys, shown, job.room), cameras(job.case.name)
-    return [caster.render_lens(poses[frame], lens(job.width)) for frame in job.frames], pictures.part_names(
+    return [caster.render_lens(poses[frame], lens(job.width)) for frame in job.frames], part_names(
         caster.surfaces
     )
 

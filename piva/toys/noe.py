@@ -20,13 +20,19 @@ from piva.cameras.lens import focal_from_fov
 from piva.cameras.nerfstudio import square_scene
 from piva.cameras.poses import hemisphere, ring
 from piva.images import save_image
-from piva.toys import pictures, store
-from piva.toys.parallel import WORKERS, draw_all
+from piva.noe import generated
+from piva.noe.generated import WORKERS, draw_all
 
 if TYPE_CHECKING:
     from piva.noe.mesh import MeshRenderer, Picture
     from piva.toys.edits import Case
 
+ROOTS = {"toys": "test", "toys-dev": "development"}  # root -> split; a folder of that name is ./toys
+# What decides how any toy looks on disk, paths below the package.
+LOOKS = (
+    *("toys/world.py", "toys/objects.py", "toys/paint.py"),
+    *("noe/mesh.py", "cameras/lens.py", "cameras/poses.py"),
+)
 VERSION = 2  # of the format
 DISTANCE, FOV_DEG = 4.031, 39.6  # NeRF-synthetic's cameras, for objects whose longest side is 2
 TRAIN, TEST = 100, 12
@@ -62,10 +68,10 @@ def ensure(
     Raises:
         InputError: the folder cannot be written.
     """
-    content = store.fingerprint(
-        (*store.LOOKS, "toys/edits.py", "toys/noe.py", "cameras/nerfstudio.py"), split, size, list(toys)
+    content = generated.fingerprint(
+        (*LOOKS, "toys/edits.py", "toys/noe.py", "cameras/nerfstudio.py"), split, size, list(toys)
     )
-    return store.ensure(folder, content, lambda empty: _write(empty, split, size, toys, workers))
+    return generated.ensure(folder, content, lambda empty: _write(empty, split, size, toys, workers))
 
 
 def cameras() -> NDArray[np.float32]:
@@ -102,20 +108,21 @@ def _write(folder: Path, split: str, size: int, toys: Sequence[str], workers: in
         "the toys",
     )
     listed = records(cases, "toys/{toy}", "toys/{toy}/edits/{edit}")
-    store.save_json(
+    generated.save_json(
         folder / "benchmark.json", {"name": f"noe toys ({split})", "version": VERSION, "records": listed}
     )
 
 
 def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:
     """Make a toy's folders and JSON files; returns what is left to render."""
-    from piva.toys.placement import placement
+    from piva.noe.mesh import part_names
+    from piva.toys.world import placement
 
     places = {scene: case.source} | {scene / "edits" / change.name: change.target for change in case.changes}
     for place, toy in places.items():
         for kind in KINDS if place == scene else (*KINDS, "masks"):
             (place / kind).mkdir(parents=True)
-        store.save_json(place / "parts.json", pictures.part_names(toy.parts))
+        generated.save_json(place / "parts.json", part_names(toy.parts))
     centre, scale = placement([case.source, *(change.target for change in case.changes)], DISTANCE, FOV_DEG)
     meta = {
         "name": case.name,
@@ -127,24 +134,25 @@ def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:
         "front": "-y",
         "renderer": "piva.noe.mesh",
     }
-    store.save_json(scene / "meta.json", meta)
-    store.save_json(scene / "transforms.json", square_scene(cameras(), TRAIN, size, FOV_DEG))
+    generated.save_json(scene / "meta.json", meta)
+    generated.save_json(scene / "transforms.json", square_scene(cameras(), TRAIN, size, FOV_DEG))
     shares = [*(range(start, start + CHUNK) for start in range(0, TRAIN, CHUNK)), range(TRAIN, TRAIN + TEST)]
     return [Job(scene, case, centre, scale, frames, size) for frames in shares]
 
 
 def _draw(job: Job) -> None:
+    from piva.noe.mesh import differs, part_names
     from piva.toys.world import renderer
 
     sources = _views(job, renderer(job.case.source, job.centre, job.scale), job.folder)
     if job.frames.start < TRAIN:
         return
-    names = pictures.part_names(job.case.source.parts)
+    names = part_names(job.case.source.parts)
     for change in job.case.changes:
         place = job.folder / "edits" / change.name
         truths = _views(job, renderer(change.target, job.centre, job.scale), place)
         for frame, source, truth in zip(job.frames, sources, truths, strict=True):
-            mask = pictures.differs(source, truth, names, pictures.part_names(change.target.parts))
+            mask = differs(source, truth, names, part_names(change.target.parts))
             save_image(place / "masks" / f"{frame:04d}.png", mask)
 
 
@@ -154,7 +162,7 @@ def _views(job: Job, caster: "MeshRenderer", place: Path) -> "list[Picture]":
     views = [caster.render(poses[frame], job.size, job.size, focal) for frame in job.frames]
     for frame, view in zip(job.frames, views, strict=True):
         name = f"{frame:04d}.png"
-        save_image(place / "images" / name, pictures.rgba_bytes(view))
-        save_image(place / "depth" / name, pictures.depth_units(view))
-        save_image(place / "parts" / name, pictures.part_ids(view))
+        save_image(place / "images" / name, view.rgba_bytes())
+        save_image(place / "depth" / name, view.depth_units())
+        save_image(place / "parts" / name, view.part_ids())
     return views

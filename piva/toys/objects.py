@@ -24,7 +24,7 @@ MAIN = Paint("main")
 
 @dataclass(frozen=True)
 class Part:
-    """A primitive of `shapes.py`, stretched to `size` (full extents), turned, then moved to `centre`."""
+    """A primitive of `world.py`, stretched to `size` (full extents), turned, then moved to `centre`."""
 
     name: str
     shape: str

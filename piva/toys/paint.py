@@ -1,6 +1,6 @@
-"""Colour and surface words of the toys world, and the solid textures they stand for: colour as a function of position."""
+"""Colour and surface words of the toys world, the solid textures they stand for (colour as a function of position), shadows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ MAIN_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "w
 SURFACES = ("plain", "striped", "checkered", "spotted", "wooden", "golden")
 COLOURLESS = {"wooden", "golden"}  # surfaces that bring their own colour, as the grounds do
 GLOSS = {"golden": 0.55}
+REACH = 0.5  # things higher than this above the floor leave no shadow
 
 GRASS, LAWN = (0.36, 0.62, 0.22), (0.24, 0.48, 0.14)
 DUNE, SAND = (0.90, 0.80, 0.58), (0.80, 0.68, 0.44)
@@ -39,13 +40,35 @@ LIGHT_WOOD, DARK_WOOD, GOLD = (0.80, 0.58, 0.34), (0.52, 0.32, 0.15), (0.90, 0.6
 
 
 def shader(paint: Paint) -> Shader:
-    """The colour of `paint` at positions (n, 3) in the toy's own units, in [0, 1]; textures are solid: no unwrapping."""
+    """Return the colour of `paint` at positions (n, 3) in the toy's own units, in [0, 1]; textures are solid."""
     if paint.surface in OWN_COLOURS:
         return OWN_COLOURS[paint.surface]
     base = np.array(COLOURS[paint.colour], np.float32)
     second = np.array(COLOURS["grey" if paint.colour == "white" else "white"], np.float32)
     pattern = PATTERNS[paint.surface]
     return lambda points: np.where(pattern(points)[:, None], second, base).astype(np.float32)
+
+
+def shadowed(paint: Shader, boxes: Sequence[NDArray[Any]], floor: float) -> Shader:
+    """Return the floor's `paint` with a soft contact shadow below each box (2, 3), lowest and highest corner, near it.
+
+    The floor is at height `floor`; a shadow fades with the box' height above it and towards its own rim. It is painted
+    into the floor, hence the same from every camera.
+    """
+    near = [(low, high) for low, high in boxes if low[2] - floor < REACH]
+
+    def dimmed(points: Array) -> Array:
+        light = np.ones((len(points), 1), np.float32)
+        for low, high in near:
+            away = (points[:, :2] - (low + high)[:2] / 2) / ((high - low)[:2] / 2 + 0.12)
+            distance = np.hypot(away[:, :1], away[:, 1:])
+            light = np.minimum(
+                light, 1 - 0.5 * (1 - (low[2] - floor) / REACH) * np.clip(1.9 - 1.2 * distance, 0, 1)
+            )
+        shade: Array = (paint(points) * light).astype(np.float32)
+        return shade
+
+    return dimmed
 
 
 def _plain(points: Array) -> Mask:
@@ -61,9 +84,8 @@ def _checkered(points: Array) -> Mask:
 
 
 def _spotted(points: Array) -> Mask:
-    cell = points / 0.46 + 0.5 * (np.floor(points[:, 2:] / 0.46) % 2) * np.array(
-        [1, 1, 0]
-    )  # staggered layers
+    staggered = 0.5 * (np.floor(points[:, 2:] / 0.46) % 2) * np.array([1, 1, 0])  # every second layer
+    cell = points / 0.46 + staggered
     return np.asarray(np.linalg.norm(cell - np.floor(cell) - 0.5, axis=-1) < 0.40)
 
 
@@ -96,12 +118,10 @@ def _tiles(points: Array) -> Array:
 
 
 def _speckles(points: Array, frequency: float) -> NDArray[Any]:
-    """Irregular, in the plane, in [0, 1]."""
+    """Return irregular waves in the plane, in [0, 1]."""
     x, y = frequency * points[:, 0], frequency * points[:, 1]
-    waves: NDArray[Any] = 0.5 + 0.5 * np.sin(x + 1.7 * np.sin(0.63 * y)) * np.sin(
-        0.81 * y + 1.3 * np.sin(0.47 * x)
-    )
-    return waves
+    u, v = x + 1.7 * np.sin(0.63 * y), 0.81 * y + 1.3 * np.sin(0.47 * x)
+    return np.asarray(0.5 + 0.5 * np.sin(u) * np.sin(v))
 
 
 def _blend(a: Triple, b: Triple, weight: NDArray[Any]) -> Array:

@@ -16,8 +16,9 @@ import numpy as np
 from piva.cameras.lens import focal_from_fov
 from piva.cameras.poses import orbit
 from piva.images import encode_runs, save_image
-from piva.toys import pictures, store
-from piva.toys.parallel import WORKERS, draw_all
+from piva.noe import generated
+from piva.noe.generated import WORKERS, draw_all
+from piva.toys.noe import LOOKS
 
 if TYPE_CHECKING:
     from piva.toys.pie_entries import Entry
@@ -49,8 +50,8 @@ def ensure(folder: Path, split: str, size: int = 128, workers: int = WORKERS) ->
     Raises:
         InputError: the folder cannot be written.
     """
-    content = store.fingerprint((*store.LOOKS, *SOURCES), VERSION, split, size)
-    return store.ensure(folder, content, lambda empty: _write(empty, split, size, workers))
+    content = generated.fingerprint((*LOOKS, *SOURCES), VERSION, split, size)
+    return generated.ensure(folder, content, lambda empty: _write(empty, split, size, workers))
 
 
 def _write(folder: Path, split: str, size: int, workers: int) -> None:
@@ -66,7 +67,7 @@ def _write(folder: Path, split: str, size: int, workers: int) -> None:
     jobs = [Job(folder, todo[i : i + CHUNK], size) for i in range(0, len(todo), CHUNK)]
     masks = [runs for chunk in draw_all(_draw, jobs, workers, "the pictures of toys") for runs in chunk]
     records = {entry.id: _record(entry, runs) for entry, runs in zip(todo, masks, strict=True)}
-    store.save_json(folder / "mapping_file.json", records)
+    generated.save_json(folder / "mapping_file.json", records)
 
 
 def _record(entry: "Entry", runs: list[int]) -> dict[str, Any]:
@@ -91,8 +92,8 @@ def _draw(job: Job) -> list[list[int]]:
 
 def _draw_entry(folder: Path, entry: "Entry", size: int) -> list[int]:
     """From somewhere in front, on white or a pale colour: neither is in the prompts, both have to be kept."""
-    from piva.toys.placement import placement
-    from piva.toys.world import renderer
+    from piva.noe.mesh import differs, part_names
+    from piva.toys.world import placement, renderer
 
     rng = np.random.default_rng(int(entry.id))
     toys = entry.pair.source, entry.pair.target
@@ -102,9 +103,9 @@ def _draw_entry(folder: Path, entry: "Entry", size: int) -> list[int]:
     background = np.ones(3) if rng.random() < 0.7 else rng.uniform(0.55, 1, 3)
     camera, focal = orbit(azimuth, elevation, distance), focal_from_fov(fov, size)
     source, truth = (renderer(toy, centre, scale).render(camera, size, size, focal) for toy in toys)
-    mask = pictures.differs(source, truth, *(pictures.part_names(toy.parts) for toy in toys))
+    mask = differs(source, truth, *(part_names(toy.parts) for toy in toys))
     photo = folder / "annotation_images" / entry.folder / f"{entry.id}.jpg"
-    save_image(photo, pictures.rgb_bytes(source, background), **JPEG)
-    save_image(folder / "truth/images" / f"{entry.id}.png", pictures.rgb_bytes(truth, background))
+    save_image(photo, source.rgb_bytes(background), **JPEG)
+    save_image(folder / "truth/images" / f"{entry.id}.png", truth.rgb_bytes(background))
     save_image(folder / "truth/masks" / f"{entry.id}.png", mask)
     return encode_runs(mask)

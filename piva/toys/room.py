@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from piva.noe.mesh import Array, MeshRenderer, Shader, Surface
 from piva.toys.objects import Triple
-from piva.toys.shadow import shadowed
+from piva.toys.paint import shadowed
 from piva.toys.world import Toy, bounds, renderer
 
 WIDTH, DEPTH, HEIGHT = 8.0, 7.6, 4.4  # along x, y and z

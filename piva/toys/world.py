@@ -1,4 +1,7 @@
-"""A toy: an object with its paint and perhaps an accessory; its caption; its parts as renderable surfaces."""
+"""A toy: an object with its paint and perhaps an accessory; its caption; its parts as renderable surfaces.
+
+Each part is a unit primitive (extents 1, centred at the origin) from trimesh, stretched, turned and moved.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +9,30 @@ from functools import cache
 
 import numpy as np
 import trimesh
+from trimesh import creation
 
 from piva.noe.mesh import MeshRenderer, Shader, Surface
 from piva.toys.objects import ACCESSORIES, GROUNDS, KINDS, MAIN, TOPS, Paint, Part, Triple, ground
-from piva.toys.paint import COLOURLESS, GLOSS, MAIN_COLOURS, SURFACES, shader
-from piva.toys.shadow import shadowed
-from piva.toys.shapes import SMOOTH, primitive
+from piva.toys.paint import COLOURLESS, GLOSS, MAIN_COLOURS, SURFACES, shader, shadowed
+
+SMOOTH = {"ball", "cylinder", "cone", "cup", "ring", "vase", "dome", "frustum"}  # the others have flat faces
+SECTIONS = 40
+
+# Half profiles (radius, z) of the bodies of revolution.
+PROFILES = {
+    "cylinder": [(0, -0.5), (0.5, -0.5), (0.5, 0.5), (0, 0.5)],
+    "frustum": [(0, -0.5), (0.5, -0.5), (0.3, 0.5), (0, 0.5)],
+    "cone": [(0, -0.5), (0.5, -0.5), (0, 0.5)],
+    "cup": [(0, -0.5), (0.5, -0.5), (0.5, 0.5), (0.42, 0.5), (0.42, -0.38), (0, -0.38)],
+    "vase": [
+        *((0, -0.5), (0.26, -0.5), (0.42, -0.36), (0.5, -0.16), (0.44, 0.06), (0.25, 0.24)),
+        *((0.21, 0.36), (0.34, 0.5), (0.28, 0.5), (0.16, 0.36), (0, 0.30)),
+    ],
+    "dome": [
+        *((0, -0.5), (0.5, -0.5)),
+        *((0.5 * np.cos(a), -0.5 + np.sin(a)) for a in np.linspace(0.14, np.pi / 2, 9)),
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +73,7 @@ class Toy:
 
     @property
     def held_out(self) -> bool:
-        """Whether the prior never saw such a toy: each kind has one colour and one surface that training leaves out."""
+        """Return whether the prior never saw such a toy: each kind has one colour and one surface that training leaves out."""
         kind = list(KINDS).index(self.kind)
         coloured = self.surface not in COLOURLESS
         return (coloured and MAIN_COLOURS.index(self.colour) == (3 * kind + 2) % 8) or (
@@ -61,7 +82,7 @@ class Toy:
 
 
 def random_toy(rng: np.random.Generator) -> Toy:
-    """Any toy, held out or not: half are plainly painted, nearly half carry an accessory, a third stand on a ground."""
+    """Return any toy, held out or not: half are plainly painted, nearly half carry an accessory, a third stand on a ground."""
     colour = str(rng.choice(MAIN_COLOURS))
     surface = str(rng.choice(SURFACES, p=(0.42, 0.13, 0.13, 0.12, 0.10, 0.10)))
     accessory = str(rng.choice(list(ACCESSORIES))) if rng.random() < 0.45 else ""
@@ -71,14 +92,14 @@ def random_toy(rng: np.random.Generator) -> Toy:
 
 
 def bounds(toys: Sequence[Toy]) -> tuple[np.ndarray, float]:
-    """Centre (3,) and longest side of the box around all of `toys` together."""
+    """Return centre (3,) and longest side of the box around all of `toys` together."""
     corners = np.concatenate([_mesh(part).bounds for toy in toys for part in toy.parts])
     low, high = corners.min(axis=0), corners.max(axis=0)
     return (low + high) / 2, float((high - low).max())
 
 
 def renderer(toy: Toy, centre: np.ndarray, scale: float) -> MeshRenderer:
-    """Make `toy` renderable after moving `centre` to the origin and multiplying by `scale`.
+    """Return a renderer of `toy` after moving `centre` to the origin and multiplying by `scale`.
 
     Textures are tied to the toy's own units, so that a normalised toy keeps its stripes.
     """
@@ -94,6 +115,20 @@ def renderer(toy: Toy, centre: np.ndarray, scale: float) -> MeshRenderer:
     return MeshRenderer(surfaces)
 
 
+def placement(toys: Sequence[Toy], distance: float, fov_deg: float) -> tuple[np.ndarray, float]:
+    """Return the centre (3,) of `toys` together and their scale: longest side 2, less if a view would cut one of them.
+
+    The views are those of cameras at `distance` from the origin that look at it from anywhere and span `fov_deg`.
+    """
+    centre, extent = bounds(toys)
+    surfaces = [surface for toy in toys for surface in renderer(toy, centre, 1.0).surfaces]
+    reach = max(float(np.linalg.norm(surface.mesh.vertices, axis=1).max()) for surface in surfaces)
+    widest = (
+        0.98 * distance * float(np.sin(np.radians(fov_deg) / 2))
+    )  # radius of a ball that every view holds
+    return centre, min(2 / extent, widest / reach)
+
+
 def _floor(floor: Part, parts: Sequence[Part]) -> Shader:
     boxes = [_mesh(part).bounds for part in parts if part.name != floor.name]
     return shadowed(shader(floor.paint), boxes, floor.centre[2] + floor.size[2] / 2)
@@ -105,11 +140,37 @@ def _mesh(part: Part) -> trimesh.Trimesh:
 
 @cache
 def _placed(shape: str, size: Triple, centre: Triple, turn_deg: Triple) -> trimesh.Trimesh:
-    """Shared: copy before changing it."""
+    """Return a shared mesh: copy before changing it."""
     mesh = primitive(shape).copy()
     turn = trimesh.transformations.euler_matrix(*np.radians(turn_deg))[:3, :3]
     mesh.vertices = (mesh.vertices * size) @ turn.T + centre
     return mesh
+
+
+@cache
+def primitive(shape: str) -> trimesh.Trimesh:
+    """Return the unit mesh (extents 1, centred) of one shape name; edges sharper than 40 degrees are split so that smooth normals keep them."""
+    match shape:
+        case "box":
+            mesh = creation.box((1, 1, 1))
+        case "ball":
+            mesh = creation.icosphere(subdivisions=3, radius=0.5)
+        case "ring":
+            mesh = creation.torus(0.39, 0.11, major_sections=SECTIONS, minor_sections=16)
+            mesh.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, (1, 0, 0)))
+            mesh.apply_scale(1 / mesh.extents)
+        case "fin":  # a right-angled triangle, its upright side at -x
+            outline = [(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5)]
+            corners = [(x, y, z) for y in (-0.5, 0.5) for x, z in outline]
+            faces = [(0, 1, 2), (3, 5, 4), (0, 3, 4), (0, 4, 1), (1, 4, 5), (1, 5, 2), (2, 5, 3), (2, 3, 0)]
+            mesh = trimesh.Trimesh(corners, faces)
+        case "roof":
+            eaves = [(-0.5, -0.5, -0.5), (0.5, -0.5, -0.5), (0.5, 0.5, -0.5), (-0.5, 0.5, -0.5)]
+            faces = [(0, 1, 5), (0, 5, 4), (2, 3, 4), (2, 4, 5), (1, 2, 5), (3, 0, 4), (0, 3, 2), (0, 2, 1)]
+            mesh = trimesh.Trimesh([*eaves, (-0.5, 0, 0.5), (0.5, 0, 0.5)], faces)
+        case _:
+            mesh = creation.revolve(np.array(PROFILES[shape], float), sections=SECTIONS)
+    return trimesh.graph.smooth_shade(mesh, angle=np.radians(40)) if shape in SMOOTH else mesh
 
 
 def _article(word: str) -> str:

@@ -60,12 +60,12 @@ def cubic(x: float) -> float:
 
 def test_embeddings_are_open_clips(model: CLIP, pictures: torch.Tensor) -> None:
     transform = image_transform(32, is_train=False, mean=MEAN, std=STD)
-    judge = OpenClip(model, tiny.tokenize, cropped, batch=2)
+    network = OpenClip(model, tiny.tokenize, cropped, batch=2)
     with torch.no_grad():
         theirs = model.encode_image(torch.stack([transform(pil(p)) for p in pictures]), normalize=True)
         words = model.encode_text(tiny.tokenize(["a red mug", "a blue vase"]), normalize=True)
-    torch.testing.assert_close(judge.images(pictures), theirs, rtol=0, atol=1e-3)
-    torch.testing.assert_close(judge.texts(["a red mug", "a blue vase"]), words)
+    torch.testing.assert_close(network.images(pictures), theirs, rtol=0, atol=1e-3)
+    torch.testing.assert_close(network.texts(["a red mug", "a blue vase"]), words)
 
 
 def test_a_picture_has_the_same_embedding_alone_and_in_a_batch(model: CLIP, pictures: torch.Tensor) -> None:
@@ -78,5 +78,5 @@ def test_a_picture_has_the_same_embedding_alone_and_in_a_batch(model: CLIP, pict
 
 
 def test_the_end_of_a_long_prompt_is_cut_off(model: CLIP) -> None:
-    judge = OpenClip(model, tiny.tokenize, cropped, batch=4)
-    torch.testing.assert_close(judge.texts(["red " * 100]), judge.texts(["red " * 100 + "and blue"]))
+    network = OpenClip(model, tiny.tokenize, cropped, batch=4)
+    torch.testing.assert_close(network.texts(["red " * 100]), network.texts(["red " * 100 + "and blue"]))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from piva.datasets.edit import Edit
 from piva.metrics.measure import measure, measure_all
-from piva.metrics.perceptual import Judges, PieJudges
+from piva.metrics.perceptual import MetricNetworks, PieNetworks
 from piva.tasks.base import Comparison
 
 EDIT = Edit(id="x", source_prompt="red", target_prompt="blue")
@@ -31,11 +31,11 @@ class Colours:
 
 
 MSE = lambda a, b: (a - b).square().mean(dim=(1, 2, 3))  # noqa: E731
-JUDGES = Judges(Colours(), MSE, PieJudges(Colours(), MSE), {"clip": "colours", "lpips": "mse"})
+NETWORKS = MetricNetworks(Colours(), MSE, PieNetworks(Colours(), MSE), {"clip": "colours", "lpips": "mse"})
 
 
 def test_doing_nothing_scores_what_nothing_scores() -> None:
-    row = measure(Comparison(before=RED, after=RED), EDIT, JUDGES)
+    row = measure(Comparison(before=RED, after=RED), EDIT, NETWORKS)
     assert row["eval/clip"] == row["nothing/clip"] == row["eval/clip_direction"] == row["eval/lpips"] == 0
     assert row["eval/clip_source"] == 1
     assert row["eval/saturation"] == row["nothing/saturation"] == 1
@@ -43,7 +43,7 @@ def test_doing_nothing_scores_what_nothing_scores() -> None:
 
 def test_the_truth_scores_best() -> None:
     known = {"truth": BLUE, "truth_before": RED, "truth_after": BLUE}
-    row = measure(Comparison(before=RED, after=BLUE, **known), EDIT, JUDGES)
+    row = measure(Comparison(before=RED, after=BLUE, **known), EDIT, NETWORKS)
     assert row["eval/clip"] == row["best/clip"] == 1
     assert row["eval/clip_direction"] == pytest.approx(1)
     assert row["truth/lpips"] == 0
@@ -77,8 +77,8 @@ def test_several_edits_at_once_have_the_rows_of_each_alone(tmp_path: Path) -> No
         Comparison(before=RED, after=GREY, **known),
         Comparison(before=BLUE[:1], after=RED[:1], **known),
     ]
-    together = measure_all(comparisons, edits, JUDGES)
-    alone = [measure(c, edit, JUDGES) for c, edit in zip(comparisons, edits, strict=True)]
+    together = measure_all(comparisons, edits, NETWORKS)
+    alone = [measure(c, edit, NETWORKS) for c, edit in zip(comparisons, edits, strict=True)]
     for row, wanted in zip(together, alone, strict=True):
         assert row == pytest.approx(wanted, nan_ok=True)
         assert "pie/psnr" in row

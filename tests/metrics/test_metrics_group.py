@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 
 from piva.errors import InputError
-from piva.metrics.judges import Pixels, Toys
+from piva.metrics.toys import Pixels, Toys
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(str(resources.files("piva.toys") / "metric_networks"), tmp_path / "judges"))
+    return Path(shutil.copytree(str(resources.files("piva.toys") / "metric_networks"), tmp_path / "networks"))
 
 
 def test_the_shipped_networks_pass_the_check_without_torch() -> None:
-    code = "import sys; from piva.metrics.judges import Toys; Toys(path='toys').check(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from piva.metrics.toys import Toys; Toys(path='toys').check(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_results_name_the_networks_after_their_weights() -> None:
-    judges = Toys(path="toys").load("cpu")
-    assert judges is not None
-    assert {name: full[:-8] for name, full in judges.names.items()} == {
+    networks = Toys(path="toys").load("cpu")
+    assert networks is not None
+    assert {name: full[:-8] for name, full in networks.names.items()} == {
         "clip": "toys-clip-",
         "lpips": "toys-lpips-",
     }

@@ -12,8 +12,8 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from torch import Tensor
 
 from piva.metrics.clip import OpenClip, cropped
-from piva.metrics.perceptual import PieJudges
-from piva.metrics.pie import obedience, preservation, read_mask
+from piva.metrics.perceptual import PieNetworks
+from piva.metrics.pie import preservation, prompt_alignment, read_mask
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_the_part_that_stays_is_cut_out_by_multiplication(pair: tuple[Tensor, Te
 
 
 def test_without_a_part_that_stays_there_is_no_value(pair: tuple[Tensor, Tensor], mask: Tensor) -> None:
-    judges = PieJudges(Brightness(), l1, l1, l1)
-    values = preservation(*pair, mask, judges)
+    networks = PieNetworks(Brightness(), l1, l1, l1)
+    values = preservation(*pair, mask, networks)
     nan = {key for key, value in values.items() if math.isnan(value[2])}
     assert nan == {"pie/psnr", "pie/mse", "pie/ssim", "pie/lpips"}  # the structure is the whole picture's
     assert not any(math.isnan(value[i]) for value in values.values() for i in range(2))
@@ -62,7 +62,7 @@ def test_without_a_part_that_stays_there_is_no_value(pair: tuple[Tensor, Tensor]
 def test_structure_looks_at_the_whole_picture_and_lpips_at_what_stays(
     pair: tuple[Tensor, Tensor], mask: Tensor
 ) -> None:
-    values = preservation(*pair, mask, PieJudges(Brightness(), l1, l1, None))
+    values = preservation(*pair, mask, PieNetworks(Brightness(), l1, l1, None))
     assert values["pie/structure"][0].item() == pytest.approx(l1(*pair)[0].item())
     assert values["pie/lpips"][0].item() == pytest.approx(l1(*(p * (1 - mask) for p in pair))[0].item())
     assert "pie/structure_corrected" not in values
@@ -70,7 +70,7 @@ def test_structure_looks_at_the_whole_picture_and_lpips_at_what_stays(
 
 def test_the_edited_part_is_shown_to_clip_on_black(pair: tuple[Tensor, Tensor], mask: Tensor) -> None:
     target = torch.tensor([[1.0], [1.0], [-1.0]])
-    values = obedience(pair[1], mask, target, Brightness())
+    values = prompt_alignment(pair[1], mask, target, Brightness())
     assert values["clip_whole"].tolist() == pytest.approx(
         [*pair[1].mean(dim=(1, 2, 3))[:2].tolist(), 0]
     )  # negative: 0
@@ -83,8 +83,8 @@ def test_a_picture_has_the_same_values_alone_and_in_a_batch(
 ) -> None:
     clip = OpenClip(tiny.clip(), tiny.tokenize, cropped, batch=2)
     target = clip.texts(["a", "b", "c"])
-    together = preservation(*pair, mask, None) | obedience(pair[1], mask, target, clip)
-    alone = preservation(*(p[:1] for p in pair), mask[:1], None) | obedience(
+    together = preservation(*pair, mask, None) | prompt_alignment(pair[1], mask, target, clip)
+    alone = preservation(*(p[:1] for p in pair), mask[:1], None) | prompt_alignment(
         pair[1][:1], mask[:1], target[:1], clip
     )
     for key, value in alone.items():

@@ -121,20 +121,20 @@ def test_paper_measures_everything_and_names_its_networks(
     settings = Paper(**names, lpips="squeeze", pie_lpips="squeeze", batch=2)  # type: ignore[arg-type]
     settings.check()
     assert [need.find() is not None for need in settings.requires()] == [True, True, True]
-    judges = settings.load("cpu")
-    assert judges is not None
-    assert set(judges.names) == {"clip", "lpips", "pie_clip", "pie_lpips", "pie_structure"}
+    networks = settings.load("cpu")
+    assert networks is not None
+    assert set(networks.names) == {"clip", "lpips", "pie_clip", "pie_lpips", "pie_structure"}
     torchvision.utils.save_image(torch.eye(48)[None], tmp_path / "mask.png")
     edit = Edit(id="x", source_prompt="a red mug", target_prompt="a blue mug", mask=tmp_path / "mask.png")
     before = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    row = measure(Comparison(before=before, after=1 - before), edit, judges)
+    row = measure(Comparison(before=before, after=1 - before), edit, networks)
     pie = ("structure", "structure_corrected", "psnr", "lpips", "mse", "ssim", "clip_whole", "clip_edited")
     assert {f"pie/{name}" for name in pie} == {key for key in row if key.startswith("pie/")}
     assert {"eval/clip", "eval/clip_direction", "eval/lpips", "nothing/clip", "nothing/clip_whole"} <= set(
         row
     )
     assert all(-1 <= value <= 99 for value in row.values())
-    same = measure(Comparison(before=before, after=before), edit, judges)
+    same = measure(Comparison(before=before, after=before), edit, networks)
     nothing = {
         "pie/structure": 0,
         "pie/structure_corrected": 0,

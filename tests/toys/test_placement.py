@@ -3,8 +3,7 @@ import pytest
 
 from piva.toys.edits import DEVELOPMENT, TEST
 from piva.toys.noe import DISTANCE, FOV_DEG, cameras
-from piva.toys.placement import placement
-from piva.toys.world import bounds, renderer
+from piva.toys.world import bounds, placement, renderer
 
 
 @pytest.mark.parametrize("case", TEST + DEVELOPMENT, ids=lambda case: case.name)

@@ -1,4 +1,4 @@
-"""What the judges see in training: the corpus' pictures moved, tinted, blurred, greyed and noisy, as sampled ones may be."""
+"""What the metric networks see in training: the corpus' pictures moved, tinted, blurred, greyed and noisy, as sampled ones may be."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""The training set of the prior and its judges: captioned renders of random toys, drawn once and kept as arrays."""
+"""The training set of the prior and its metric networks: captioned renders of random toys, drawn once and kept as arrays."""
 
 import json
 from concurrent.futures import ProcessPoolExecutor

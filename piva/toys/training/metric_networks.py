@@ -1,4 +1,4 @@
-"""Train the judges of the toys' pictures from nothing: `python -m piva.toys.training.metric_networks` (settings: conf/train_judges.yaml).
+"""Train the metric networks of the toys' pictures from nothing: `python -m piva.toys.training.metric_networks` (settings: conf/train_metric_networks.yaml).
 
 Reads or renders the prior's corpus, trains a CLIP and an attribute reader, and tries both on fresh pictures. Each keeps a
 checkpoint and an interrupted run goes on from it.
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from piva.config import CONF
-from piva.toys import clip, reader, weights
+from piva.metrics import reader, toys, toys_clip
+from piva.metrics.reader import Reader
 from piva.toys.attributes import UNSEEN, WORDS, altered, labels, without_colour
-from piva.toys.reader import Reader
 from piva.toys.training import architectures, corpus
 from piva.toys.training.augment import augment, recoloured
 from piva.toys.training.loop import Recipe, train
@@ -47,7 +47,7 @@ class Data:
         )
 
 
-@hydra.main(config_path=str(CONF), config_name="train_judges", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="train_metric_networks", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Train both and write them with a model card to `cfg.out`."""
     torch.manual_seed(cfg.seed)  # initial weights only; every draw below has a generator of its own
@@ -57,18 +57,18 @@ def main(cfg: DictConfig) -> None:
     data = Data(torch.from_numpy(raw.images).permute(0, 3, 1, 2), solid, raw.captions, raw.toys)
     start = time.process_time()
     tokenizer = architectures.tokenizer(work / "tokenizer")
-    judge = train_clip(cfg.clip, data, tokenizer, cfg.held_out, work / "judge_clip.pt", cfg.seed)
+    network = train_clip(cfg.clip, data, tokenizer, cfg.held_out, work / "clip.pt", cfg.seed)
     shape = {"width": cfg.clip.vision.width, "size": cfg.size, "hidden": cfg.reader.hidden, "words": WORDS}
     attributes = train_reader(
-        cfg.reader, Reader(**shape), judge, data, cfg.held_out, work / "judge_reader.pt", cfg.seed + 1
+        cfg.reader, Reader(**shape), network, data, cfg.held_out, work / "reader.pt", cfg.seed + 1
     )
     minutes = (time.process_time() - start) / 60
 
-    weights.write(out, "clip", _architecture(cfg.clip, tokenizer), judge.state_dict())
-    weights.write(out, "reader", shape, attributes.state_dict())
+    toys.write_network(out, "clip", _architecture(cfg.clip, tokenizer), network.state_dict())
+    toys.write_network(out, "reader", shape, attributes.state_dict())
     tokenizer.save_pretrained(out / "tokenizer")
     trial = fresh(cfg.fresh, cfg.size, cfg.seed)
-    figures = try_clip(clip.load(out), trial) | try_reader(reader.load(out), trial)
+    figures = try_clip(toys_clip.load(out), trial) | try_reader(reader.load(out), trial)
     (out / "README.md").write_text(_card(cfg, figures, minutes))
     log.info("wrote %s", out)
 
@@ -84,7 +84,7 @@ def train_clip(
     """Symmetric contrastive loss. Besides the batch's other captions, each picture has its own caption with one word changed
     as a negative (Yuksekgonul et al. 2023): else the towers need not bind colours to things.
     """
-    model = clip.build(_architecture(cfg, tokenizer)).to(memory_format=torch.channels_last)
+    model = toys_clip.build(_architecture(cfg, tokenizer)).to(memory_format=torch.channels_last)
 
     def loss_of(model: CLIP, _: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(held_out, len(data.toys), (cfg.batch,), generator=generator)
@@ -92,24 +92,26 @@ def train_clip(
         full = torch.rand(cfg.batch, generator=generator) < 0.5
         own = [toys[k].caption if full[k] else data.captions[i] for k, i in enumerate(rows.tolist())]
         captions = own + [altered(toy, generator).caption for toy in toys]
-        texts = model.encode_text(clip.tokenize(tokenizer, captions), normalize=True)
-        pictures = clip.encode(model, data.augmented(rows, generator))
+        texts = model.encode_text(toys_clip.tokenize(tokenizer, captions), normalize=True)
+        pictures = toys_clip.encode(model, data.augmented(rows, generator))
         return contrastive(model.logit_scale.exp().clamp(max=100) * pictures @ texts.T, captions)
 
     trial = _validation(data, held_out)
 
     def check(average: CLIP) -> dict[str, float]:
         _copy_statistics(average, model)
-        return try_clip(clip.ToysClip(average, tokenizer), trial)
+        return try_clip(toys_clip.ToysClip(average, tokenizer), trial)
 
     return train("clip", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
 
 
 def train_reader(
-    cfg: DictConfig, model: Reader, judge: CLIP, data: Data, held_out: int, checkpoint: Path, seed: int
+    cfg: DictConfig, model: Reader, network: CLIP, data: Data, held_out: int, checkpoint: Path, seed: int
 ) -> Reader:
     """Cross entropy of every word that the picture shows. The image tower of the trained CLIP is where it begins."""
-    begun = {key: value for key, value in judge.visual.state_dict().items() if not key.startswith("attnpool")}
+    begun = {
+        key: value for key, value in network.visual.state_dict().items() if not key.startswith("attnpool")
+    }
     model.tower.load_state_dict(begun, strict=False)
     model = model.to(memory_format=torch.channels_last)
     truth = labels(data.toys, WORDS)
@@ -152,7 +154,7 @@ def contrastive(logits: Tensor, captions: Sequence[str]) -> Tensor:
 def _card(cfg: DictConfig, figures: Mapping[str, float], minutes: float) -> str:
     """The model card: data, settings and accuracies."""
     rows = "".join(f"| {name} | {100 * value:.1f} |\n" for name, value in figures.items())
-    return f"""# The toys' judges
+    return f"""# The toys' metric networks
 
 A small CLIP (open_clip's `CLIP`, `clip.safetensors`, `clip.json`, `tokenizer/`) and an attribute reader (`reader.safetensors`,
 `reader.json`) for pictures of toys at {cfg.size}x{cfg.size}. They know the toys' world and nothing else: their numbers are not
@@ -162,7 +164,7 @@ those of the literature's CLIP and LPIPS, and results name them `toys-clip-...` 
 - CLIP: {cfg.clip.recipe.steps} steps of {cfg.clip.batch} pictures. Reader, from the CLIP's image
   tower: {cfg.reader.recipe.steps} steps of {cfg.reader.batch}; so their errors are not independent.
 - Time: {minutes:.0f} CPU minutes, as far as the last start of the command trained; one thread.
-- Made by `python -m piva.toys.training.metric_networks`, settings in conf/train_judges.yaml; weights in half precision.
+- Made by `python -m piva.toys.training.metric_networks`, settings in conf/train_metric_networks.yaml; weights in half precision.
 
 Right answers in percent on {cfg.fresh} fresh pictures of all sorts of toys. `top1`: the right caption is the best of 100 distinct
 ones. `pair_x`: it beats the same caption with another x. The rest: the reader's words, over the pictures that show them.

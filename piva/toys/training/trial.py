@@ -1,4 +1,4 @@
-"""How well the judges judge: pictures with known toys, and the share of them that a judge gets right."""
+"""How well the networks measure: pictures with known toys, and the share of them that a network gets right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from piva.metrics.reader import Reader
+from piva.metrics.toys_clip import ToysClip
 from piva.toys.attributes import UNSEEN, WORDS, altered, labels, shows
-from piva.toys.clip import ToysClip
-from piva.toys.reader import Reader
 from piva.toys.training import corpus
 from piva.toys.world import Toy, random_toy
 
@@ -31,13 +31,13 @@ def fresh(count: int, size: int, seed: int) -> Trial:
 
 
 @torch.no_grad()
-def try_clip(judge: ToysClip, trial: Trial, group: int = 100) -> dict[str, float]:
+def try_clip(network: ToysClip, trial: Trial, group: int = 100) -> dict[str, float]:
     """How often the right one of `group` distinct captions fits a picture best: `top1`, and for held-out toys alone.
 
     And how often it beats the same caption with one attribute changed: `pair_<attribute>`.
     """
     captions = [toy.caption for toy in trial.toys]
-    pictures, texts = judge.images(trial.pictures), judge.texts(captions)
+    pictures, texts = network.images(trial.pictures), network.texts(captions)
     hits, rows = [], []
     distinct = list({caption: i for i, caption in enumerate(captions)}.values())
     for start in range(0, max(len(distinct) - group, 0) + 1, group):
@@ -50,21 +50,21 @@ def try_clip(judge: ToysClip, trial: Trial, group: int = 100) -> dict[str, float
     generator = torch.Generator().manual_seed(0)
     for name in WORDS:
         chosen = [i for i, toy in enumerate(trial.toys) if shows(toy, name)]
-        wrong = judge.texts([altered(trial.toys[i], generator, name).caption for i in chosen])
+        wrong = network.texts([altered(trial.toys[i], generator, name).caption for i in chosen])
         better = (pictures[chosen] * (texts[chosen] - wrong)).sum(dim=1) > 0
         figures[f"pair_{name}"] = float(better.float().mean())
     return figures
 
 
 @torch.no_grad()
-def try_reader(judge: Reader, trial: Trial) -> dict[str, float]:
+def try_reader(network: Reader, trial: Trial) -> dict[str, float]:
     """The share of right words, each over the pictures that show it; and for held-out toys alone."""
-    truth = labels(trial.toys, judge.words)
-    chosen = torch.stack([logits.argmax(dim=1) for logits in judge(trial.pictures).values()], dim=1)
+    truth = labels(trial.toys, network.words)
+    chosen = torch.stack([logits.argmax(dim=1) for logits in network(trial.pictures).values()], dim=1)
     unseen = torch.tensor([toy.held_out for toy in trial.toys])
     figures = {}
     for suffix, rows in {"": torch.ones_like(unseen), "_held_out": unseen}.items():
-        for k, name in enumerate(judge.words):
+        for k, name in enumerate(network.words):
             shown = (truth[:, k] != UNSEEN) & rows
             if shown.any():
                 figures[name + suffix] = float((chosen == truth)[shown, k].float().mean())

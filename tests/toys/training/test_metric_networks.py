@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from piva.metrics.judges import Toys
-from piva.toys import reader
+from piva.metrics import reader
+from piva.metrics.toys import Toys
 from piva.toys.training.augment import augment, recoloured
 from piva.toys.training.trial import fresh
 
@@ -21,7 +21,7 @@ SMALL = [
     "fresh=2",
     "workers=1",
     "work=work",
-    "out=work/judges",
+    "out=work/metric_networks",
     "clip.batch=8",
     "reader.batch=8",
 ]
@@ -38,7 +38,7 @@ def train(steps: int) -> str:
 
 
 @pytest.mark.slow
-def test_trained_judges_load_and_training_goes_on() -> None:
+def test_trained_networks_load_and_training_goes_on() -> None:
     few = fresh(24, 64, seed=2)  # in the place of a chunk of the corpus, which takes long to render
     chunk = Path("work/toys-64px-seed0/000000.npz")
     chunk.parent.mkdir(parents=True)
@@ -47,12 +47,12 @@ def test_trained_judges_load_and_training_goes_on() -> None:
     captions = [toy.caption for toy in few.toys]
     np.savez(chunk, images=pictures, depth=np.ones((24, 64, 64), np.float16), captions=captions, toys=toys)
     train(2)
-    settings = Toys(path="work/judges")
+    settings = Toys(path="work/metric_networks")
     settings.check()
     before = settings.load("cpu")
     assert before is not None
-    assert (Path("work/judges/README.md")).is_file()
-    assert reader.load(Path("work/judges")).read(few.pictures[:1])
+    assert (Path("work/metric_networks/README.md")).is_file()
+    assert reader.load(Path("work/metric_networks")).read(few.pictures[:1])
     assert "2/3" in train(3)  # the bars start at the second step
     after = settings.load("cpu")
     assert after is not None

@@ -1,4 +1,4 @@
-"""The shipped judges on pictures they never saw: what they say is right, and fit to measure with."""
+"""The shipped networks on pictures they never saw: what they say is right, and fit to measure with."""
 
 import dataclasses
 from importlib import resources
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from piva.toys import clip, reader
+from piva.metrics import reader, toys_clip
+from piva.metrics.reader import Reader
+from piva.metrics.toys_clip import ToysClip
 from piva.toys.attributes import UNSEEN, WORDS, altered, labels, shows, without_colour
-from piva.toys.clip import ToysClip
-from piva.toys.reader import Reader
 from piva.toys.training.metric_networks import contrastive
 from piva.toys.training.trial import Trial, fresh, try_clip, try_reader
 from piva.toys.world import Toy
@@ -19,8 +19,8 @@ FOLDER = Path(str(resources.files("piva.toys") / "metric_networks"))
 
 
 @pytest.fixture(scope="module")
-def judge() -> ToysClip:
-    return clip.load(FOLDER)
+def network() -> ToysClip:
+    return toys_clip.load(FOLDER)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def trial() -> Trial:
     return fresh(60, 64, seed=1)
 
 
-def test_the_right_caption_fits_best(judge: ToysClip, trial: Trial) -> None:
-    figures = try_clip(judge, trial)
+def test_the_right_caption_fits_best(network: ToysClip, trial: Trial) -> None:
+    figures = try_clip(network, trial)
     assert figures["top1"] > 0.75
     assert all(figures[f"pair_{name}"] > 0.75 for name in WORDS)
 
@@ -49,37 +49,37 @@ def test_the_reader_reads(attributes: Reader, trial: Trial) -> None:
     )
 
 
-def test_blurred_pictures_are_judged_nearly_as_well(judge: ToysClip, trial: Trial) -> None:
+def test_blurred_pictures_are_judged_nearly_as_well(network: ToysClip, trial: Trial) -> None:
     half = torch.nn.functional.interpolate(trial.pictures, scale_factor=0.5, mode="bilinear", antialias=True)
-    assert try_clip(judge, dataclasses.replace(trial, pictures=half))["top1"] > 0.65
+    assert try_clip(network, dataclasses.replace(trial, pictures=half))["top1"] > 0.65
 
 
-def test_equal_pictures_have_no_distance_and_order_does_not_matter(judge: ToysClip, trial: Trial) -> None:
+def test_equal_pictures_have_no_distance_and_order_does_not_matter(network: ToysClip, trial: Trial) -> None:
     a, b = trial.pictures[:4], trial.pictures[4:8]
-    assert judge.distance(a, a).tolist() == [0, 0, 0, 0]
-    torch.testing.assert_close(judge.distance(a, b), judge.distance(b, a))
-    assert (judge.distance(a, b) > 0.05).all()
+    assert network.distance(a, a).tolist() == [0, 0, 0, 0]
+    torch.testing.assert_close(network.distance(a, b), network.distance(b, a))
+    assert (network.distance(a, b) > 0.05).all()
 
 
-def test_a_bigger_change_is_farther(judge: ToysClip, trial: Trial) -> None:
+def test_a_bigger_change_is_farther(network: ToysClip, trial: Trial) -> None:
     a, b = trial.pictures[:8], trial.pictures[8:16]
-    little, more = judge.distance(a, a.lerp(b, 0.1)), judge.distance(a, a.lerp(b, 0.5))
+    little, more = network.distance(a, a.lerp(b, 0.1)), network.distance(a, a.lerp(b, 0.5))
     assert (little < more).all()
 
 
-def test_a_picture_is_judged_the_same_alone_and_in_a_batch(judge: ToysClip, trial: Trial) -> None:
+def test_a_picture_is_judged_the_same_alone_and_in_a_batch(network: ToysClip, trial: Trial) -> None:
     a = torch.nn.functional.interpolate(trial.pictures[:5], size=(96, 96), mode="bilinear")
-    torch.testing.assert_close(judge.images(a)[2:3], judge.images(a[2:3]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(network.images(a)[2:3], network.images(a[2:3]), atol=1e-5, rtol=0)
     torch.testing.assert_close(
-        judge.distance(a, a.flip(0))[1:2], judge.distance(a[1:2], a[3:4]), atol=1e-5, rtol=0
+        network.distance(a, a.flip(0))[1:2], network.distance(a[1:2], a[3:4]), atol=1e-5, rtol=0
     )
     texts = [toy.caption for toy in trial.toys[:5]]
-    torch.testing.assert_close(judge.texts(texts)[2:3], judge.texts(texts[2:3]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(network.texts(texts)[2:3], network.texts(texts[2:3]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("prompt", ["", "a photo of a doghouse", "ein Kätzchen 🐱", "a red mug " * 20])
-def test_any_prompt_has_a_unit_embedding(judge: ToysClip, prompt: str) -> None:
-    assert judge.texts([prompt]).norm().item() == pytest.approx(1, abs=1e-5)
+def test_any_prompt_has_a_unit_embedding(network: ToysClip, prompt: str) -> None:
+    assert network.texts([prompt]).norm().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_the_files_are_small() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from piva.metrics.perceptual import feature_distance
-from piva.toys import weights
+from piva.metrics.toys import check_network, read_network
 
 CHUNK = 64  # pictures in one pass
 
@@ -65,8 +65,8 @@ def build(architecture: Mapping[str, Any]) -> CLIP:
 
 def load(folder: Path, device: str = "cpu") -> ToysClip:
     """The trained network in `folder`. Raises `InputError` for missing or damaged files."""
-    model = build(weights.check(folder, "clip")["architecture"])
-    model.load_state_dict(weights.read(folder, "clip"), strict=False)  # without the counters of batch norm
+    model = build(check_network(folder, "clip")["architecture"])
+    model.load_state_dict(read_network(folder, "clip"), strict=False)  # without the counters of batch norm
     return ToysClip(
         model.requires_grad_(False).eval().to(device), AutoTokenizer.from_pretrained(folder / "tokenizer")
     )

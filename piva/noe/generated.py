@@ -10,28 +10,23 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from piva.errors import InputError
 
-SPLITS = {
-    "toys": "test",
-    "toys-dev": "development",
-}  # dataset.root -> which toys; a folder of that name is ./toys
-# What decides how any toy looks on disk, below the package.
-LOOKS = (
-    *("toys/world.py", "toys/objects.py", "toys/paint.py", "toys/shapes.py", "toys/shadow.py"),
-    *("toys/placement.py", "toys/pictures.py"),
-    *("noe/mesh.py", "cameras/lens.py", "cameras/poses.py"),
-)
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+WORKERS = min(os.cpu_count() or 1, 8)
 REMEDY = "set PIVA_CACHE to one on a disk with room"
 ABANDONED_S = 24 * 3600  # a temporary folder of that age belongs to a run that was killed
 
 
 def fingerprint(sources: Sequence[str], *request: object) -> str:
-    """Names a folder's content: a hash of what was asked for and of the source files (below the package) that make it."""
+    """Return the name of a folder's content: a hash of the request and of the source files (paths below the package)."""
     digest = hashlib.sha256(json.dumps(request).encode())
     package = Path(__file__).parent.parent
     for name in sources:
@@ -40,20 +35,19 @@ def fingerprint(sources: Sequence[str], *request: object) -> str:
 
 
 def ensure(folder: Path, content: str, write: Callable[[Path], None], remedy: str = REMEDY) -> Path:
-    """`folder`, after `write` has filled it, unless it is there, whole and of this content.
+    """Return `folder` after `write` has filled it, unless it is there, whole and of this content.
 
     Args:
-        folder: its parents are made if need be. Where it holds something else, that is thrown away.
+        folder: its parents are created. Other content in it is thrown away.
         content: the fingerprint of what `write` writes.
-        write: gets an empty folder. May run in several processes at once, each with a folder of its own: the first to
-            finish is kept.
+        write: fills an empty folder. It may run in several processes at once; the first to finish is kept.
         remedy: what the user can do where nothing can be written.
 
     Raises:
         InputError: the folder is not there and cannot be written.
     """
     _sweep(folder)
-    if _whole(folder, content):
+    if _is_complete(folder, content):
         return folder
     temporary = _beside(folder)
     try:
@@ -74,6 +68,20 @@ def save_json(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data, indent=1) + "\n")
 
 
+def draw_all(draw: Callable[[Job], Result], jobs: Sequence[Job], workers: int, what: str) -> list[Result]:
+    """Return `draw(job)` of every job, in order, with one progress bar; with one worker it runs in this process.
+
+    `draw` is a function at the top level of a module.
+    """
+    from tqdm import tqdm
+
+    bar = {"total": len(jobs), "desc": f"drawing {what} (once)", "unit": "job"}
+    if workers == 1:
+        return [draw(job) for job in tqdm(jobs, **bar)]
+    with ProcessPoolExecutor(workers) as pool:
+        return list(tqdm(pool.map(draw, jobs), **bar))
+
+
 def _beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.tmp")
 
@@ -88,8 +96,8 @@ def _sweep(folder: Path) -> None:
             continue  # another process was faster
 
 
-def _whole(folder: Path, content: str) -> bool:
-    """Whether the manifest is there, names this content, and every file has the size it had."""
+def _is_complete(folder: Path, content: str) -> bool:
+    """Return whether the manifest names this content and every file has the size it had."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         files: dict[str, int] = manifest["files"] if manifest["fingerprint"] == content else {"": -1}
@@ -99,7 +107,7 @@ def _whole(folder: Path, content: str) -> bool:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Every file below `folder` and its size in bytes."""
+    """Return the size in bytes of every file below `folder`."""
     return {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
@@ -108,13 +116,13 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _publish(temporary: Path, folder: Path, content: str) -> None:
-    """Give `temporary` its final name. If another process was first, its result stays; anything else there is thrown away."""
+    """Give `temporary` its final name; keep the result of another process that was first, throw anything else away."""
     for _ in range(10):
         try:
             temporary.rename(folder)
             return
         except OSError:
-            if _whole(folder, content):
+            if _is_complete(folder, content):
                 return
             if not folder.exists():
                 continue

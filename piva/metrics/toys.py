@@ -1,11 +1,14 @@
-"""A small network on disk: `<name>.safetensors` beside `<name>.json`, which holds its architecture and the weights' checksum.
+"""Which networks measure a run: the options `toys` and `pixels`, and the files of the toys' own networks.
 
-Imports no torch before it must: a run checks its files first.
+A network is `<name>.safetensors` beside `<name>.json`, which holds its architecture and the weights' checksum. Settings are
+checked without torch.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +17,60 @@ from piva.errors import InputError, one_line
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from piva.metrics.perceptual import MetricNetworks
+
 REMEDY = "install piva again, or train them anew: python -m piva.toys.training.metric_networks"
 
 
-def write(folder: Path, name: str, architecture: Mapping[str, Any], state: "Mapping[str, Tensor]") -> None:
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """No networks: PSNR, SSIM and saturation alone."""
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+    def load(self, device: str) -> "MetricNetworks | None":
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toys:
+    """The toys' own CLIP, and the distance in the features of its image tower in the place of LPIPS."""
+
+    path: str  # `toys` are the networks shipped with the package
+
+    def check(self) -> None:
+        """Raise `InputError` where a file is missing or damaged."""
+        if not self.folder.is_dir():
+            raise InputError(
+                "metrics.path",
+                f"no folder {self.path!r}",
+                "toys or a folder that piva.toys.training.metric_networks wrote",
+            )
+        check_network(self.folder, "clip")
+        check_tokenizer(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        return (
+            Path(str(resources.files("piva.toys") / "metric_networks"))
+            if self.path == "toys"
+            else Path(self.path).expanduser()
+        )
+
+    def load(self, device: str) -> "MetricNetworks | None":
+        from piva.metrics import toys_clip
+        from piva.metrics.perceptual import MetricNetworks, PieNetworks
+
+        network = toys_clip.load(self.folder, device)
+        digits = version(check_network(self.folder, "clip"))
+        names = {name: f"toys-{name}-{digits}" for name in ("clip", "lpips")}
+        return MetricNetworks(network, network.distance, PieNetworks(network, network.distance), names)
+
+
+def write_network(
+    folder: Path, name: str, architecture: Mapping[str, Any], state: "Mapping[str, Tensor]"
+) -> None:
     """Save the floating-point part of `state` in half precision. Counters of training are left out."""
     import torch
     from safetensors.torch import save
@@ -32,12 +85,12 @@ def write(folder: Path, name: str, architecture: Mapping[str, Any], state: "Mapp
     (folder / f"{name}.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-def check(folder: Path, name: str) -> dict[str, Any]:
+def check_network(folder: Path, name: str) -> dict[str, Any]:
     """The network's `architecture` and `sha256`. Raises `InputError` where a file is missing or is not what was written."""
     card, weights = folder / f"{name}.json", folder / f"{name}.safetensors"
     for path in (card, weights):
         if not path.is_file():
-            raise InputError(path, "no such file", "a network of the toys' judges", REMEDY)
+            raise InputError(path, "no such file", "a network of the toys' networks", REMEDY)
     try:
         about = json.loads(card.read_text())
         wanted = about["sha256"]
@@ -63,7 +116,7 @@ def check_tokenizer(folder: Path) -> None:
         raise InputError(path, one_line(error), "the words of the toys' CLIP", REMEDY) from error
 
 
-def read(folder: Path, name: str) -> "dict[str, Tensor]":
+def read_network(folder: Path, name: str) -> "dict[str, Tensor]":
     """The checked network's weights in float32."""
     from safetensors.torch import load_file
 

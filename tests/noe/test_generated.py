@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from piva.errors import InputError
-from piva.toys.store import ABANDONED_S, LOOKS, ensure, fingerprint, save_json
+from piva.noe.generated import ABANDONED_S, ensure, fingerprint, save_json
+from piva.toys.noe import LOOKS
 
 
 def write(folder):

@@ -1,9 +1,9 @@
 import numpy as np
 from PIL import Image
+from piva.toys.pictures import depth_units, differs, part_ids, rgb_bytes, rgba_bytes
 
 from piva.images import save_image
 from piva.noe.mesh import Picture
-from piva.toys.pictures import depth_units, differs, part_ids, rgb_bytes, rgba_bytes
 
 
 def picture(red=1.0, alpha=1.0, depth=2.0, part=0):

@@ -1,7 +1,7 @@
-"""Does the toys' prior paint what it is told? `python -m benchmarks.obedience OUT [count=500 steps=20 guidance_scale=4 ...]`.
+"""Does the toys' prior paint what it is told? `python -m benchmarks.prompt_alignment OUT [count=500 steps=20 guidance_scale=4 ...]`.
 
 Samples captions of toys it saw in training and of held-out combinations, half and half, and lets the attribute reader say what
-the pictures show. Writes OUT/obedience.json and OUT/grid.png (up to 48 pictures, captions in grid.txt).
+the pictures show. Writes OUT/prompt_alignment.json and OUT/grid.png (up to 48 pictures, captions in grid.txt).
 """
 
 import json
@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from piva.metrics.judges import Toys
+from piva.metrics import reader, toys_clip
+from piva.metrics.toys import Toys
 from piva.priors.prior import Prior
 from piva.priors.stable_diffusion import StableDiffusion
-from piva.toys import clip, reader
 from piva.toys.training.trial import Trial, try_clip, try_reader
 from piva.toys.world import Toy, random_toy
 
-JUDGES = Toys(path="toys").folder
+NETWORKS = Toys(path="toys").folder
 
 
 @dataclass
@@ -93,15 +93,15 @@ def main(out: Path, options: Options) -> None:
     )
     Image.fromarray(grid).save(out / "grid.png")
     (out / "grid.txt").write_text("\n".join(toy.caption for toy in toys[:shown]) + "\n")
-    judge = reader.load(JUDGES)
+    network = reader.load(NETWORKS)
     figures = {}
     for name, wanted in {"seen": False, "held out": True}.items():
         rows = [i for i, toy in enumerate(toys) if toy.held_out == wanted]
         trial = Trial(pictures[rows], [toys[i] for i in rows])
-        figures[name] = {k: v for k, v in try_reader(judge, trial).items() if not k.endswith("_held_out")}
-        figures[name]["clip_top1"] = try_clip(clip.load(JUDGES), trial)["top1"]
+        figures[name] = {k: v for k, v in try_reader(network, trial).items() if not k.endswith("_held_out")}
+        figures[name]["clip_top1"] = try_clip(toys_clip.load(NETWORKS), trial)["top1"]
     report = {**vars(options), "seconds": round(seconds), "figures": figures}
-    (out / "obedience.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "prompt_alignment.json").write_text(json.dumps(report, indent=2) + "\n")
     print("| captions | " + " | ".join(figures["seen"]) + " |")
     print("|---" * (1 + len(figures["seen"])) + "|")
     for name, row in figures.items():

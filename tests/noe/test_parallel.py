@@ -1,6 +1,6 @@
 import os
 
-from piva.toys.parallel import draw_all
+from piva.noe.generated import draw_all
 
 
 def square(number):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
-from piva.toys import weights
+from piva.metrics.toys import check_network, read_network
 from piva.toys.world import Toy
 
 
@@ -44,7 +44,7 @@ class Reader(nn.Module):
 
 def load(folder: Path) -> Reader:
     """The trained reader; `folder` as for `clip.load`. Raises `InputError` for missing or damaged files."""
-    architecture: dict[str, Any] = weights.check(folder, "reader")["architecture"]
+    architecture: dict[str, Any] = check_network(folder, "reader")["architecture"]
     reader = Reader(**architecture)
-    reader.load_state_dict(weights.read(folder, "reader"), strict=False)  # without the counters of batch norm
+    reader.load_state_dict(read_network(folder, "reader"), strict=False)  # without the counters of batch norm
     return reader.requires_grad_(False).eval()
