@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piva import __version__
-from piva.cameras.nerfstudio import square_scene
 from piva.cameras.lens import focal_from_fov
+from piva.cameras.nerfstudio import square_scene
 from piva.cameras.poses import hemisphere, ring
 from piva.errors import InputError
 from piva.images import save_image

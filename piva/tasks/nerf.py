@@ -91,7 +91,9 @@ class NerfTask:
         """Raise `InputError` for what cannot be held."""
         fit = self.field
         cells, pixels = fit.levels * fit.occupancy**3, max(self.views * size**2, self.turntable_size**2)
-        parts = estimate(num_parameters=fit.num_parameters, cells=cells, pictures=views.images[..., 0].size, pixels=pixels)
+        parts = estimate(
+            num_parameters=fit.num_parameters, cells=cells, pictures=views.images[..., 0].size, pixels=pixels
+        )
         keys = (
             "field, its resolutions",
             "field.occupancy",
@@ -104,7 +106,11 @@ class NerfTask:
         if edit.capture:
             length, longest = self.turntable, self.turntable_size
             return Frames(
-                views=views, size=size, multiple=prior.multiple, trajectory_length=length, trajectory_size=longest
+                views=views,
+                size=size,
+                multiple=prior.multiple,
+                trajectory_length=length,
+                trajectory_size=longest,
             )
         return Orbits(
             size=size,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.cameras.nerfstudio import square_scene
 from piva.cameras.lens import focal_from_fov
+from piva.cameras.nerfstudio import square_scene
 from piva.cameras.poses import hemisphere, ring
 from piva.images import save_image
 from piva.toys import pictures, store
