@@ -58,7 +58,7 @@ def shown_size(path: Path) -> tuple[int, int]:
 
 
 def check_image(path: Path) -> tuple[int, int]:
-    """Return the stored (width, height). Raises `InputError` where reading would, at a fraction of its cost."""
+    """Return the stored (width, height). Raises `InputError` where reading would, at less cost."""
     with _opened(path) as image:
         width, height = image.size
         if image.format == "PNG":

@@ -30,7 +30,8 @@ def fitted_scene(
     path = cache_folder() / "scenes" / f"{_key(views, settings, seed)}.safetensors"
     if path.exists():
         with safe_open(path, framework="pt", device=str(device)) as file:
-            return restored({name: file.get_tensor(name) for name in file.keys()}, settings, device)  # noqa: SIM118 - not a mapping
+            names = file.keys()  # it is no mapping
+            return restored({name: file.get_tensor(name) for name in names}, settings, device)
     generator = torch.Generator(device).manual_seed(seed)
     images, c2w = (torch.from_numpy(values[views.train]).to(device) for values in (views.images, views.c2w))
     keep = None if views.keep is None else torch.from_numpy(views.keep[views.train]).to(device)

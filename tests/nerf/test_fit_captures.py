@@ -18,7 +18,8 @@ from piva.nerf.settings import VoxelFit
 from piva.nerf.voxels import init_voxels
 
 SETTINGS = VoxelFit(
-    radius=1.0, resolutions=[8], steps=[6], rays=256, step=0.08, cone=0.0, levels=1, lr_density=0.1, lr_colour=0.1, lr_end=0.1,
+    radius=1.0, resolutions=[8], steps=[6], rays=256, step=0.08, cone=0.0, levels=1,
+    lr_density=0.1, lr_colour=0.1, lr_end=0.1,
     occupancy=12, threshold=0.5, refresh_every=16, decay=0.95,
 )  # fmt: skip
 

@@ -14,8 +14,10 @@ from piva.nerf.scenes import restored
 from piva.nerf.settings import HashEdit, HashFit, VoxelFit
 
 SETTINGS = HashFit(
-    radius=1.0, grid_levels=4, features=2, log2_rows=12, base=8, growth=1.5, hidden=16, kernel="auto", steps=120, rays=256,
-    step=0.05, cone=0.0, levels=1, lr_grid=0.06, lr_network=0.015, lr_end=0.1, sparsity=1e-3, occupancy=16, threshold=0.5,
+    radius=1.0, grid_levels=4, features=2, log2_rows=12, base=8, growth=1.5, hidden=16, kernel="auto",
+    steps=120, rays=256,
+    step=0.05, cone=0.0, levels=1, lr_grid=0.06, lr_network=0.015, lr_end=0.1, sparsity=1e-3, occupancy=16,
+    threshold=0.5,
     refresh_every=16, decay=0.95, edit=HashEdit(lr_grid=0.01, lr_network=0.001),
 )  # fmt: skip
 
@@ -70,7 +72,8 @@ def test_it_is_restored_from_its_tensors_for_any_kernel(scene, fitted):
 
 def test_another_fields_tensors_are_refused(fitted):
     voxels = VoxelFit(
-        radius=1.0, resolutions=[8], steps=[1], rays=8, step=0.1, cone=0.0, levels=1, lr_density=0.1, lr_colour=0.1, lr_end=0.1,
+        radius=1.0, resolutions=[8], steps=[1], rays=8, step=0.1, cone=0.0, levels=1,
+        lr_density=0.1, lr_colour=0.1, lr_end=0.1,
         occupancy=8, threshold=0.5, refresh_every=16, decay=0.95,
     )  # fmt: skip
     with pytest.raises(InputError, match="found grid, hidden, out, wanted 'raw_density' among them"):

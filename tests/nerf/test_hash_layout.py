@@ -19,7 +19,8 @@ def test_levels_lie_one_behind_the_other() -> None:
     """By hand: scales 3, 7, 15, 31 -> 4, 8, 16, 32 nodes a side; 4^3 = 64, 8^3 = 512, then no more than 2^10."""
     table = Layout(levels=4, features=2, log2_rows=10, base=4, growth=2.0).table
     assert [tuple(level) for level in table] == [
-        (3.0, 4, 64, 0, False), (7.0, 8, 512, 64, False), (15.0, 16, 1024, 576, True), (31.0, 32, 1024, 1600, True)
+        (3.0, 4, 64, 0, False), (7.0, 8, 512, 64, False), (15.0, 16, 1024, 576, True),
+        (31.0, 32, 1024, 1600, True)
     ]  # fmt: skip
     odd = Layout(levels=1, features=1, log2_rows=10, base=3, growth=2.0).table[0]
     assert (odd.resolution, odd.rows) == (3, 32)  # 27 rounded up to a multiple of 8

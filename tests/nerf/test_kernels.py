@@ -5,6 +5,7 @@ differences.
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def values_and_gradients(encode, params, points, layout):
     return features.detach(), params.grad
 
 
-def test_the_twins_gradient_is_that_of_its_values():
+def test_the_references_gradient_is_that_of_its_values():
     layout = Layout(levels=2, features=2, log2_rows=4, base=2, growth=1.7)
     g = torch.Generator().manual_seed(0)
     params = torch.rand(layout.size, generator=g, dtype=torch.float64, requires_grad=True)
@@ -46,7 +47,7 @@ def test_the_twins_gradient_is_that_of_its_values():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["hashed", "dense"])
-def test_numba_agrees_with_the_twin(layout):
+def test_numba_agrees_with_the_reference(layout):
     params, points = some(layout)
     wanted = values_and_gradients(grid_torch.encode, params, points, layout)
     got = values_and_gradients(grid_numba.encode, params, points, layout)
@@ -75,14 +76,16 @@ def test_no_points_and_points_that_are_no_numbers_are_safe():
     grid_numba.encode(params, torch.full((100, 3), torch.nan), layout)  # must not read beyond the table
 
 
-def test_triton_agrees_with_the_twin_in_its_interpreter():
+def test_triton_agrees_with_the_reference_in_its_interpreter():
     """Triton chooses between interpreting and compiling when it is imported: a process of its own."""
     code = (
         "import torch, test_kernels as t; from piva.nerf.kernels import grid_torch, grid_triton\n"
-        "layout = t.Layout(levels=2, features=2, log2_rows=9, base=6, growth=2.0)\n"  # one level dense, one hashed
-        "a, b = (t.values_and_gradients(k.encode, *t.some(layout), layout) for k in (grid_torch, grid_triton))\n"
+        "layout = t.Layout(levels=2, features=2, log2_rows=9, base=6, growth=2.0)\n"
+        "kernels = (grid_torch, grid_triton)\n"
+        "a, b = (t.values_and_gradients(k.encode, *t.some(layout), layout) for k in kernels)\n"
         "torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)\n"
-        "assert grid_triton.encode(*t.some(layout)[:1], torch.zeros(0, 3), layout).shape == (0, layout.width)\n"
+        "empty = grid_triton.encode(*t.some(layout)[:1], torch.zeros(0, 3), layout)\n"
+        "assert empty.shape == (0, layout.width)\n"
     )
     in_a_process_of_its_own(code, TRITON_INTERPRET="1")
 
@@ -98,13 +101,17 @@ def test_numba_leaves_the_number_of_torchs_threads_alone():
 
 
 def in_a_process_of_its_own(code, **environment):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]),
+        **environment,
+    }
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["hashed", "dense"])
-def test_every_kernel_of_a_gpu_agrees_with_the_twin(layout):
+def test_every_kernel_of_a_gpu_agrees_with_the_reference(layout):
     params, points = some(layout, "cuda")
     wanted = values_and_gradients(grid_torch.encode, params, points, layout)
     for name in BEST_FIRST[True]:
