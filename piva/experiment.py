@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError
+from piva.metrics.comparison import save_comparison
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import MetricNetworks
 from piva.models.learned import Denoiser, needs
@@ -32,7 +33,7 @@ from piva.runs.provenance import check_device, provenance
 from piva.runs.run import Run
 from piva.runs.tracking import Mirror
 from piva.scores.terms import EDIT, Prompt
-from piva.tasks.base import Randomness, save_comparison
+from piva.tasks.base import Randomness
 
 log = logging.getLogger(__name__)
 

@@ -24,9 +24,11 @@ STANDALONE = {  # short files with one importer that stay, and why
 }
 CONFIG_READERS = {  # besides config.py and the commands
     "evaluation.settings": "checks a command's configuration, as config.py does that of piva.run",
+    "export.edits": "builds the settings of a stored run's field",
+    "export.stored": "builds those of an exported field",
+    "files": "reads YAML of others",
     "runs.fingerprint": "compares a run's configuration with another's",
     "runs.folder": "writes config.yaml",
-    "runs.run": "reads config.yaml",
     "runs.sweep": "a callback of Hydra, which hands over its configuration",
 }
 

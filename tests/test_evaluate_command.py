@@ -16,9 +16,9 @@ from piva.datasets.pie import Pie
 from piva.evaluate import evaluate
 from piva.evaluation.settings import check
 from piva.images import encode_runs
+from piva.metrics.comparison import Comparison, save_comparison
 from piva.metrics.measure import measure
 from piva.metrics.toys import Toys
-from piva.tasks.base import Comparison, save_comparison
 from piva.tasks.image import read_truth
 
 SIZE = 64

@@ -42,7 +42,7 @@ def test_a_nerf_edit_from_python_is_whole_and_repeatable(prior_folder: Path, tmp
 def test_turntables_show_both_side_by_side(prior_folder: Path, tmp_path: Path) -> None:
     import imageio.v3 as iio
 
-    from piva.tasks.base import Comparison, save_comparison
+    from piva.metrics.comparison import Comparison, save_comparison
 
     before, after = torch.zeros(4, 3, 32, 32), torch.ones(4, 3, 32, 32)
     save_comparison(Comparison(before=before, after=after), tmp_path)

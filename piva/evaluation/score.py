@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from piva.evaluation.pairs import Pair
 from piva.images import read_rgb
+from piva.metrics.comparison import Comparison
 from piva.metrics.measure import measure_all
 from piva.metrics.perceptual import MetricNetworks
 from piva.runs.run import TEXTS
-from piva.tasks.base import Comparison
 from piva.tasks.image import read_truth
 
 TOGETHER = 16  # edits of one picture measured at once

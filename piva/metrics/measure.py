@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from piva.datasets.edit import Edit
+from piva.metrics.comparison import Comparison
 from piva.metrics.perceptual import MetricNetworks, alignment, directional
 from piva.metrics.pie import preservation, prompt_alignment, read_mask
 from piva.metrics.pixels import chroma, psnr, ssim
-from piva.tasks.base import Comparison
 
 Values = Float[Tensor, "n"]
 

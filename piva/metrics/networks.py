@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from piva.errors import InputError, one_line
 from piva.metrics.clip import OpenClip, cropped, stretched
 from piva.metrics.perceptual import Distance, MetricNetworks, PieNetworks
-from piva.metrics.structure import VitKeys, structure_distance
+from piva.metrics.pie import VitKeys, structure_distance
 
 Images = Float[Tensor, "n 3 h w"]
 Values = Float[Tensor, "n"]

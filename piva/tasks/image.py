@@ -9,8 +9,9 @@ from annotated_types import Gt, Interval
 
 from piva.datasets.edit import Edit
 from piva.images import check_image, read_rgb
+from piva.metrics.comparison import Comparison
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.tasks.base import Comparison, Descent, Randomness, View
+from piva.tasks.base import Descent, Randomness, View
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,9 +12,10 @@ from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
 from piva.datasets.scene import Views, check_views, read_views
 from piva.errors import InputError
+from piva.metrics.comparison import Comparison
 from piva.nerf.memory import check_fits, estimate
 from piva.scores.terms import EDIT, ORIGINAL
-from piva.tasks.base import Comparison, Descent, Randomness, View
+from piva.tasks.base import Descent, Randomness, View
 from piva.tasks.image import as_mask, fitting, read_pictures, resize
 from piva.tasks.viewpoints import Frames, Orbits, Viewpoints
 

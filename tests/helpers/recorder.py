@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from piva.metrics.comparison import Comparison
 from piva.scores.terms import EDIT, ORIGINAL, Latents
-from piva.tasks.base import Comparison, Randomness, View
+from piva.tasks.base import Randomness, View
 
 
 class Recorder:

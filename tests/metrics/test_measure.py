@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from piva.datasets.edit import Edit
+from piva.metrics.comparison import Comparison
 from piva.metrics.measure import measure, measure_all
 from piva.metrics.perceptual import MetricNetworks, PieNetworks
-from piva.tasks.base import Comparison
 
 EDIT = Edit(id="x", source_prompt="red", target_prompt="blue")
 RED, BLUE, GREY = (

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.metrics import networks
+from piva.metrics.comparison import Comparison
 from piva.metrics.measure import measure
 from piva.metrics.paper import BACKBONES, Paper
-from piva.tasks.base import Comparison
 
 TORCHVISION = {"alex": "AlexNet_Weights", "squeeze": "SqueezeNet1_1_Weights", "vgg": "VGG16_Weights"}
 DINO = "test_vit"  # timm's smallest

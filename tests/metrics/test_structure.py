@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from helpers import tiny_networks as tiny
 from torch import nn
 
-from piva.metrics.structure import VitKeys, structure_distance
+from piva.metrics.pie import VitKeys, structure_distance
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

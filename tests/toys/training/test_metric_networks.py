@@ -12,7 +12,7 @@ import torch
 
 from piva.metrics import reader
 from piva.metrics.toys import Toys
-from piva.toys.training.augment import augment, recoloured
+from piva.toys.training.metric_networks import augment, recoloured
 from piva.toys.training.trial import fresh
 
 SMALL = [

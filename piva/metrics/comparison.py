@@ -1,0 +1,45 @@
+"""What is measured and shown of an edit: pictures of the original beside pictures of the edit. No torch at run time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from piva.images import film_writer, save_image, to_uint8
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What an edit did, as pictures (n, 3, h, w) in [0, 1] on the run's device.
+
+    `before` and `after` show the original and the edit from the same views (a trajectory, or one picture).
+    Where the truth is known, `truth_before` and `truth_after` show them from the truth's own views, and masks
+    (m, 1, h, w) are 1 where the truth differs from the source.
+    """
+
+    before: "Tensor"
+    after: "Tensor"
+    truth: "Tensor | None" = None
+    truth_before: "Tensor | None" = None
+    truth_after: "Tensor | None" = None
+    truth_mask: "Tensor | None" = None
+    size: tuple[int, int] | None = None  # (h, w) of the user's own picture, if the edit ran at another
+
+
+def save_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write before.png and after.png; of several views turntable.mp4; the truth where it is known."""
+    import torch
+
+    for name, images in (("before", comparison.before), ("after", comparison.after)):
+        first = images[:1]
+        if comparison.size:
+            first = torch.nn.functional.interpolate(first, comparison.size, mode="bicubic", antialias=True)
+        save_image(folder / f"{name}.png", to_uint8(first[0]))
+    if len(comparison.before) > 1:
+        with film_writer(folder / "turntable.mp4", 12) as film:
+            for frame in to_uint8(torch.cat([comparison.before, comparison.after], dim=-1)):
+                film.write_frame(frame)
+    if comparison.truth is not None:
+        save_image(folder / "truth.png", to_uint8(comparison.truth[0]))
