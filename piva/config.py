@@ -1,4 +1,4 @@
-"""From YAML to checked, frozen settings: every value is compared with its dataclass before anything heavy is made."""
+"""From YAML to checked, frozen settings: values are compared with dataclasses before anything heavy is made."""
 
 import dataclasses
 import hashlib
@@ -109,7 +109,7 @@ def _read(key: str, name: str, mean: Mapping[str, float | None]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A whole run, checked: `choices` names each group's option, `config` is what the overrides resolve to."""
+    """A whole run, checked. `choices` names each group's option, `config` is the resolved configuration."""
 
     run: RunSettings
     task: Any
@@ -140,7 +140,7 @@ OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def compose(*overrides: str, name: str = "config") -> DictConfig:
-    """Compose what these overrides make on the command line, for notebooks: `compose("task=image", "steps=100")`.
+    """Compose the configuration that these overrides make on the command line: `compose("task=image", "steps=9")`.
 
     `name` is a file of conf/: that of piva.run, or another command's.
     """
@@ -247,7 +247,7 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
 
 
 def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:
-    """Before any path is looked at: the dataset must have what the task edits, and its views what the model looks at."""
+    """Raise `InputError` unless the dataset has what the task edits, and its views what the model looks at."""
     if task.needs not in dataset.gives:
         where = f"task={choices['task']} dataset={choices['dataset']}"
         have = " and ".join(f"{kind}s" for kind in dataset.gives)

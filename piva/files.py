@@ -143,7 +143,7 @@ def atomic(path: Path, remedy: str = "what was finished before is kept") -> Iter
 
 @contextmanager
 def write_errors(path: Path, remedy: str = "what was finished before is kept") -> Iterator[None]:
-    """Raise `WriteError` for a full disk, a read-only folder and the like in the block, which writes `path`."""
+    """Raise `WriteError` for a full disk, a read-only folder and the like while the block writes `path`."""
     try:
         yield
     except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error

@@ -36,7 +36,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def piva(prior_folder: Path) -> Run:
-    """Run `python -m piva.run` with these arguments in this process; the tiny prior unless they say otherwise."""
+    """Run `python -m piva.run` with these arguments in this process, by default on the tiny prior."""
 
     def run(*argv: str, **environment: str) -> Done:
         return call(main, "piva.run", f"prior.path={prior_folder}", *argv, **environment)

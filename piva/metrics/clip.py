@@ -1,4 +1,4 @@
-"""A CLIP of open_clip, and the two ways in which the papers scale pictures for it. Pictures are (n, 3, h, w) in [0, 1]."""
+"""A CLIP of open_clip, and the two ways in which the papers scale pictures (n, 3, h, w) in [0, 1] for it."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 class OpenClip:
     """Pictures and prompts as unit vectors.
 
-    `scale` brings pictures to the network's size, `tokenize` makes token ids of prompts (the end of a long one is cut off).
+    `scale` brings pictures to the network's size, `tokenize` makes token ids of prompts and truncates long ones.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class OpenClip:
 
 
 def stretched(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]:
-    """As InstructPix2Pix's and IN2N's metrics do: bicubic to a square, whatever the proportions, without antialiasing."""
+    """Resize to a square, bicubic without antialiasing, as InstructPix2Pix's and IN2N's metrics do."""
     return F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False)
 
 
