@@ -138,7 +138,6 @@ def atomic(path: Path, remedy: str = "what was finished before is kept") -> Iter
         else:
             with suppress(OSError):  # of a parent that is no folder
                 temporary.unlink()
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
