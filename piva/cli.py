@@ -1,7 +1,7 @@
 """The command lines: one line on stderr and an exit code for errors, no traceback; and `run`, piva.run's job.
 
-From Python: `from piva import compose, run`, then `run(compose("task=image", "steps=100"))`. Torch is imported
-late: help and bad input do without.
+From Python: `from piva import compose, run`, then `run(compose("task=image", "steps=100"))`. Torch is
+imported late: help and bad input do without.
 """
 
 import difflib
@@ -107,8 +107,8 @@ def run_hydra(
 ) -> None:
     """Run `work(cfg, checked)` as Hydra's job, whose configuration is conf/`name`.yaml.
 
-    A single run is composed and checked before Hydra makes its folder; `checked` is what `check` returned. With
-    flags of Hydra's own (--multirun, --config-dir) it is None: then `work` checks.
+    A single run is composed and checked before Hydra makes its folder; `checked` is what `check` returned.
+    With flags of Hydra's own (--multirun, --config-dir) it is None: then `work` checks.
     """
     argv = sys.argv[1:]
     checked: T | None = None
@@ -222,7 +222,9 @@ def _known_keys(name: str) -> list[str]:
 
 
 def folders_and_overrides(argv: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Split a command line into folders (one may be named `lambda=0.4,score=piva`) and overrides, `key=value`."""
+    """Split a command line into folders (one may be named `lambda=0.4,score=piva`) and overrides,
+    `key=value`.
+    """
     folders, others = [], []
     for word in argv:
         if Path(word).expanduser().exists() or not re.match(r"[\w.]+=", word):

@@ -29,9 +29,7 @@ def fetch(*words: str) -> None:
     for need in needs:
         _get(need, to, cfg.dry)
     if not needs:
-        _say(
-            "nothing to download: all weights of these settings come with the package or lie in your own folders"
-        )
+        _say("nothing to download: all weights of these settings come with the package or lie in own folders")
     elif to:
         where = shlex.join(
             [f"HF_HOME={to / 'huggingface'}", f"TORCH_HOME={to / 'torch'}", "HF_HUB_OFFLINE=1"]

@@ -1,6 +1,8 @@
-"""Published weights: whether a file is on this machine, where it is looked for, how to get it. Imports no torch.
+"""Published weights: whether a file is on this machine, where it is looked for, how to get it. Imports no
+torch.
 
-A run never downloads anything: `check` lists what is missing before anything is computed; `piva.fetch` gets it.
+A run never downloads anything: `check` lists what is missing before anything is computed; `piva.fetch` gets
+it.
 """
 
 import os
@@ -49,7 +51,9 @@ class Requiring(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class HubFolder:
-    """A local folder, or the snapshot of a Hugging Face repository in the hub's cache (HF_HOME, HF_HUB_CACHE)."""
+    """A local folder, or the snapshot of a Hugging Face repository in the hub's cache (HF_HOME,
+    HF_HUB_CACHE).
+    """
 
     key: str  # the setting that names it
     repo: str  # a path or owner/name

@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny random models in Stable Diffusion 2.1's layout, a cache and working folder for tests."""
+"""Shared fixtures: tiny random models in Stable Diffusion 2.1's layout, a test's own cache and folder."""
 
 import shutil
 from pathlib import Path

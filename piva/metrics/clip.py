@@ -16,7 +16,8 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 class OpenClip:
     """Pictures and prompts as unit vectors.
 
-    `scale` brings pictures to the network's size, `tokenize` makes token ids of prompts and truncates long ones.
+    `scale` brings pictures to the network's size, `tokenize` makes token ids of prompts and truncates long
+    ones.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ def stretched(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]
 
 
 def cropped(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]:
-    """As CLIP's own processor does with Pillow: the short side to `size`, bicubic with antialiasing, first along the rows, then
-    along the columns, rounded to bytes each time; then the middle square.
+    """As CLIP's own processor does with Pillow: the short side to `size`, bicubic with antialiasing, first
+    along the rows, then along the columns, rounded to bytes each time; then the middle square.
     """
     height, width = pictures.shape[-2:]
     short = min(height, width)

@@ -1,4 +1,6 @@
-"""One row of numbers for one edit: alignment with the prompt, fidelity to the original, nearness to the truth."""
+"""One row of numbers for one edit: alignment with the prompt, fidelity to the original, nearness to the
+truth.
+"""
 
 import dataclasses
 import math
@@ -21,10 +23,11 @@ Values = Float[Tensor, "n"]
 def measure(c: Comparison, edit: Edit, networks: MetricNetworks | None) -> dict[str, float]:
     """Return means over the views.
 
-    `eval/*` compare the edit with the original and the prompts, `truth/*` with the truth (inside and outside the
-    true mask), `pie/*` are PIE-Bench's own where the edit is annotated with a mask. Beside them `nothing/*` is the
-    unedited original's score, `best/*` the truth's own, at the truth's views. Without `networks` their keys are
-    left out. Pictures are rounded to bytes first: the numbers are those of their files.
+    `eval/*` compare the edit with the original and the prompts, `truth/*` with the truth (inside and outside
+    the true mask), `pie/*` are PIE-Bench's own where the edit is annotated with a mask. Beside them
+    `nothing/*` is the unedited original's score, `best/*` the truth's own, at the truth's views. Without
+    `networks` their keys are left out. Pictures are rounded to bytes first: the numbers are those of their
+    files.
     """
     return measure_all([c], [edit], networks)[0]
 
@@ -32,7 +35,7 @@ def measure(c: Comparison, edit: Edit, networks: MetricNetworks | None) -> dict[
 def measure_all(
     comparisons: Sequence[Comparison], edits: Sequence[Edit], networks: MetricNetworks | None
 ) -> list[dict[str, float]]:
-    """Return `measure` of several edits of one size that are alike in having truth, its mask and annotation."""
+    """Return `measure` of several edits of one size, alike in having truth, its mask and annotation."""
     c = _joined(comparisons)
     views = [len(each.before) for each in comparisons]
     rows = _rows(_against_original(c) | (_by_networks(c, edits, views, networks) if networks else {}), views)

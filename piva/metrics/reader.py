@@ -14,7 +14,9 @@ from piva.toys.world import Toy
 
 
 class Reader(nn.Module):
-    """The CLIP's image tower up to its pooling, with its own weights; a hidden layer; a linear head for each word."""
+    """The CLIP's image tower up to its pooling, with its own weights; a hidden layer; a linear head for each
+    word.
+    """
 
     def __init__(self, width: int, size: int, hidden: int, words: Mapping[str, Sequence[str]]) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of a table, and what leaving the original alone scores: a number, or the key where that was measured; and the
-    key of what the truth itself scores, where that is no matter of course.
+    """One metric of a table, and what leaving the original alone scores: a number, or the key where that was
+    measured; and the key of what the truth itself scores, where that is no matter of course.
     """
 
     heading: str

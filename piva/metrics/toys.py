@@ -1,7 +1,7 @@
 """Which networks measure a run: the options `toys` and `pixels`, and the files of the toys' own networks.
 
-A network is `<name>.safetensors` beside `<name>.json`, which holds its architecture and the weights' checksum.
-Settings are checked without torch.
+A network is `<name>.safetensors` beside `<name>.json`, which holds its architecture and the weights'
+checksum. Settings are checked without torch.
 """
 
 import hashlib

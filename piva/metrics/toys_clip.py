@@ -1,4 +1,6 @@
-"""The toys' CLIP, a small open_clip for 64x64 pictures and the captions' words, and a distance in its features."""
+"""The toys' CLIP, a small open_clip for 64x64 pictures and the captions' words, and a distance in its
+features.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +42,7 @@ class ToysClip:
 
     @torch.no_grad()
     def distance(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n"]:
-        """Return LPIPS's form over this image tower's five stages, equally weighted, at the network's size."""
+        """Return LPIPS's form over this image tower's five stages, equally weighted, at its size."""
         pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
         return torch.cat([feature_distance(self._stages(x), self._stages(y)) for x, y in pairs])
 

@@ -20,7 +20,7 @@ class Done:
 
 
 def call(main: Callable[[], None], module: str, *argv: str, **environment: str) -> Done:
-    """Run `python -m module argv...`, whose function is `main`; restore arguments, environment and logging."""
+    """Run `python -m module argv...`, whose function is `main`; restore argv, environment and logging."""
     out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
     handlers, level, code = list(root.handlers), root.level, 0
     with (
