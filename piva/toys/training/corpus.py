@@ -1,4 +1,4 @@
-"""The training set of the prior and its metric networks: captioned renders of random toys, drawn once and kept as arrays."""
+"""The training set of prior and metric networks: captioned renders of random toys, cached as arrays."""
 
 import json
 from concurrent.futures import ProcessPoolExecutor
@@ -18,16 +18,16 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Corpus:
-    """Pictures and what they show."""
+    """Hold pictures and what they show."""
 
     images: NDArray[np.uint8]  # (n, size, size, 3)
     depth: NDArray[np.float16]  # (n, size, size) z-depth in world units, 0 = no hit
-    captions: list[str]  # now and then less than all there is to say
+    captions: list[str]  # some shortened
     toys: list[Toy]
 
 
 def draw(count: int, size: int, seed: int, cache: Path, workers: int) -> Corpus:
-    """Render `count` toys at `size`^2 or read them back from `cache` (one file a chunk, so an interrupted run goes on)."""
+    """Render `count` toys at `size`^2, or read from `cache` those chunks that an earlier run has written."""
     folder = cache / f"toys-{size}px-seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(folder / f"{start:06d}.npz", size, (seed, start)) for start in range(0, count, CHUNK)]
@@ -48,7 +48,7 @@ def draw(count: int, size: int, seed: int, cache: Path, workers: int) -> Corpus:
 
 
 def picture(toy: Toy, rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """RGB and depth. Camera, size, place and background are in no caption: they are what an edit has to preserve."""
+    """Return RGB and depth. Camera, size, place and background, in no caption, are for edits to preserve."""
     centre, extent = bounds([toy])
     shift = rng.uniform((-0.1, -0.1, -0.2), (0.1, 0.1, 0.25)) * extent / 2
     scale = rng.uniform(0.70, 1.05) * 2 / extent
@@ -80,7 +80,7 @@ def _chunk(job: tuple[Path, int, tuple[int, int]]) -> None:
 
 
 def _shorten(caption: str, colour: str, rng: np.random.Generator) -> str:
-    """Now and then say less, so that "a mug" and "a mug with a blue hat" are understood too."""
+    """Shorten some captions, so that the networks learn "a mug" and "a mug with a blue hat" too."""
     if rng.random() < 0.05:
         caption = caption.split(" on ")[0].split(" with ")[0]
     if rng.random() < 0.06:

@@ -1,4 +1,4 @@
-"""The training loop of the toys' networks: averaged weights, a warm cosine, checkpoints that an interrupted run goes on from."""
+"""The training loop of the toys' networks: averaged weights, a cosine with warm-up, resumable checkpoints."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How long and how fast to train."""
+    """Say how long and how fast to train."""
 
     steps: int
     lr: float
@@ -37,15 +37,15 @@ def train(
     checkpoint: Path,
     seed: int,
 ) -> M:
-    """Train the parameters of `model` that require gradients by AdamW; returns the average of their values along the way.
+    """Train the parameters of `model` that require gradients by AdamW; return their moving average.
 
     Args:
         name: what the progress bar says.
-        model: changed in place; where it lies, the losses are computed.
+        model: changed in place, on its device.
         loss_of: the loss of the model at a step, with every draw from the generator, which lives on the CPU.
         check: figures of the averaged model, shown and logged every `recipe.check_every` steps.
-        checkpoint: written at each check and read at the start, so that an interrupted run goes on; the figures go to a
-            .jsonl beside it.
+        checkpoint: written at each check and read at the start, so that an interrupted run goes on; the
+            figures go to a .jsonl beside it.
         seed: of the generator.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -86,6 +86,6 @@ def train(
 
 
 def warm_cosine(step: int, recipe: Recipe) -> float:
-    """Learning-rate factor at a step: rising, constant, falling."""
+    """Return the learning-rate factor at a step: rising, constant, falling."""
     falling = max(0.0, (step / recipe.steps - recipe.hold) / (1 - recipe.hold))
     return min(1.0, (step + 1) / recipe.warm) * 0.5 * (1 + math.cos(math.pi * falling))

@@ -1,4 +1,4 @@
-"""The training command, a few steps: what it writes is what a run measures with, and it goes on where it stopped."""
+"""The training command, a few steps: a run can measure with the result, and it goes on where it stopped."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ def train(steps: int) -> str:
 
 @pytest.mark.slow
 def test_trained_networks_load_and_training_goes_on() -> None:
-    few = fresh(24, 64, seed=2)  # in the place of a chunk of the corpus, which takes long to render
+    few = fresh(24, 64, seed=2)  # for a chunk of the corpus, which takes long to render
     chunk = Path("work/toys-64px-seed0/000000.npz")
     chunk.parent.mkdir(parents=True)
     pictures = (few.pictures * 255).byte().permute(0, 2, 3, 1).numpy()

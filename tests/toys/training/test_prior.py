@@ -1,4 +1,4 @@
-"""The training command, a few steps of each stage: what it writes loads as any prior does, and it goes on where it stopped."""
+"""The training command, a few steps of each stage: the prior loads, and training goes on where it stopped."""
 
 import subprocess
 import sys
