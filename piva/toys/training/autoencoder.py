@@ -48,7 +48,8 @@ def train_autoencoder(
         return reconstruction_loss(y, x) + kl
 
     def check(average: AutoencoderKL) -> dict[str, float]:
-        return {"psnr": psnr(average, images[:held_out])}
+        value = psnr(average, images[:held_out])
+        return {"psnr": value, "error": 10 ** (-value / 10)}
 
     recipe = Recipe(steps=cfg.steps, lr=cfg.lr, hold=0.4, ema=cfg.ema, check_every=cfg.check_every)
     average = train("autoencoder", vae, loss_of, check, recipe, work / "vae.pt", seed)

@@ -97,7 +97,7 @@ def _train(
         losses = [
             errors(average, rows, pairs.tokens[rows], fixed_noise[rows], fixed_t[rows]) for rows in held
         ]
-        return {"val_mse": float(torch.cat(losses).mean())}
+        return {"error": float(torch.cat(losses).mean())}
 
     recipe = Recipe(
         steps=cfg.steps, lr=cfg.lr, hold=0.5, ema=cfg.ema, weight_decay=0.01, check_every=cfg.check_every

@@ -102,7 +102,8 @@ def train_clip(
 
     def check(average: CLIP) -> dict[str, float]:
         _copy_statistics(average, model)
-        return try_clip(toys_clip.ToysClip(average, tokenizer), trial)
+        figures = try_clip(toys_clip.ToysClip(average, tokenizer), trial)
+        return figures | {"error": 1 - figures["top1"]}
 
     return train("clip", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
 
@@ -131,7 +132,8 @@ def train_reader(
 
     def check(average: Reader) -> dict[str, float]:
         _copy_statistics(average, model)
-        return try_reader(average, trial)
+        figures = try_reader(average, trial)
+        return figures | {"error": 1 - sum(figures.values()) / len(figures)}
 
     return train("reader", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
 
