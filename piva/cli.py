@@ -1,6 +1,7 @@
-"""The command lines: one line on stderr and an exit code for errors, no traceback; and `run`, the job of piva.run.
+"""The command lines: one line on stderr and an exit code for errors, no traceback; and `run`, piva.run's job.
 
-From Python: `from piva import compose, run`, then `run(compose("task=image", "steps=100"))`. Imports no torch before it must.
+From Python: `from piva import compose, run`, then `run(compose("task=image", "steps=100"))`. Torch is
+imported late: help and bad input do without.
 """
 
 import difflib
@@ -43,7 +44,7 @@ EXTRAS = "launchers and sweepers are extras: pip install 'piva[joblib,submitit,o
 
 
 def main() -> None:
-    """Run `python -m piva.run`: exit code 2 with one line for bad input, 1 if edits or jobs failed, 130 for Ctrl-C."""
+    """Run `python -m piva.run`; the exit codes are `run_cli`'s."""
 
     def start() -> None:
         sys.argv[1:] = expand_resume(sys.argv[1:])
@@ -75,8 +76,9 @@ def _job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
 
 
 def _run(settings: config.Settings, folder: Path, whole: Path | None = None) -> Run | None:
-    """Return the result in `folder`, or in that of another job of the sweep `whole` with the same settings, after running it
-    unless it is there; None while that other job is at work.
+    """Return the finished run in `folder`, after running what is not finished there.
+
+    If another job of the sweep `whole` has the same settings, return that job's; None while it is at work.
     """
     if result := finished(settings, folder):
         log.info("finished already: results in %s", folder)
@@ -105,8 +107,8 @@ def run_hydra(
 ) -> None:
     """Run `work(cfg, checked)` as Hydra's job, whose configuration is conf/`name`.yaml.
 
-    A single run is composed and checked before Hydra makes its folder; `checked` is what `check` returned. With flags of
-    Hydra's own (--multirun, --config-dir) it is None: then `work` checks.
+    A single run is composed and checked before Hydra makes its folder; `checked` is what `check` returned.
+    With flags of Hydra's own (--multirun, --config-dir) it is None: then `work` checks.
     """
     argv = sys.argv[1:]
     checked: T | None = None
@@ -130,7 +132,10 @@ def run_hydra(
 
 
 def run_cli(job: Callable[[], Any], name: str = "config") -> None:
-    """Run `job`, whose configuration is conf/`name`.yaml: bad input ends with exit code 2, failed edits with 1, Ctrl-C with 130."""
+    """Run `job`, whose configuration is conf/`name`.yaml, and turn errors into one line and an exit code.
+
+    Bad input ends with 2, edits or jobs that failed with 1, Ctrl-C with 130.
+    """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # Hydra then raises what went wrong instead of printing it over many lines
@@ -172,7 +177,8 @@ def _explain(error: BaseException, name: str) -> str:
         remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
         return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
     if match := re.search(
-        r"Could not (?:find|load) '([^']+)/([^'/]+)'(?:\s+Available options in '[^']+':\s+(.*?)\s*Config search path)?",
+        r"Could not (?:find|load) '([^']+)/([^'/]+)'"
+        r"(?:\s+Available options in '[^']+':\s+(.*?)\s*Config search path)?",
         text,
         re.DOTALL,
     ):
@@ -216,7 +222,9 @@ def _known_keys(name: str) -> list[str]:
 
 
 def folders_and_overrides(argv: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Split a command line into folders and overrides, `key=value`. A run's folder may be named `lambda=0.4,score=piva`."""
+    """Split a command line into folders (one may be named `lambda=0.4,score=piva`) and overrides,
+    `key=value`.
+    """
     folders, others = [], []
     for word in argv:
         if Path(word).expanduser().exists() or not re.match(r"[\w.]+=", word):

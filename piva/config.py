@@ -1,4 +1,4 @@
-"""From YAML to checked, frozen settings: every value is compared with its dataclass before anything heavy is made."""
+"""From YAML to checked, frozen settings: values are compared with dataclasses before heavy work."""
 
 import dataclasses
 import hashlib
@@ -109,7 +109,7 @@ def _read(key: str, name: str, mean: Mapping[str, float | None]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A whole run, checked: `choices` names each group's option, `config` is what the overrides resolve to."""
+    """A whole run, checked. `choices` names each group's option, `config` is the resolved configuration."""
 
     run: RunSettings
     task: Any
@@ -140,7 +140,8 @@ OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def compose(*overrides: str, name: str = "config") -> DictConfig:
-    """Compose what these overrides make on the command line, for notebooks: `compose("task=image", "steps=100")`.
+    """Compose the configuration that these overrides make on the command line: `compose("task=image",
+    "steps=9")`.
 
     `name` is a file of conf/: that of piva.run, or another command's.
     """
@@ -205,9 +206,6 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     hints = {name: hint for name, hint in get_type_hints(cls, include_extras=True).items() if name in fields}
-    schema = OmegaConf.structured(
-        make_dataclass(cls.__name__, [(n, plain(hint)) for n, hint in hints.items()])
-    )
     raw = cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))
 
     def typed(name: str) -> str:
@@ -225,29 +223,33 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
         except (MissingMandatoryValue, InterpolationToMissingValueError, ConfigKeyError):
             key = f"{prefix}.{name}".strip(".")
             raise InputError(key, "no value", "one on the command line", f"add {key}=...") from None
-        if isinstance(value, DictConfig) and "_target_" in value:  # settings of another group, as task.field
-            values[name] = build(get_class(value["_target_"]), value, typed(name))
-            continue
-        if dataclasses.is_dataclass(hints[name]):  # a node of settings, as samples
-            if not isinstance(value, DictConfig):
-                keys = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(hints[name]))
-                raise InputError(typed(name), repr(value), f"values of its keys: {keys}")
-            values[name] = build(cast(type, hints[name]), value, typed(name))
-            continue
-        try:
-            merged = OmegaConf.to_container(OmegaConf.merge(schema, {name: value}))
-        except OmegaConfBaseException:
-            kind = getattr(plain(hints[name]), "__name__", str(plain(hints[name])))
-            raise InputError(typed(name), repr(value), f"a value of type {kind}") from None
-        values[name] = cast(dict[str, Any], merged)[name]
+        values[name] = _typed_value(hints[name], value, typed(name))
     for name, value in values.items():
         if missed := wanted(hints[name], value):
             raise InputError(typed(name), repr(value), missed)
     return cls(**values)
 
 
+def _typed_value(hint: Any, value: Any, key: str) -> Any:
+    """Return `value` as its annotation's type; nodes become settings. Raises an `InputError` of `key`."""
+    if isinstance(value, DictConfig) and "_target_" in value:  # settings of another group, as task.field
+        return build(get_class(value["_target_"]), value, key)
+    if dataclasses.is_dataclass(hint):  # a node of settings, as samples
+        if isinstance(value, DictConfig):
+            return build(cast(type, hint), value, key)
+        keys = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(hint))
+        raise InputError(key, repr(value), f"values of its keys: {keys}")
+    schema = OmegaConf.structured(make_dataclass("Schema", [("value", plain(hint))]))
+    try:
+        merged = OmegaConf.to_container(OmegaConf.merge(schema, {"value": value}))
+    except OmegaConfBaseException:
+        kind = getattr(plain(hint), "__name__", str(plain(hint)))
+        raise InputError(key, repr(value), f"a value of type {kind}") from None
+    return cast(dict[str, Any], merged)["value"]
+
+
 def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:
-    """Before any path is looked at: the dataset must have what the task edits, and its views what the model looks at."""
+    """Raise `InputError` unless the dataset has what the task edits and its views what the model sees."""
     if task.needs not in dataset.gives:
         where = f"task={choices['task']} dataset={choices['dataset']}"
         have = " and ".join(f"{kind}s" for kind in dataset.gives)

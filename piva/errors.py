@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: which key or file, what was found there, what was wanted, and the remedy."""
+    """Something the user gave is wrong: the key or file, what was found, what was wanted, and the remedy."""
 
     def __init__(self, where: object, found: str, wanted: str, remedy: str = "") -> None:
         super().__init__(f"{where}: found {found}, wanted {wanted}" + (f"; {remedy}" if remedy else ""))

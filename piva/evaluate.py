@@ -45,5 +45,9 @@ def job(cfg: DictConfig, evaluation: Evaluation | None) -> None:
     sys.stdout.write(f"results in {folder}\n")
 
 
-if __name__ == "__main__":
+def main() -> None:
     run_cli(lambda: run_hydra("evaluate", check, job), "evaluate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """Download the weights of others that a run needs: `python -m piva.fetch profile=gpu [to=FOLDER] [dry=true]`.
 
-The words are those of piva.run; dry=true only says what is there and what is missing. With to=FOLDER everything is
-downloaded into a folder that can be carried to a machine without network.
+The overrides are those of piva.run; dry=true only says what is there and what is missing. With to=FOLDER
+everything is downloaded into a folder that can be carried to a machine without network.
 """
 
 import shlex
@@ -19,7 +19,7 @@ ROLES = ("prior", "model", "metrics")  # the parts that can name weights
 
 
 def fetch(*words: str) -> None:
-    """Get what the run of these words needs and this machine, or the folder `to`, has not. Raises `InputError`."""
+    """Download what a run of these overrides needs and this machine, or `to`, lacks. Raises `InputError`."""
     cfg = compose(*words, name="fetch")
     if not isinstance(cfg.dry, bool):
         raise InputError("dry", repr(cfg.dry), "true or false")
@@ -29,9 +29,7 @@ def fetch(*words: str) -> None:
     for need in needs:
         _get(need, to, cfg.dry)
     if not needs:
-        _say(
-            "nothing to download: all weights of these settings come with the package or lie in folders of your own"
-        )
+        _say("nothing to download: all weights of these settings come with the package or lie in own folders")
     elif to:
         where = shlex.join(
             [f"HF_HOME={to / 'huggingface'}", f"TORCH_HOME={to / 'torch'}", "HF_HUB_OFFLINE=1"]

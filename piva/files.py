@@ -138,12 +138,11 @@ def atomic(path: Path, remedy: str = "what was finished before is kept") -> Iter
         else:
             with suppress(OSError):  # of a parent that is no folder
                 temporary.unlink()
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def write_errors(path: Path, remedy: str = "what was finished before is kept") -> Iterator[None]:
-    """Raise `WriteError` for a full disk, a read-only folder and the like in the block, which writes `path`."""
+    """Raise `WriteError` for a full disk, a read-only folder and the like while the block writes `path`."""
     try:
         yield
     except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error

@@ -1,6 +1,8 @@
-"""Weights that others publish: is this file on this machine, where is it looked for, and how is it had? Imports no torch.
+"""Published weights: whether a file is on this machine, where it is looked for, how to get it. Imports no
+torch.
 
-A run never downloads anything: `check` lists what is missing before anything is computed, and `piva.fetch` gets it.
+A run never downloads anything: `check` lists what is missing before anything is computed; `piva.fetch` gets
+it.
 """
 
 import os
@@ -49,7 +51,9 @@ class Requiring(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class HubFolder:
-    """A local folder, or else a repository of the Hugging Face hub: its snapshot in the hub's cache (HF_HOME, HF_HUB_CACHE)."""
+    """A local folder, or the snapshot of a Hugging Face repository in the hub's cache (HF_HOME,
+    HF_HUB_CACHE).
+    """
 
     key: str  # the setting that names it
     repo: str  # a path or owner/name
@@ -77,7 +81,7 @@ class HubFolder:
 
     @property
     def _selection(self) -> dict[str, Any]:
-        """Which of the repository's files: also when looking, for the hub's cache knows what else the repository has."""
+        """Return which of the repository's files are wanted, for downloads and for looking into the cache."""
         return {"allow_patterns": list(self.files), "ignore_patterns": list(UNWANTED)}
 
     def _snapshot(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny random models in Stable Diffusion 2.1's layout, a cache and working folder of the test's own."""
+"""Shared fixtures: tiny random models in Stable Diffusion 2.1's layout, a test's own cache and folder."""
 
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ def chromium() -> str:
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing a test makes lands in the user's cache or in the checkout; one cache for the session, as for a user."""
+    """Keep what tests make out of the user's cache and the checkout; one cache for the session."""
     root = tmp_path_factory.getbasetemp()
     (root / "cache").mkdir(exist_ok=True)
     monkeypatch.setenv("PIVA_CACHE", str(root / "cache"))

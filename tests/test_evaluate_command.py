@@ -130,9 +130,8 @@ def test_missing_weights_stop_it_before_torch(
 import sys
 sys.argv = ['piva', 'dataset=pie', 'dataset.root={root}', 'edits={root}', 'metrics=paper']
 try:
-    from piva.cli import run_cli
-    from piva.evaluate import job
-    run_cli(job, 'evaluate')
+    from piva.evaluate import main
+    main()
 except SystemExit as stop:
     assert stop.code == 2
 assert 'torch' not in sys.modules

@@ -1,9 +1,8 @@
 """What a search maximises: a mean of the summary, lowered where another passes its limit."""
 
 import pytest
-from piva.objective import Objective
 
-from piva.config import build, compose
+from piva.config import Objective, build, compose
 from piva.errors import InputError
 
 MEAN = {"eval/clip": 0.7, "eval/lpips": 0.5, "truth/psnr": None}

@@ -43,7 +43,7 @@ class Edit:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Settings of a reader. Raises `InputError` for what is missing or malformed, before torch is imported."""
+    """Settings of a reader. Raises `InputError` for what is missing or malformed; imports no torch."""
 
     gives: ClassVar[tuple[str, ...]]  # which of Edit's inputs its edits have: "image", "scene"
 

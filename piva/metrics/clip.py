@@ -1,4 +1,4 @@
-"""A CLIP of open_clip, and the two ways in which the papers scale pictures for it. Pictures are (n, 3, h, w) in [0, 1]."""
+"""A CLIP of open_clip, and the two ways in which the papers scale pictures (n, 3, h, w) in [0, 1] for it."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,8 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 class OpenClip:
     """Pictures and prompts as unit vectors.
 
-    `scale` brings pictures to the network's size, `tokenize` makes token ids of prompts (the end of a long one is cut off).
+    `scale` brings pictures to the network's size, `tokenize` makes token ids of prompts and truncates long
+    ones.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class OpenClip:
 
 
 def stretched(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]:
-    """As InstructPix2Pix's and IN2N's metrics do: bicubic to a square, whatever the proportions, without antialiasing."""
+    """Resize to a square, bicubic without antialiasing, as InstructPix2Pix's and IN2N's metrics do."""
     return F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False)
 
 
 def cropped(pictures: Images, size: int) -> Float[Tensor, "n 3 {size} {size}"]:
-    """As CLIP's own processor does with Pillow: the short side to `size`, bicubic with antialiasing, first along the rows, then
-    along the columns, rounded to bytes each time; then the middle square.
+    """As CLIP's own processor does with Pillow: the short side to `size`, bicubic with antialiasing, first
+    along the rows, then along the columns, rounded to bytes each time; then the middle square.
     """
     height, width = pictures.shape[-2:]
     short = min(height, width)

@@ -1,4 +1,4 @@
-"""What is measured and shown of an edit: pictures of the original beside pictures of the edit. No torch at run time."""
+"""What is measured and shown of an edit: pictures of the original and of the edit. No torch at run time."""
 
 from dataclasses import dataclass
 from pathlib import Path

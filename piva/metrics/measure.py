@@ -1,4 +1,6 @@
-"""One row of numbers for one edit: how well it obeys the prompt, how much of the original is left, how near the truth it came."""
+"""One row of numbers for one edit: alignment with the prompt, fidelity to the original, nearness to the
+truth.
+"""
 
 import dataclasses
 import math
@@ -19,10 +21,13 @@ Values = Float[Tensor, "n"]
 
 
 def measure(c: Comparison, edit: Edit, networks: MetricNetworks | None) -> dict[str, float]:
-    """Means over the views. `eval/*` compare the edit with the original and with the prompts, `truth/*` with the truth (inside
-    and outside the true mask), `pie/*` are PIE-Bench's own where the edit is annotated with a mask. What there is to compare
-    them to: `nothing/*` is the unedited original's score, `best/*` the truth's own, at the truth's views. Without `networks`
-    the networks' keys are left out. Pictures are rounded to bytes first: the numbers are those of their files.
+    """Return means over the views.
+
+    `eval/*` compare the edit with the original and the prompts, `truth/*` with the truth (inside and outside
+    the true mask), `pie/*` are PIE-Bench's own where the edit is annotated with a mask. Beside them
+    `nothing/*` is the unedited original's score, `best/*` the truth's own, at the truth's views. Without
+    `networks` their keys are left out. Pictures are rounded to bytes first: the numbers are those of their
+    files.
     """
     return measure_all([c], [edit], networks)[0]
 
@@ -30,7 +35,7 @@ def measure(c: Comparison, edit: Edit, networks: MetricNetworks | None) -> dict[
 def measure_all(
     comparisons: Sequence[Comparison], edits: Sequence[Edit], networks: MetricNetworks | None
 ) -> list[dict[str, float]]:
-    """`measure` of several edits at once. They must be alike: of one size, all with or without truth, its mask, annotation."""
+    """Return `measure` of several edits of one size, alike in having truth, its mask and annotation."""
     c = _joined(comparisons)
     views = [len(each.before) for each in comparisons]
     rows = _rows(_against_original(c) | (_by_networks(c, edits, views, networks) if networks else {}), views)

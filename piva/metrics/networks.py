@@ -21,7 +21,10 @@ Values = Float[Tensor, "n"]
 
 
 def load_clip(architecture: str, weights: Path, device: str) -> open_clip.CLIP:
-    """open_clip's `architecture` in float32 with the weights in a file. Raises `InputError` where the two do not fit."""
+    """Load open_clip's `architecture` in float32 with a file's weights.
+
+    Raises `InputError` if they do not fit.
+    """
     clip: open_clip.CLIP = _loaded(
         weights, device, lambda: open_clip.create_model(architecture, pretrained=str(weights))
     )
@@ -29,7 +32,7 @@ def load_clip(architecture: str, weights: Path, device: str) -> open_clip.CLIP:
 
 
 def load_dino(architecture: str, weights: Path, device: str) -> nn.Module:
-    """A timm network without a head, with the weights in a file. Raises `InputError` where the two do not fit."""
+    """Load a timm network without a head from a file. Raises `InputError` if the weights do not fit."""
     overlay = {"file": str(weights), "num_classes": 0}
     return _loaded(
         weights,
@@ -41,7 +44,10 @@ def load_dino(architecture: str, weights: Path, device: str) -> nn.Module:
 
 
 def lpips(net: str, device: str) -> nn.Module:
-    """LPIPS 0.1 (Zhang et al. 2018) with torchvision's backbone from TORCH_HOME; maps two batches in [-1, 1] to (n, 1, 1, 1)."""
+    """Load LPIPS 0.1 (Zhang et al. 2018), its backbone from TORCH_HOME.
+
+    It maps two batches in [-1, 1] to (n, 1, 1, 1).
+    """
     where = Path(torch.hub.get_dir()) / "checkpoints"
     with warnings.catch_warnings():
         warnings.filterwarnings(

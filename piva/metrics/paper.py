@@ -1,4 +1,4 @@
-"""The networks of the papers' metrics: the option `paper` of the group `metrics`. Settings are checked without torch."""
+"""The networks of the papers' metrics, the option `paper` of the group `metrics`; checked without torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class Paper:
         return [self._clip, self._dino, *(TorchFile(key=f"LPIPS {net}", url=BACKBONES[net]) for net in nets)]
 
     def check(self) -> None:
-        """Raise `InputError` where a file that is there is damaged; what is not there is asked for by `requires`."""
+        """Raise `InputError` for a damaged file; `requires` asks for missing ones."""
         for need in (self._clip, self._dino):
             if folder := need.find():
                 _check_readable(folder / need.files[0], need)

@@ -1,4 +1,4 @@
-"""Metrics that need networks, against the least that a network must do, so that any CLIP and any LPIPS can stand in.
+"""Metrics that need networks, written against protocols that any CLIP and any LPIPS can satisfy.
 
 Pictures are (n, 3, h, w) in [0, 1]; every function returns one value a picture, not reduced.
 """
@@ -59,7 +59,7 @@ def directional(
     source: Float[Tensor, "#n d"],
     target: Float[Tensor, "#n d"],
 ) -> Values:
-    """Directional CLIP similarity (Gal et al. 2022): cosine of the pictures' change and the prompts', in [-1, 1].
+    """Return the directional CLIP similarity (Gal et al. 2022), a cosine of changes in [-1, 1].
 
     0 where nothing changed.
     """
@@ -67,9 +67,10 @@ def directional(
 
 
 def feature_distance(a: Sequence[Float[Tensor, "n _ _ _"]], b: Sequence[Float[Tensor, "n _ _ _"]]) -> Values:
-    """LPIPS (Zhang et al. 2018) without its learned weights: at each stage of a network the squared distance of the
-    features, unit vectors over the channels, averaged over space; summed over the stages. 0 for equal pictures, at most
-    4 a stage.
+    """Return LPIPS (Zhang et al. 2018) without its learned weights.
+
+    At each stage of a network: the squared distance of the features, unit vectors over the channels, averaged
+    over space; summed over the stages. 0 for equal pictures, at most 4 a stage.
     """
     pairs = zip(a, b, strict=True)
     return torch.stack(

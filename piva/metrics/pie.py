@@ -1,7 +1,9 @@
-"""The metrics of PIE-Bench (Ju et al. 2024, PnP Inversion), as that benchmark's own evaluation computes them; among
-them the structure distance (Tumanyan et al. 2022, Splice): how differently the parts of two pictures resemble each other.
+"""The metrics of PIE-Bench (Ju et al. 2024, PnP Inversion) as its own evaluation computes them, with the
+structure distance (Tumanyan et al. 2022, Splice): how differently the parts of two pictures resemble each
+other.
 
-Pictures are (n, 3, h, w) in [0, 1], masks (n, 1, h, w), 1 where the picture is meant to change. One value a picture.
+Pictures are (n, 3, h, w) in [0, 1], masks (n, 1, h, w), 1 where the picture is meant to change. One value
+each.
 """
 
 from collections.abc import Callable
@@ -26,10 +28,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which DI
 def preservation(
     before: Images, after: Images, mask: Masks, networks: PieNetworks | None
 ) -> dict[str, Values]:
-    """How much of the original is left: in the whole picture (structure) and in the part that should stay (the others).
+    """Return how much of the original is left: structure of the whole, the others of the part that should
+    stay.
 
-    That part is cut out by multiplication: what is masked is black in both pictures and counts in the means. nan where
-    there is no such part.
+    That part is cut out by multiplication: what is masked is black in both pictures and counts in the means.
+    nan where there is no such part.
     """
     keep = 1 - mask
     a, b = after * keep, before * keep
@@ -48,7 +51,7 @@ def preservation(
 def prompt_alignment(
     pictures: Images, mask: Masks, target: Float[Tensor, "n d"], clip: ImageText
 ) -> dict[str, Values]:
-    """CLIP similarity with the target prompts, `clip_whole` and, of the part that should change on black, `clip_edited`.
+    """Return CLIP's similarity with the target prompts: of the whole and, on black, of what should change.
 
     Cosines, negative ones as 0; nan where nothing should change.
     """
@@ -87,10 +90,12 @@ class VitKeys:
 
 
 def structure_distance(keys: VitKeys, a: Images, b: Images, *, corrected: bool) -> Values:
-    """Mean squared difference of the cosine similarities of all pairs of tokens. Pictures in [0, 1]; 0 for equal ones.
+    """Return the mean squared difference of the cosine similarities of all pairs of tokens; 0 for equal
+    pictures.
 
-    As PnPInversion's evaluation has it, unless `corrected`: the network sees 0..255 where it was trained on 0..1, and
-    pictures are scaled down without antialiasing (tensors in the torchvision 0.13 of its environment).
+    As PnPInversion's evaluation has it, unless `corrected`: the network sees 0..255 where it was trained on
+    0..1, and pictures are scaled down without antialiasing (tensors in the torchvision 0.13 of its
+    environment).
     """
     x, y = (_similarities(keys(prepare(pictures, keys.size, corrected))) for pictures in (a, b))
     return (x - y).square().mean(dim=(1, 2))

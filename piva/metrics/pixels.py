@@ -1,4 +1,4 @@
-"""Pixel metrics of batches of pictures (n, 3, h, w) in [0, 1]; each returns one value a picture, not reduced."""
+"""Pixel metrics of pictures (n, 3, h, w) in [0, 1]; each returns one value a picture, not reduced."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,8 @@ Images = Float[Tensor, "n 3 h w"]
 
 
 def psnr(a: Images, b: Images, mask: Float[Tensor, "n 1 h w"] | None = None) -> Float[Tensor, "n"]:
-    """-10 log10 of the mean squared error over the pixels where `mask` is 1 (all, if none), in dB; data range 1.
+    """Return -10 log10 of the mean squared error where `mask` is 1 (everywhere without one), in dB; data
+    range 1.
 
     Infinite for equal pictures, nan for an empty mask.
     """
@@ -22,8 +23,8 @@ def psnr(a: Images, b: Images, mask: Float[Tensor, "n 1 h w"] | None = None) -> 
 def ssim(a: Images, b: Images) -> Float[Tensor, "n"]:
     """Structural similarity with torchmetrics' defaults (gaussian window 11, sigma 1.5); data range 1.
 
-    In single precision, as PIE-Bench's evaluation has it: on flat grounds cancellation costs up to 5e-4, so that equal pictures
-    may score a little less than 1.
+    In single precision, as PIE-Bench's evaluation has it: on flat grounds cancellation costs up to 5e-4, so
+    that equal pictures may score a little less than 1.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -32,5 +33,5 @@ def ssim(a: Images, b: Images) -> Float[Tensor, "n"]:
 
 
 def chroma(images: Images) -> Float[Tensor, "n"]:
-    """How saturated: the mean over the pixels of the largest channel minus the smallest, in [0, 1]; 0 for grey."""
+    """Return the saturation: the mean of the largest channel minus the smallest, in [0, 1]; 0 for grey."""
     return (images.amax(dim=1) - images.amin(dim=1)).mean(dim=(1, 2))

@@ -1,4 +1,4 @@
-"""The attribute reader: a small convolutional network that says of a picture which toy it shows, word by word."""
+"""The attribute reader: a small convolutional network that says which toy a picture shows, word by word."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,9 @@ from piva.toys.world import Toy
 
 
 class Reader(nn.Module):
-    """The CLIP's image tower up to its pooling, of weights of its own; one hidden layer over all of it; a linear head a word."""
+    """The CLIP's image tower up to its pooling, with its own weights; a hidden layer; a linear head for each
+    word.
+    """
 
     def __init__(self, width: int, size: int, hidden: int, words: Mapping[str, Sequence[str]]) -> None:
         super().__init__()

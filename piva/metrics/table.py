@@ -1,4 +1,4 @@
-"""The papers' tables of measured rows. Rows hold raw values; the factors of the papers are here and nowhere else."""
+"""The papers' tables of measured rows: rows hold raw values, the factors of the papers are here alone."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of a table, and what leaving the original alone scores: a number, or the key where that was measured; and the
-    key of what the truth itself scores, where that is no matter of course.
+    """One metric of a table, and what leaving the original alone scores: a number, or the key where that was
+    measured; and the key of what the truth itself scores, where that is no matter of course.
     """
 
     heading: str
@@ -48,7 +48,7 @@ TABLES: dict[str, list[Column]] = {
 
 
 def table(rows: Sequence[Mapping[str, Any]], networks: Mapping[str, str], missing: Sequence[str] = ()) -> str:
-    """Markdown: for each kind of metrics that the rows have, the mean over the edits under what doing nothing scores.
+    """Return Markdown: for each kind of metrics the mean over the edits, under the unedited original's score.
 
     Args:
         rows: of metrics.csv, all measured with `networks`.

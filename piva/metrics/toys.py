@@ -1,7 +1,7 @@
 """Which networks measure a run: the options `toys` and `pixels`, and the files of the toys' own networks.
 
-A network is `<name>.safetensors` beside `<name>.json`, which holds its architecture and the weights' checksum. Settings are
-checked without torch.
+A network is `<name>.safetensors` beside `<name>.json`, which holds its architecture and the weights'
+checksum. Settings are checked without torch.
 """
 
 import hashlib
@@ -86,7 +86,7 @@ def write_network(
 
 
 def check_network(folder: Path, name: str) -> dict[str, Any]:
-    """The network's `architecture` and `sha256`. Raises `InputError` where a file is missing or is not what was written."""
+    """Return the network's `architecture` and `sha256`. Raises `InputError` for a missing or changed file."""
     card, weights = folder / f"{name}.json", folder / f"{name}.safetensors"
     for path in (card, weights):
         if not path.is_file():

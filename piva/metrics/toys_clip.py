@@ -1,4 +1,6 @@
-"""The toys' CLIP: open_clip's architecture, small, for 64x64 pictures and the captions' words; a distance in its features."""
+"""The toys' CLIP, a small open_clip for 64x64 pictures and the captions' words, and a distance in its
+features.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +34,7 @@ class ToysClip:
 
     @torch.no_grad()
     def texts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of prompts. Words that no caption holds are read letter by letter; a long prompt's end is cut off."""
+        """Return embeddings of prompts; unknown words are read letter by letter, long prompts truncated."""
         embeddings: Tensor = self.model.encode_text(
             tokenize(self.tokenizer, prompts).to(self.device), normalize=True
         )
@@ -40,7 +42,7 @@ class ToysClip:
 
     @torch.no_grad()
     def distance(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n"]:
-        """LPIPS's form with this image tower's five stages and equal weights; pictures are scaled to the network's size."""
+        """Return LPIPS's form over this image tower's five stages, equally weighted, at its size."""
         pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
         return torch.cat([feature_distance(self._stages(x), self._stages(y)) for x, y in pairs])
 

@@ -6,7 +6,7 @@ up; `depth` is the distance along the viewing axis (not along the ray) in world 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import trimesh
@@ -62,6 +62,7 @@ class Picture:
         return np.asarray(self.part + 1, np.uint8)
 
 
+@runtime_checkable
 class Named(Protocol):
     """A part or a surface."""
 

@@ -121,7 +121,7 @@ class RunFolder:
 def lock(folder: Path) -> Iterator[None]:
     """Keep other processes from writing to `folder`, which is made, until the block, or the process, ends.
 
-    The lock is `flock` on <folder>/.lock. Between machines it holds where the file system carries it: NFS since
+    The lock is `flock` on <folder>/.lock. Between machines it holds if the file system carries it: NFS since
     Linux 2.6.12, Lustre and BeeGFS if mounted with it. Without flock, filelock uses the file's existence.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Timesteps drawn uniformly, from a smaller range later: ProlificDreamer's annealing (Wang et al. 2023, Section 3.3)."""
+"""Timesteps drawn uniformly, later from a smaller range: ProlificDreamer's annealing (Wang et al. 2023)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Annealed:
-    """From [t_min, t_max), and once the fraction `late_from` of the steps is done from [t_min, t_max_late); the paper, A.1."""
+    """From [t_min, t_max), and from [t_min, t_max_late) once a fraction `late_from` of the steps is done
+    (A.1).
+    """
 
     t_min: Annotated[float, Interval(ge=0, le=1)]
     t_max: Annotated[float, Interval(ge=0, le=1)]

@@ -15,9 +15,9 @@ def rate(step: int, steps: int, schedule: str, end: float, warmup: float) -> flo
     """The part of its learning rate that step `step` of `steps`, counted from 0, has.
 
     Args:
-        schedule: `constant`; `cosine`, to zero; `exponential`, to `end`: where a step after the last would arrive.
+        schedule: `constant`; `cosine`, to zero; `exponential`, to `end`, where a step after the last arrives.
         end: in (0, 1], looked at by `exponential` alone.
-        warmup: the part of the steps, in [0, 1], over which the rate rises in a straight line to what `schedule` says.
+        warmup: the fraction of the steps over which the rate rises linearly to what `schedule` says.
     """
     part = step / steps
     shape: float = {"constant": 1.0, "cosine": (1 + math.cos(math.pi * part)) / 2, "exponential": end**part}[

@@ -88,7 +88,7 @@ def test_a_run_brings_its_dataset(root: Path) -> None:
         (["before=.", "after=.", "source=a"], "target prompt: found nothing"),
         (["edits=.", "missing=ignore"], "missing: found 'ignore', wanted one of stop, skip"),
         (["edits=.", "device=gpu"], "device: found 'gpu'"),
-        (["edits=.", "dataset=pie"], "dataset.root: found no value"),
+        (["edits=.", "dataset=pie", "dataset.root=???"], "dataset.root: found no value"),
         (
             ["edits=.", "metrics=paper", "metrics.lpips=resnet"],
             "metrics.lpips: found 'resnet', wanted one of alex",

@@ -1,4 +1,4 @@
-"""The checker behind `--jaxtyping-packages`: beartype, with ints accepted where floats are asked for, as mypy does."""
+"""The checker behind `--jaxtyping-packages`: beartype that accepts ints for floats, as mypy does."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,4 +1,4 @@
-"""Command lines in this process: a hundredth of the time of a process of their own, which imports torch first."""
+"""Command lines in this process: a process of their own would import torch first."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ class Done:
 
 
 def call(main: Callable[[], None], module: str, *argv: str, **environment: str) -> Done:
-    """Run `python -m module argv...`, whose function is `main`; arguments, environment and logging are as before afterwards."""
+    """Run `python -m module argv...`, whose function is `main`; restore argv, environment and logging."""
     out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
     handlers, level, code = list(root.handlers), root.level, 0
     with (

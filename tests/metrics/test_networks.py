@@ -90,7 +90,7 @@ def test_an_unknown_network_is_refused(dino_folder: Path) -> None:
 def test_lpips_is_the_formula(
     torch_home: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
 ) -> None:
-    """Zhang et al. 2018, Eq. 1, with SqueezeNet's seven stages and the linear heads that torchmetrics carries."""
+    """Zhang et al. 2018, Eq. 1, with SqueezeNet's seven stages and the linear heads of torchmetrics."""
     monkeypatch.setenv("TORCH_HOME", str(torch_home))
     a, b = torch.rand(2, 2, 3, 64, 64, generator=generator)
     got = networks.perceptual(networks.lpips("squeeze", "cpu"))(a, b)

@@ -22,7 +22,9 @@ def test_no_change_has_no_direction() -> None:
 
 
 def test_feature_distance_by_hand() -> None:
-    """Unit vectors at right angles are sqrt(2) apart; here at half of the pixels of the first stage and all of the second's."""
+    """Unit vectors at right angles are sqrt(2) apart: at half of the first stage's pixels, all of the
+    second's.
+    """
     a = [torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]]]), torch.tensor([[[[5.0]], [[0.0]]]])]
     b = [torch.tensor([[[[3.0, 0.0]], [[0.0, 2.0]]]]), torch.tensor([[[[0.0]], [[7.0]]]])]
     torch.testing.assert_close(feature_distance(a, b), torch.tensor([1.0 + 2.0]))

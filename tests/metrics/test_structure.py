@@ -25,7 +25,7 @@ def pair(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.no_grad()
 def keys_by_hand(vit: nn.Module, picture: torch.Tensor) -> np.ndarray:
-    """The keys of the last block, by the definition of a vision transformer and the rows of its qkv matrix."""
+    """The keys of the last block, by the definition of a vision transformer and its qkv matrix."""
     patches = vit.patch_embed(picture[None])
     x = torch.cat([vit.cls_token, patches], dim=1) + vit.pos_embed
     for block in vit.blocks[:-1]:

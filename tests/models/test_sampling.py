@@ -8,13 +8,12 @@ import pytest
 import torch
 from diffusers import ControlNetModel, DDIMScheduler, StableDiffusionPipeline
 from helpers.tiny_prior import contexts
-from piva.pictures import save_samples
 from torch import Tensor
 
 from piva.models.controlnet import ControlNet
 from piva.models.learned import Denoiser
 from piva.models.lora import Lora
-from piva.models.sampling import Sampler
+from piva.models.sampling import Sampler, save_samples
 from piva.priors.prior import Prior, load
 from piva.scores.terms import EDIT, Network
 

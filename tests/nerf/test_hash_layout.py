@@ -16,7 +16,7 @@ def test_sizes_are_those_of_the_checkpoints_in_use(growth: float, total: int) ->
 
 
 def test_levels_lie_one_behind_the_other() -> None:
-    """By hand: scales 3, 7, 15, 31 -> 4, 8, 16, 32 nodes a side; 4^3 = 64, 8^3 = 512, then no more than 2^10."""
+    """By hand: scales 3, 7, 15, 31 -> 4, 8, 16, 32 nodes a side; 4^3 = 64, 8^3 = 512, then at most 2^10."""
     table = Layout(levels=4, features=2, log2_rows=10, base=4, growth=2.0).table
     assert [tuple(level) for level in table] == [
         (3.0, 4, 64, 0, False), (7.0, 8, 512, 64, False), (15.0, 16, 1024, 576, True),
@@ -40,7 +40,7 @@ def test_the_hash_is_that_of_32_bit_words() -> None:
 
 
 def test_a_point_on_a_node_has_that_nodes_features() -> None:
-    """Node i of a level lies at x * scale + 0.5 = i: the half is tiny-cuda-nn's, and others have left it out."""
+    """Node i of a level lies at x * scale + 0.5 = i: the half is tiny-cuda-nn's; others leave it out."""
     layout = Layout(
         levels=1, features=2, log2_rows=10, base=5, growth=2.0
     )  # scale 4, 5 nodes a side, no hash

@@ -1,9 +1,8 @@
 import numpy as np
 from PIL import Image
-from piva.toys.pictures import depth_units, differs, part_ids, rgb_bytes, rgba_bytes
 
 from piva.images import save_image
-from piva.noe.mesh import Picture
+from piva.noe.mesh import Picture, differs
 
 
 def picture(red=1.0, alpha=1.0, depth=2.0, part=0):
@@ -13,12 +12,12 @@ def picture(red=1.0, alpha=1.0, depth=2.0, part=0):
 
 def test_what_goes_into_files():
     view = picture(red=0.5, alpha=0.25, depth=1.2344, part=3)
-    assert rgba_bytes(view).tolist() == [[[128, 0, 0, 64], [0, 0, 0, 0]]]
-    assert rgb_bytes(view, np.ones(3)).tolist() == [
+    assert view.rgba_bytes().tolist() == [[[128, 0, 0, 64], [0, 0, 0, 0]]]
+    assert view.rgb_bytes(np.ones(3)).tolist() == [
         [[223, 191, 191], [255, 255, 255]]
     ]  # 255 (0.5 * 0.25 + 0.75) = 223.1
-    assert depth_units(view).tolist() == [[1234, 0]]
-    assert part_ids(view).tolist() == [[4, 0]]
+    assert view.depth_units().tolist() == [[1234, 0]]
+    assert view.part_ids().tolist() == [[4, 0]]
 
 
 def test_views_differ_by_colour_depth_or_the_name_of_the_part():

@@ -11,7 +11,7 @@ from helpers.finished_runs import drawn, write_run
 
 from piva.report.__main__ import report
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EDITS = [f"edit {i}" for i in range(6)]
 
 
