@@ -1,8 +1,9 @@
-"""Tables of many runs: `python -m benchmarks.claims RUN [RUN ...]`, each a folder of piva.run or a sweep of them.
+"""Tables of many runs: `python -m benchmarks.claims RUN [RUN ...]`, each a folder of piva.run or a sweep.
 
-A row is a setting at a number of steps: the mean over edits, each edit averaged over its seeds first, with the half-width of the
-95 % Student interval over edits. The first two rows are the anchors: leaving the original alone, and the truth itself. The second
-table compares each score with DDS at the same reference, guidance and steps, edit by edit: edits differ more than scores do.
+A row is a setting at a number of steps: the mean over edits, each edit averaged over its seeds first, with
+the half-width of the 95 % Student interval over edits. The first two rows are the anchors: the identity (the
+unedited original) and the truth. The second table compares each score with DDS at the same reference,
+guidance and steps, edit by edit: edits differ more than scores do.
 """
 
 import csv
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 from piva.report.intervals import interval, over_seeds
 from piva.runs.folder import one_set_of_networks
 
-COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
+COLUMNS = {  # heading: (key of a setting's row, of the identity, of the truth)
     "PSNR to the truth": ("truth/psnr", "nothing/psnr", None),
     "inside the mask": ("truth/psnr_inside", "nothing/psnr_inside", None),
     "outside": ("truth/psnr_outside", "nothing/psnr_outside", None),
@@ -28,7 +29,7 @@ COLUMNS = {  # heading: (key of a setting's row, of doing nothing, of the truth)
 
 
 class Setting(NamedTuple):
-    """What a row of the table stands for."""
+    """Hold what a row of the table stands for."""
 
     score: str
     reference: str
@@ -46,7 +47,7 @@ Table = dict[Setting | str, dict[str, Values]]  # setting or anchor -> heading -
 
 
 def read(run: Path) -> list[tuple[Setting, dict[str, str]]]:
-    """Every row of a run's final and intermediate measurements."""
+    """Return every row of a run's final and intermediate measurements."""
     config = OmegaConf.load(run / "config.yaml")
     score = config.score
     name = score["_target_"].rsplit(".", 1)[-1]
@@ -67,21 +68,18 @@ def collect(folders: tuple[str, ...]) -> Table:
     one_set_of_networks(runs)
     for run in runs:
         for setting, row in read(run):
-            for heading, (key, nothing, truth) in COLUMNS.items():
-                for name, source in ((setting, key), ("do nothing | ", nothing), ("truth | ", truth)):
+            for heading, (key, identity, truth) in COLUMNS.items():
+                for name, source in ((setting, key), ("identity | ", identity), ("truth | ", truth)):
                     if source and row.get(source):
                         table[name][heading][row["id"]].append(float(row[source]))
     return table
 
 
 def shown(values: list[float]) -> str:
-    """Mean over edits and half the width of its 95 % interval."""
+    """Return the mean over edits and half the width of its 95 % interval."""
     found = interval(values)
-    return (
-        ""
-        if not found.n
-        else f"{found.mean:.3g}" + ("" if math.isnan(found.half) else f" ± {found.half:.2g}")
-    )
+    half = "" if math.isnan(found.half) else f" ± {found.half:.2g}"
+    return f"{found.mean:.3g}{half}" if found.n else ""
 
 
 def show(first: str, rows: dict[str, list[list[float]]]) -> None:
@@ -102,9 +100,9 @@ def main(*folders: str) -> None:
     )
     differences = {}
     for setting in settings:
-        rival = Setting("DDS", setting.reference, setting.guidance_scale, None, setting.steps)
-        if setting != rival and rival in table:
-            pairs = [(over_seeds(table[setting][h]), over_seeds(table[rival][h])) for h in COLUMNS]
+        baseline = Setting("DDS", setting.reference, setting.guidance_scale, None, setting.steps)
+        if setting != baseline and baseline in table:
+            pairs = [(over_seeds(table[setting][h]), over_seeds(table[baseline][h])) for h in COLUMNS]
             differences[str(setting)] = [
                 [own[e] - other[e] for e in own if e in other] for own, other in pairs
             ]

@@ -1,6 +1,7 @@
-"""Milliseconds a million points of the hash grid's kernels, forward and backward: `python -m benchmarks.encode [threads=1,2]`.
+"""Milliseconds per million points of the hash grid's kernels: `python -m benchmarks.encode [threads=1,2]`.
 
-The best of several rounds; points lie along rays. With a GPU its kernels are measured too.
+Forward and backward, the best of several rounds; points lie along rays. With a GPU its kernels are measured
+too.
 """
 
 import sys
@@ -30,25 +31,19 @@ def main(*words: str) -> None:
                         forward, backward = measured(kernel, layout, device)
                     except InputError:  # not on this machine
                         continue
-                    print(
-                        f"| {name} | {kernel} | {device} | {count} | {forward:.0f} | {backward:.0f} |",
-                        flush=True,
-                    )
+                    times = f"{forward:.0f} | {backward:.0f}"
+                    print(f"| {name} | {kernel} | {device} | {count} | {times} |", flush=True)
 
 
 def measured(
     kernel: str, layout: Layout, device: str, rays: int = 4096, rounds: int = 5
 ) -> tuple[float, float]:
-    """The best milliseconds a million points, forward and backward."""
+    """Return the best milliseconds per million points, forward and backward."""
     encode = encoder(kernel, device == "cuda")
     g = torch.Generator().manual_seed(0)
     start, way = torch.rand((rays, 1, 3), generator=g), torch.randn((rays, 1, 3), generator=g)
-    x = (
-        (start + 0.01 * torch.arange(24)[:, None] * way / way.norm(dim=-1, keepdim=True))
-        .reshape(-1, 3)
-        .clamp(0, 1)
-        .to(device)
-    )
+    points = start + 0.01 * torch.arange(24)[:, None] * way / way.norm(dim=-1, keepdim=True)
+    x = points.reshape(-1, 3).clamp(0, 1).to(device)
     params = torch.rand(layout.size, generator=g).to(device).requires_grad_(True)
     best = [float("inf"), float("inf")]
     for _ in range(rounds):

@@ -2,7 +2,8 @@
 
 python -m benchmarks.fit [FOLDER ...] [size=200] [threads=2] [field=hash ...]
 
-Without a folder, the scene of the main command's edit (`edits=3`: of the first three). `size` shrinks pictures to this width.
+Without a folder, the scene of the main command's edit (`edits=3`: of the first three). `size` shrinks
+pictures to this width.
 """
 
 import sys
@@ -31,9 +32,8 @@ def main(*words: str) -> None:
     settings: Fit = build(get_class(cfg.field["_target_"]), cfg.field, "field")
     torch.set_num_threads(int(own.get("threads", torch.get_num_threads())))
     choice = cfg.hydra.runtime.choices.field
-    print(
-        "| scene | field | threads | s | s of CPU time | dB on held-out views | views |\n|---|---|---|---|---|---|---|"
-    )
+    print("| scene | field | threads | s | s of CPU time | dB on held-out views | views |")
+    print("|---|---|---|---|---|---|---|")
     for folder in folders or scenes(cfg):
         views = shrunk(read_views(folder), int(own.get("size", 0)))
         images, c2w = torch.from_numpy(views.images), torch.from_numpy(views.c2w)
@@ -44,26 +44,18 @@ def main(*words: str) -> None:
         )
         seconds, used = time.perf_counter() - begin, time.process_time() - used
         quality, count = held_out(fitted, views, settings.step), f"{len(views.test)} of {len(images)}"
-        cells = [
-            folder.name,
-            choice,
-            torch.get_num_threads(),
-            f"{seconds:.1f}",
-            f"{used:.1f}",
-            f"{quality:.2f}",
-            count,
-        ]
-        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+        cells = f"{torch.get_num_threads()} | {seconds:.1f} | {used:.1f} | {quality:.2f} | {count}"
+        print(f"| {folder.name} | {choice} | {cells} |", flush=True)
 
 
 def scenes(cfg: DictConfig) -> list[Path]:
-    """The scenes of the configuration's edits, each once."""
+    """Return the scenes of the configuration's edits, each once."""
     edits = build(get_class(cfg.dataset["_target_"]), cfg.dataset, "dataset").read()
     return list(dict.fromkeys(edit.scene for edit in edits))
 
 
 def shrunk(views: Views, width: int) -> Views:
-    """The same views with pictures of this width (a part of theirs), averaged before black; 0: as they are."""
+    """Return the views with pictures of this width, averaged before black; 0 leaves them as they are."""
     if width in (0, views.images.shape[2]):
         return views
     straight = torch.from_numpy(views.images).permute(0, 3, 1, 2).float() / 255
@@ -78,7 +70,7 @@ def shrunk(views: Views, width: int) -> Views:
 
 
 def held_out(fitted: Fitted, views: Views, step: float) -> float:
-    """The mean PSNR at the test views in front of white."""
+    """Return the mean PSNR at the test views in front of white."""
     white, values = torch.ones(3), []
     for i in views.test:
         with torch.no_grad():

@@ -1,7 +1,7 @@
-"""One picture of many edits: `python -m benchmarks.gallery OUT.png RUN [RUN ...] [edits=chair/golden,car/hat]`.
+"""One picture of many edits: `python -m benchmarks.gallery OUT.png RUN... [edits=chair/golden,car/hat]`.
 
-A row is an edit: the original, what each run made of it (of a turntable, two views), and the truth where it is known. More than
-eight edits stand in two columns.
+A row is an edit: the original, each run's result (two views of a turntable), and the truth where it is known.
+More than eight edits stand in two columns.
 """
 
 import sys
@@ -15,7 +15,7 @@ SIZE = 128  # pixels a side of a picture
 
 
 def views(run: Path, edit: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The original and the edit, from the front, and a third of the way round too if there is a turntable."""
+    """Return original and edit from the front, and with a turntable also from a third of the way round."""
     folder = run / "edits" / edit
     film = folder / "turntable.mp4"
     if not film.is_file():

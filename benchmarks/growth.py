@@ -1,7 +1,8 @@
-"""What an edit of the toys reaches under perfect guidance: `python -m benchmarks.growth [type=addition] [words of piva.run ...]`.
+"""PSNR of an edit under perfect guidance: `python -m benchmarks.growth [type=addition] [OVERRIDE ...]`.
 
-The main command's edit of a field (state, optimiser, occupancy, cameras, steps), but that the gradient is the difference to the
-true edited object's picture from the same camera, in the place of a score's direction: what is missing here no score can reach.
+The main command's edit of a field (state, optimiser, occupancy, cameras, steps), with the difference to the
+true edited object's picture from the same camera as gradient instead of a score's direction: an upper bound
+for scores.
 """
 
 import sys
@@ -25,7 +26,7 @@ from piva.toys.world import placement, renderer
 
 
 class Pictures:
-    """Stands in for a prior: its latents are the pictures themselves."""
+    """Stand in for a prior whose latents are the pictures themselves."""
 
     device = torch.device("cpu")
     multiple = 1
@@ -35,17 +36,16 @@ class Pictures:
 
 
 def truth(edit: Edit) -> MeshRenderer:
-    """The edited toy, where the benchmark's pictures show it."""
+    """Return the edited toy, placed as in the benchmark's pictures."""
     toy, name = edit.id.split("/")
     case = next(case for cases in SPLITS.values() for case in cases if case.name == toy)
     change = next(change for change in case.changes if change.name == name)
-    return renderer(
-        change.target, *placement([case.source, *(c.target for c in case.changes)], DISTANCE, FOV_DEG)
-    )
+    toys = [case.source, *(c.target for c in case.changes)]
+    return renderer(change.target, *placement(toys, DISTANCE, FOV_DEG))
 
 
 def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, float, float, float]:
-    """PSNR to the truth at the test cameras before and after, a step's CPU time in ms, and the share of cells marched through."""
+    """Return PSNR to the truth before and after, milliseconds of CPU time a step, share of occupied cells."""
     randomness, cameras = (
         Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)) for _ in range(2)
     )
@@ -55,9 +55,8 @@ def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, fl
         begin = time.process_time()
         shown = state.view(randomness, original=False).latents[EDIT]
         seconds += time.process_time() - begin
-        c2w, fov = sample_camera(
-            cameras.host, *(tuple(r) for r in (task.elevation_deg, task.fov_deg, task.distance))
-        )
+        ranges = (tuple(r) for r in (task.elevation_deg, task.fov_deg, task.distance))
+        c2w, fov = sample_camera(cameras.host, *ranges)
         lens = pinhole(fov, size)
         rgba = torch.from_numpy(mesh.render_lens(c2w, lens).rgba).permute(2, 0, 1)
         wanted = rgba[:3] * rgba[3:] + (1 - rgba[3:]) * white
@@ -69,12 +68,8 @@ def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, fl
     assert before.truth is not None
     shown_then = [c.truth_after for c in (before, after) if c.truth_after is not None]
     reached = [float(psnr(pictures, before.truth).mean()) for pictures in shown_then]
-    return (
-        reached[0],
-        reached[1],
-        1000 * seconds / steps,
-        float(state._edited.occupancy.occupied.float().mean()),
-    )
+    occupied = float(state._edited.occupancy.occupied.float().mean())
+    return reached[0], reached[1], 1000 * seconds / steps, occupied
 
 
 def main(*words: str) -> None:
@@ -88,10 +83,8 @@ def main(*words: str) -> None:
         if kind in edit.type:
             before, after, ms, share = growth(edit, task, cfg.resolution or 64, cfg.steps)
             rows.setdefault(edit.type, []).append(after)
-            print(
-                f"{edit.id}: {before:.1f} -> {after:.1f} dB, {ms:.0f} ms of CPU time a step, {share:.3f} of the cells",
-                flush=True,
-            )
+            cost = f"{ms:.0f} ms of CPU time a step, {share:.3f} of the cells"
+            print(f"{edit.id}: {before:.1f} -> {after:.1f} dB, {cost}", flush=True)
     for each, values in rows.items():
         print(f"{each}: {sum(values) / len(values):.2f} dB, least {min(values):.2f}")
 

@@ -1,4 +1,4 @@
-"""Seconds, memory and network evaluations of the main commands: `make bench`, or `python -m benchmarks.main FOLDER`.
+"""Time, memory and network evaluations of main commands: `make bench` or `python -m benchmarks.main FOLDER`.
 
 Each command runs in a process of its own with an empty cache, as for a new user.
 """
@@ -37,16 +37,8 @@ def main(folder: Path) -> None:
         unet, edit = summary["unet"], timing["edits"][0]
         passes = f"{unet['forward_per_step']:g} + {unet['backward_per_step']:g} ({unet['calls_per_step']:g})"
         step = 1000 * edit["optimise_s"] / summary["steps"]
-        cells = [
-            words,
-            f"{seconds:.0f}",
-            edit["open_s"],
-            summary["steps"],
-            f"{step:.0f}",
-            timing["peak_gb"],
-            passes,
-        ]
-        print("| " + " | ".join(map(str, cells)) + " |")
+        cells = f"{seconds:.0f} | {edit['open_s']} | {summary['steps']} | {step:.0f} | {timing['peak_gb']}"
+        print(f"| {words} | {cells} | {passes} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Pictures a second of each metric: `python -m benchmarks.metrics [COUNT] [SIZE] [DEVICE]`; pairs of 4 at 512x512 on cpu.
+"""Pictures per second of each metric: `python -m benchmarks.metrics [COUNT] [SIZE] [DEVICE]`.
 
-The networks have the papers' architectures and random weights, which cost the same: nothing is downloaded.
+By default 4 pairs at 512x512 on the CPU. The networks have the papers' architectures and random weights,
+which cost the same: nothing is downloaded.
 """
 
 import sys
@@ -23,7 +24,7 @@ BATCH = 16
 
 
 def random_lpips(net: str, device: str) -> torch.nn.Module:
-    """LPIPS on a random backbone, put where torchvision looks for the trained one."""
+    """Return LPIPS on a random backbone, put where torchvision looks for the trained one."""
     make = {"alex": torchvision.models.alexnet, "squeeze": torchvision.models.squeezenet1_1}[net]
     place = Path(torch.hub.get_dir()) / "checkpoints"
     place.mkdir(parents=True, exist_ok=True)
@@ -71,9 +72,8 @@ def main(count: int = 4, size: int = 512, device: str = "cpu") -> None:
             prompt_alignment(b, mask, target, assembled.pie.clip),
         ),
     }
-    print(
-        f"{count} pairs of {size}x{size}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
-    )
+    machine = f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"{count} pairs of {size}x{size}, {machine}\n")
     print("| metric | pictures (or pairs) a second |\n|---|---|")
     for name, work in metrics.items():
         print(f"| {name} | {count / seconds(work, device):.3g} |", flush=True)

@@ -1,7 +1,8 @@
-"""Does the toys' prior paint what it is told? `python -m benchmarks.prompt_alignment OUT [count=500 steps=20 guidance_scale=4 ...]`.
+"""Prompt alignment of the toys' prior: `python -m benchmarks.prompt_alignment OUT [count=500 steps=20 ...]`.
 
-Samples captions of toys it saw in training and of held-out combinations, half and half, and lets the attribute reader say what
-the pictures show. Writes OUT/prompt_alignment.json and OUT/grid.png (up to 48 pictures, captions in grid.txt).
+Samples captions of toys seen in training and of held-out combinations, half and half, and reads the pictures
+with the attribute reader. Writes OUT/prompt_alignment.json and OUT/grid.png (up to 48 pictures, captions in
+grid.txt).
 """
 
 import json
@@ -39,7 +40,7 @@ class Options:
 
 
 def captions(count: int, seed: int) -> list[Toy]:
-    """Half seen in training, half held out, in turn."""
+    """Return toys seen in training and held-out ones in turn."""
     rng = np.random.default_rng((seed, 500))
     toys: list[Toy] = []
     while len(toys) < count:
@@ -50,7 +51,7 @@ def captions(count: int, seed: int) -> list[Toy]:
 
 
 def sample(prior: Prior, folder: Path, toys: list[Toy], options: Options) -> Tensor:
-    """Pictures (n, 3, h, w) in [0, 1]."""
+    """Return pictures (n, 3, h, w) in [0, 1]."""
     pipeline = StableDiffusionPipeline(
         vae=prior.vae,
         text_encoder=prior.text_encoder,
@@ -88,9 +89,8 @@ def main(out: Path, options: Options) -> None:
     seconds = time.perf_counter() - begin
     shown = min(48, len(toys) // 8 * 8)  # whole rows
     first = (pictures[:shown].permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-    grid = np.concatenate(
-        [np.concatenate(list(row), axis=1) for row in first.reshape(-1, 8, *first.shape[1:])]
-    )
+    rows_of_8 = first.reshape(-1, 8, *first.shape[1:])
+    grid = np.concatenate([np.concatenate(list(row), axis=1) for row in rows_of_8])
     Image.fromarray(grid).save(out / "grid.png")
     (out / "grid.txt").write_text("\n".join(toy.caption for toy in toys[:shown]) + "\n")
     network = reader.load(NETWORKS)
@@ -109,7 +109,5 @@ def main(out: Path, options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]),
-        Options(**OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_dotlist(sys.argv[2:]))),
-    )
+    given = OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_dotlist(sys.argv[2:]))
+    main(Path(sys.argv[1]), Options(**given))

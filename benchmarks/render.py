@@ -1,6 +1,6 @@
-"""Seconds for 100 views of a textured model of 20,000 triangles: `python -m benchmarks.render [size=512] [workers=2]`.
+"""Seconds for 100 views of a textured model: `python -m benchmarks.render [size=512] [workers=2]`.
 
-Drawn as `piva.noe` draws objects, files and all.
+The model has 20,000 triangles. It is drawn as `piva.noe` draws objects, files and all.
 """
 
 import io
@@ -20,7 +20,7 @@ from piva.noe.views import ensure_views
 
 
 def model() -> bytes:
-    """A bumpy ball of 20,480 triangles with a texture of 1024^2, as a .glb."""
+    """Return a bumpy ball of 20,480 triangles with a texture of 1024^2, as a .glb."""
     ball = trimesh.creation.icosphere(subdivisions=5)
     x, y, z = ball.vertices.T
     ball.vertices *= (1 + 0.1 * np.sin(9 * x) * np.sin(7 * y) * np.sin(8 * z))[:, None]
@@ -40,13 +40,11 @@ def main(*words: str) -> None:
         begin = time.perf_counter()
         ensure_views(Path(folder) / "ball", "ball", content, "ball.glb", {}, settings)
         seconds = time.perf_counter() - begin
-    used = sum(
-        sum(resource.getrusage(whose)[:2]) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    processes = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    used = sum(sum(resource.getrusage(whose)[:2]) for whose in processes)
     count = settings.views + settings.test_views
-    print(
-        f"{count} views of {settings.size}^2 by {settings.workers} workers: {seconds:.1f} s ({used:.1f} s of CPU time)"
-    )
+    cost = f"{seconds:.1f} s ({used:.1f} s of CPU time)"
+    print(f"{count} views of {settings.size}^2 by {settings.workers} workers: {cost}")
     print(f"100 views: {100 * seconds / count:.1f} s")
 
 

@@ -1,7 +1,8 @@
-"""Milliseconds and memory of rendering a fitted toy and going back: `python -m benchmarks.render_field [size=512] [threads=1,2]`.
+"""Time and memory of rendering a fitted toy: `python -m benchmarks.render_field [size=512] [threads=1,2]`.
 
-CPU time stands beside the time on the clock, for machines that are shared. One process for each line, for its peak.
-The field is that of the main command; the camera is a training one.
+Milliseconds forward and backward. CPU time stands beside the time on the clock, for machines that are shared.
+Each line has a process of its own, for its peak. The field is that of the main command; the camera is a
+training one.
 """
 
 import resource
@@ -52,9 +53,8 @@ def measure(size: int, threads: int, *words: str) -> None:
     rays_o, rays_d = image_rays(c2w, lens)
     samples = len(occupancy.sample(rays_o, rays_d, torch.zeros(len(rays_o)), settings.step, settings.cone)[0])
     times = f"{1000 * whole:.0f} ms ({1000 * forward:.0f} forward), {1000 * cpu:.0f} ms of CPU time"
-    print(
-        f"{size}x{size}, {threads} threads: {times}, {samples} samples, peak {peak / 1e6:.2f} GB (before: {before / 1e6:.2f})"
-    )
+    memory = f"peak {peak / 1e6:.2f} GB (before: {before / 1e6:.2f})"
+    print(f"{size}x{size}, {threads} threads: {times}, {samples} samples, {memory}")
 
 
 def main(*words: str) -> None:
@@ -64,12 +64,8 @@ def main(*words: str) -> None:
     rest = [word for word in words if word.partition("=")[0] not in choice]
     for size in choice["size"].split(","):
         for threads in choice["threads"].split(","):
-            command = [
-                sys.executable,
-                "-c",
-                f"from benchmarks.render_field import measure; measure({size}, {threads}, *{rest!r})",
-            ]
-            subprocess.run(command, check=True)
+            code = f"from benchmarks.render_field import measure; measure({size}, {threads}, *{rest!r})"
+            subprocess.run([sys.executable, "-c", code], check=True)
 
 
 if __name__ == "__main__":

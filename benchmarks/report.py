@@ -1,7 +1,7 @@
 """Seconds and megabytes of a report of many edits: `python -m benchmarks.report RUN [edits=700] [runs=1]`.
 
-RUN is a finished run of piva.run. Its pictures, scaled to 512x512, and its numbers are repeated under new ids until there are
-that many edits.
+RUN is a finished run of piva.run. Its pictures, scaled to 512x512, and its numbers are repeated under new ids
+until there are that many edits.
 """
 
 import resource
@@ -33,15 +33,14 @@ def main(run: Path, *words: str) -> None:
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         megabytes = page.stat().st_size / 1e6
-        print(
-            f"{runs} x {edits} edits: {seconds:.1f} s ({cpu:.1f} s of CPU), {megabytes:.1f} MB, {peak:.2f} GB of memory"
-        )
+        size = f"{megabytes:.1f} MB, {peak:.2f} GB of memory"
+        print(f"{runs} x {edits} edits: {seconds:.1f} s ({cpu:.1f} s of CPU), {size}")
         if keep := given.get("keep"):
             shutil.copy(page, keep)
 
 
 def repeat(run: Finished, to: Path, edits: int, lam: float) -> None:
-    """A run of that many edits; an edit's pictures are files of their own, linked to one copy on disk."""
+    """Write a run of that many edits, whose pictures are hard links to one copy on disk."""
     score = {**run.config["score"], "lam": lam}
     rows = [{**run.rows[i % len(run.rows)], "id": f"{i:012d}"} for i in range(edits)]
     folder = RunFolder(to)

@@ -1,8 +1,8 @@
-"""How much faster two runs are beside each other than one after the other: `python -m benchmarks.sweep [REPEATS] [WORD ...]`.
+"""Speed-up of two parallel runs over one after the other: `python -m benchmarks.sweep [REPEATS] [OVERRIDE]`.
 
-Each run is a process of its own, as in a sweep by hydra/launcher=joblib, and counts from its start to its end: a run's imports
-and loading are part of a sweep. "One after the other" is the better of one thread and all. The load beside the runs is shown:
-on a busy machine the ratio says little.
+Each run is a process of its own, as in a sweep by hydra/launcher=joblib, and counts from its start to its
+end: a run's imports and loading are part of a sweep. "One after the other" is the better of one thread and
+all. The load beside the runs is shown: on a busy machine the ratio says little.
 """
 
 import os
@@ -15,18 +15,11 @@ SWEEP = ("-m", "seed=0,1", "task=image", "dataset=noe", "score=piva", "dataset.e
 
 
 def seconds(launcher: str, threads: int, words: tuple[str, ...]) -> float:
-    """Of a sweep of two runs."""
+    """Return the seconds that a sweep of two runs takes."""
     limit = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "piva.run",
-            *SWEEP,
-            *words,
-            f"hydra/launcher={launcher}",
-            f"hydra.sweep.dir={folder}/sweep",
-        ]
+        place = f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}/sweep"
+        command = [sys.executable, "-m", "piva.run", *SWEEP, *words, *place]
         begin = time.perf_counter()
         subprocess.run(command, env=os.environ | limit, check=True, capture_output=True)
         return time.perf_counter() - begin
@@ -35,19 +28,14 @@ def seconds(launcher: str, threads: int, words: tuple[str, ...]) -> float:
 def main(repeats: int = 3, *words: str) -> None:
     cores = len(os.sched_getaffinity(0))
     seconds("basic", 1, (*words, "steps=1"))  # the toys are drawn, the files are in memory
-    print("| load before | one after the other, 1 thread | ..., all threads | beside each other | ratio |")
+    print("| load before | one after the other, 1 thread | ..., all threads | in parallel | ratio |")
     print("|---|---|---|---|---|")
     for _ in range(repeats):
         load = os.getloadavg()[0]
-        one, every, beside = (
-            seconds("basic", 1, words),
-            seconds("basic", cores, words),
-            seconds("joblib", max(cores // 2, 1), words),
-        )
-        print(
-            f"| {load:.1f} | {one:.1f} s | {every:.1f} s | {beside:.1f} s | {min(one, every) / beside:.2f} |",
-            flush=True,
-        )
+        one, every = seconds("basic", 1, words), seconds("basic", cores, words)
+        parallel = seconds("joblib", max(cores // 2, 1), words)
+        times = f"{one:.1f} s | {every:.1f} s | {parallel:.1f} s"
+        print(f"| {load:.1f} | {times} | {min(one, every) / parallel:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

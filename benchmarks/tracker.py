@@ -1,4 +1,4 @@
-"""What the W&B mirror costs a step: `python -m benchmarks.tracker [steps]`. Offline, in batches as a run sends them."""
+"""Cost of the W&B mirror per step, offline: `python -m benchmarks.tracker [steps]`."""
 
 import sys
 import tempfile

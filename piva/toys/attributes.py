@@ -1,4 +1,4 @@
-"""What can be said of a toy, attribute by attribute: the choices, the one that a toy is, and toys that differ in one."""
+"""The attributes of a toy: the words for each, a toy's own as labels, and toys that differ in one of them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ UNSEEN = -1  # the label of what a picture does not show: a golden toy's colour,
 
 
 def labels(toys: Sequence[Toy], words: Mapping[str, Sequence[str]]) -> Int64[Tensor, "b words"]:
-    """The index of each attribute's word in its list, or `UNSEEN`."""
+    """Return the index of each attribute's word in its list, or `UNSEEN`."""
     return torch.tensor([[_label(toy, name, choices) for name, choices in words.items()] for toy in toys])
 
 
 def without_colour(truth: Int64[Tensor, "b words"]) -> Int64[Tensor, "b words"]:
-    """The labels of `WORDS` that a picture still shows when its colours are exchanged: shapes and patterns."""
+    """Return the labels of `WORDS` that remain when colours are exchanged: shapes and patterns."""
     names = list(WORDS)
     left = truth.clone()
     left[:, [names.index(name) for name in ("colour", "accessory_colour", "ground")]] = UNSEEN
@@ -39,14 +39,14 @@ def without_colour(truth: Int64[Tensor, "b words"]) -> Int64[Tensor, "b words"]:
 
 
 def shows(toy: Toy, attribute: str) -> bool:
-    """Whether a picture of the toy tells its `attribute`."""
+    """Return whether a picture of the toy shows its `attribute`."""
     if attribute == "colour":
         return toy.surface not in COLOURLESS
     return attribute != "accessory_colour" or bool(toy.accessory)
 
 
 def altered(toy: Toy, generator: torch.Generator, attribute: str | None = None) -> Toy:
-    """Another toy by one attribute that the caption says: a given one, or any with equal chances."""
+    """Return the toy with one attribute changed: the given one, or any that its caption tells, at random."""
     shown = sorted(name for name in WORDS if shows(toy, name))
     name = attribute or _one_of(shown, generator)
     other = dataclasses.replace(

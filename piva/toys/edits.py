@@ -1,7 +1,7 @@
-"""The toys benchmark: sixteen objects, each with an edit of its texture, one of its parts and one of its kind.
+"""The toys benchmark: sixteen objects, each with an edit of its texture, of one of its parts and of its kind.
 
 The objects of `TEST` are for reporting; those of `DEVELOPMENT`, of other kinds, are for choosing settings.
-No white and no black objects: against a white background the former have no outline and the latter no shading.
+None is white, which has no outline against a white background, or black, which shows no shading.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from piva.toys.world import Toy
 
 @dataclass(frozen=True)
 class Change:
-    """One edit: the toy that should come out, and how a person would ask for it."""
+    """Hold one edit: the toy that should come out, and how a person would ask for it."""
 
     name: str
     type: str  # texturing, addition or translation
@@ -22,7 +22,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Case:
-    """One object and its edits."""
+    """Hold one object and its edits."""
 
     name: str
     source: Toy
@@ -30,7 +30,7 @@ class Case:
 
 
 def _case(source: Toy, look: str, accessory: str, kind: str) -> Case:
-    """A case from three words: a colour or surface, a coloured accessory ("green ball") and another kind."""
+    """Return a case from a colour or surface, a coloured accessory ("green ball") and another kind."""
     painted = replace(source, surface=look) if look in SURFACES else replace(source, colour=look)
     colour, thing = accessory.split()
     return Case(

@@ -1,11 +1,11 @@
-"""Writes toys in rooms as nerfstudio's captures are, JPEGs by one distorted lens; and what captures have not, the truths.
+"""Write toys in rooms as captures in nerfstudio's format, JPEGs by one distorted lens, and the truths.
 
-    edits.json                                       as Noe's benchmark.json
-    <toy>/{transforms.json,meta.json}                <toy>/{images,images_2,images_4}/frame_00001.jpg
-    <toy>/truth/<edit>/{images,masks}/frame_00081.png   the edited room at the test frames, as distorted as they are
+    edits.json                                          as Noe's benchmark.json
+    <toy>/{transforms.json,meta.json}                   <toy>/{images,images_2,images_4}/frame_00001.jpg
+    <toy>/truth/<edit>/{images,masks}/frame_00081.png   the edited room at the test frames, as distorted
 
-As in a capture, the world's origin, scale and directions are arbitrary; meta.json holds the way back to the room's. Nothing
-heavy is imported before something has to be rendered.
+As in a capture, the world's origin, scale and directions are arbitrary; meta.json has the transform from the
+room's. Nothing heavy is imported before something has to be rendered.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ SOURCES = ("toys/edits.py", "toys/room.py", "toys/noe.py", "toys/in2n.py", "came
 
 @dataclass(frozen=True)
 class Job:
-    """A worker's share: some training frames of a room, or all its test frames with their truths."""
+    """Hold a worker's share: some training frames of a room, or all its test frames with their truths."""
 
     folder: Path  # of the room
     case: "Case"
@@ -60,10 +60,10 @@ class Job:
 def ensure(
     folder: Path, split: str, width: int = 256, rooms: Sequence[str] = (), workers: int = WORKERS
 ) -> Path:
-    """`folder`, after writing the rooms into it unless they are there, whole and made by this version's recipe.
+    """Return `folder` after writing the rooms into it, unless this version's are there and whole.
 
     Args:
-        folder: gets edits.json; its parent is made if need be.
+        folder: where edits.json is written; its parents are created.
         split: "test" or "development".
         width: of the full pictures in pixels, four thirds of their height; a multiple of 16.
         rooms: names of some toys that have a room, none for all.
@@ -77,7 +77,7 @@ def ensure(
 
 
 def lens(width: int) -> Lens:
-    """A wide, slightly bent lens whose axis misses the middle of the picture."""
+    """Return a wide, slightly distorted lens whose axis misses the middle of the picture."""
     unit = width / 256
     return Lens(
         width=width,
@@ -94,7 +94,7 @@ def lens(width: int) -> Lens:
 
 
 def cameras(name: str) -> NDArray[np.float32]:
-    """The poses (92, 4, 4) in a room's own world: laps by hand to train on, then a steady one, the front first."""
+    """Return the poses (92, 4, 4) in a room: hand-held laps to train on, then a steady one from the front."""
     rng = np.random.default_rng((SEED, *name.encode()))
     a_lap = TRAIN // len(LAPS)
     walk = [
@@ -109,7 +109,7 @@ def cameras(name: str) -> NDArray[np.float32]:
 
 
 def _aimed(at: Any, miss: NDArray[Any], roll_deg: float) -> NDArray[np.float64]:
-    """The camera at azimuth, elevation (degrees) and distance `at` from `AIM`, which it misses a little and tilts."""
+    """Return the camera at azimuth, elevation (degrees) and distance `at`, aimed past `AIM` and rolled."""
     c2w = orbit(*at).astype(np.float64)
     c2w[:3, 3] += np.add(AIM, miss)
     c, s = np.cos(np.radians(roll_deg)), np.sin(np.radians(roll_deg))
@@ -118,7 +118,7 @@ def _aimed(at: Any, miss: NDArray[Any], roll_deg: float) -> NDArray[np.float64]:
 
 
 def capture_world(name: str) -> NDArray[np.float64]:
-    """(4, 4): from a room's world to that of its transforms.json: turned, a little tilted, scaled and moved."""
+    """Return the (4, 4) similarity transform from a room to the world of its transforms.json."""
     rng = np.random.default_rng((SEED + 1, *name.encode()))
     yaw, tilt, scale = rng.uniform((0, -6, 0.2), (360, 6, 0.5))
     turn = orbit(yaw, tilt, 1.0)[:3, :3].astype(np.float64) @ orbit(0, 0, 1.0)[:3, :3].T
@@ -145,7 +145,7 @@ def _write(folder: Path, split: str, width: int, rooms: Sequence[str], workers: 
 
 
 def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
-    """Make a room's folders and JSON files; returns what is left to render."""
+    """Make a room's folders and JSON files; return what is left to render."""
     scene = folder / case.name
     truths = [f"truth/{change.name}/{kind}" for change in case.changes for kind in ("images", "masks")]
     for place in ("images", *(f"images_{factor}" for factor in SMALLER), *truths):
@@ -194,7 +194,7 @@ def _draw(job: Job) -> None:
 
 
 def _views(job: Job, toys: "Sequence[Any]", shown: int) -> "tuple[list[Picture], list[str]]":
-    """The job's frames with one of the toys in the room, and the names of the parts."""
+    """Return the job's frames with one of the toys in the room, and the names of the parts."""
     from piva.noe.mesh import part_names
     from piva.toys.room import room_renderer
 

@@ -1,11 +1,12 @@
-"""Writes the toys in Noe's format: sources from all sides, and truths with masks at the sources' test frames.
+"""Write the toys in Noe's format: sources from all sides, and truths with masks at the sources' test frames.
 
     benchmark.json
     toys/<toy>/{meta.json,transforms.json,parts.json}  toys/<toy>/{images,depth,parts}/0000.png
-    toys/<toy>/edits/<edit>/parts.json                 toys/<toy>/edits/<edit>/{images,depth,parts,masks}/0100.png
+    toys/<toy>/edits/<edit>/parts.json
+    toys/<toy>/edits/<edit>/{images,depth,parts,masks}/0100.png
 
-`parts` holds which named part is seen in each pixel: an index into the list of parts.json. Nothing heavy is imported before
-something has to be rendered.
+`parts` holds which named part is seen in each pixel: an index into the list of parts.json. Nothing heavy is
+imported before something has to be rendered.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ KINDS = ("images", "depth", "parts")
 
 @dataclass(frozen=True)
 class Job:
-    """A worker's share: some training frames of a toy, or all its test frames with their truths."""
+    """Hold a worker's share: some training frames of a toy, or all its test frames with their truths."""
 
     folder: Path  # of the toy
     case: "Case"
@@ -56,10 +57,10 @@ class Job:
 def ensure(
     folder: Path, split: str, size: int = 128, toys: Sequence[str] = (), workers: int = WORKERS
 ) -> Path:
-    """`folder`, after writing the benchmark into it unless it is there, whole and made by this version's recipe.
+    """Return `folder` after writing the benchmark into it, unless this version's is there and whole.
 
     Args:
-        folder: gets benchmark.json; its parent is made if need be.
+        folder: where benchmark.json is written; its parents are created.
         split: "test" or "development".
         size: width and height of the views in pixels.
         toys: names of some toys of the split, none for all.
@@ -75,12 +76,12 @@ def ensure(
 
 
 def cameras() -> NDArray[np.float32]:
-    """The benchmark's poses (112, 4, 4): 100 over the upper hemisphere to train on, then 12 on a ring, the front first."""
+    """Return poses (112, 4, 4): 100 on the upper hemisphere to train on, 12 on a ring from the front."""
     return np.concatenate([hemisphere(TRAIN, DISTANCE), ring(TEST, RING_DEG, DISTANCE)])
 
 
 def records(cases: "Sequence[Case]", scene: str, truth: str) -> list[dict[str, str]]:
-    """What a benchmark says of each edit; `scene` and `truth` are paths with {toy} and {edit} in them."""
+    """Return a benchmark's record of each edit; `scene` and `truth` are paths with {toy} and {edit}."""
     return [
         {
             "id": f"{case.name}/{change.name}",
@@ -114,7 +115,7 @@ def _write(folder: Path, split: str, size: int, toys: Sequence[str], workers: in
 
 
 def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:
-    """Make a toy's folders and JSON files; returns what is left to render."""
+    """Make a toy's folders and JSON files; return what is left to render."""
     from piva.noe.mesh import part_names
     from piva.toys.world import placement
 

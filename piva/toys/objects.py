@@ -1,6 +1,6 @@
-"""The objects of the toys world: lists of named parts in their own units, front towards -y, up +z, longest side about 2.
+"""The objects of the toys world: lists of named parts, front towards -y, up +z, longest side about 2.
 
-A part whose paint is `MAIN` takes the object's colour and surface from the caption; every other part keeps its own colour.
+A part whose paint is `MAIN` takes the object's colour and surface from the caption; others keep theirs.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Paint:
-    """A colour word and a surface word of the vocabulary in `paint.py`."""
+    """Hold a colour word and a surface word of the vocabulary in `paint.py`."""
 
     colour: str
     surface: str = "plain"
@@ -24,7 +24,7 @@ MAIN = Paint("main")
 
 @dataclass(frozen=True)
 class Part:
-    """A primitive of `world.py`, stretched to `size` (full extents), turned, then moved to `centre`."""
+    """Describe a primitive of `world.py`, stretched to `size` (full extents), turned, moved to `centre`."""
 
     name: str
     shape: str
@@ -36,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Anchor:
-    """Where something can be put on top of an object, and how wide it should be there."""
+    """Say where something can be put on top of an object, and how wide it should be there."""
 
     at: Triple
     width: float
@@ -266,5 +266,5 @@ GROUNDS = ("grass", "sand", "stone", "tiles")
 
 
 def ground(bottom: float, name: str) -> Part:
-    """A round piece of floor under an object whose lowest point is `bottom`."""
+    """Return a round piece of floor under an object whose lowest point is `bottom`."""
     return Part("ground", "cylinder", (2.50, 2.50, 0.10), (0, 0, bottom - 0.05), Paint("white", name))

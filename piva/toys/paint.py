@@ -1,4 +1,4 @@
-"""Colour and surface words of the toys world, the solid textures they stand for (colour as a function of position), shadows."""
+"""Colour and surface words of the toys world, their solid textures (functions of position) and shadows."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ LIGHT_WOOD, DARK_WOOD, GOLD = (0.80, 0.58, 0.34), (0.52, 0.32, 0.15), (0.90, 0.6
 
 
 def shader(paint: Paint) -> Shader:
-    """Return the colour of `paint` at positions (n, 3) in the toy's own units, in [0, 1]; textures are solid."""
+    """Return the colour in [0, 1] of `paint` at positions (n, 3) in the toy's units; textures are solid."""
     if paint.surface in OWN_COLOURS:
         return OWN_COLOURS[paint.surface]
     base = np.array(COLOURS[paint.colour], np.float32)
@@ -50,10 +50,10 @@ def shader(paint: Paint) -> Shader:
 
 
 def shadowed(paint: Shader, boxes: Sequence[NDArray[Any]], floor: float) -> Shader:
-    """Return the floor's `paint` with a soft contact shadow below each box (2, 3), lowest and highest corner, near it.
+    """Return the floor's `paint` with a soft contact shadow below each box (2, 3), lowest and highest corner.
 
-    The floor is at height `floor`; a shadow fades with the box' height above it and towards its own rim. It is painted
-    into the floor, hence the same from every camera.
+    The floor is at height `floor`; a shadow fades with the box's height above it and towards its own rim. It
+    is painted into the floor, hence the same from every camera.
     """
     near = [(low, high) for low, high in boxes if low[2] - floor < REACH]
 

@@ -1,4 +1,4 @@
-"""Writes the toys in PIE-Bench's format, and beside it what PIE-Bench has not: the edited pictures.
+"""Write the toys in PIE-Bench's format, and beside them the true edited pictures, which PIE-Bench lacks.
 
     mapping_file.json
     annotation_images/<type>_<name>_<count>/1_artificial/<3_indoor|4_outdoor>/<id>.jpg
@@ -31,7 +31,7 @@ SOURCES = ("toys/edits.py", "toys/pie_entries.py", "toys/pie.py", "images.py")
 
 @dataclass(frozen=True)
 class Job:
-    """A worker's share."""
+    """Hold a worker's share."""
 
     folder: Path
     entries: "list[Entry]"
@@ -39,12 +39,12 @@ class Job:
 
 
 def ensure(folder: Path, split: str, size: int = 128, workers: int = WORKERS) -> Path:
-    """`folder`, after writing the benchmark into it unless it is there, whole and made by this version's recipe.
+    """Return `folder` after writing the benchmark into it, unless this version's is there and whole.
 
     Args:
-        folder: gets mapping_file.json; its parent is made if need be.
+        folder: where mapping_file.json is written; its parents are created.
         split: "test" or "development".
-        size: width and height of the pictures in pixels; PIE-Bench's own are 512, the toys' prior works at 64.
+        size: width and height of the pictures in pixels; PIE-Bench's are 512, the toys' prior works at 64.
         workers: processes to render with; 1 renders in this one.
 
     Raises:
@@ -86,12 +86,12 @@ def _record(entry: "Entry", runs: list[int]) -> dict[str, Any]:
 
 
 def _draw(job: Job) -> list[list[int]]:
-    """Save the pictures of some entries; returns their masks."""
+    """Save the pictures of some entries; return their masks."""
     return [_draw_entry(job.folder, entry, job.size) for entry in job.entries]
 
 
 def _draw_entry(folder: Path, entry: "Entry", size: int) -> list[int]:
-    """From somewhere in front, on white or a pale colour: neither is in the prompts, both have to be kept."""
+    """Save an entry seen from in front on white or a pale colour, both to be preserved; return its mask."""
     from piva.noe.mesh import differs, part_names
     from piva.toys.world import placement, renderer
 

@@ -1,4 +1,4 @@
-"""The entries of the PIE toys: pairs of toys that differ as seven of PIE-Bench's ten types say, with PIE's way of writing them.
+"""The entries of the PIE toys: pairs of toys that differ by seven of PIE-Bench's ten types, in its notation.
 
 Random, pose and style are left out: a toy has one pose and one style.
 """
@@ -32,7 +32,7 @@ OUTDOOR_GROUNDS = {"grass", "sand", "stone"}
 
 @dataclass(frozen=True)
 class Pair:
-    """What an edit starts from and should give, how a person asks for it, and PIE's "blended" words: what turns into what."""
+    """Hold an edit's source and target, its instruction, and PIE's "blended" words: what turns into what."""
 
     source: Toy
     target: Toy
@@ -42,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Entry:
-    """One record of the mapping file, but for its mask."""
+    """Hold one record of the mapping file without its mask."""
 
     id: str  # PIE's 12 digits: type, 1 = artificial, 3 = indoor or 4 = outdoor, then a number of nine digits
     type: int
@@ -51,7 +51,7 @@ class Entry:
 
 
 def entries(split: str) -> list[Entry]:
-    """The same at every call. The types take turns, so that the first few entries are of all types."""
+    """Return the same entries at every call; types take turns, so that the first few cover all of them."""
     kinds = [case.source.kind for case in SPLITS[split]]
     made: list[tuple[float, Entry]] = []
     for kind, (name, in_pie) in TYPES.items():
@@ -65,7 +65,7 @@ def entries(split: str) -> list[Entry]:
 
 
 def marked(source: str, target: str) -> tuple[str, str]:
-    """Both prompts with brackets around the words that differ, articles left outside: "an [orange] mug"."""
+    """Return both prompts with brackets around the words that differ, but not articles: "an [orange] mug"."""
     words = source.split(), target.split()
     out: tuple[list[str], list[str]] = ([], [])
     for tag, *ends in SequenceMatcher(None, *words, autojunk=False).get_opcodes():
@@ -78,7 +78,7 @@ def marked(source: str, target: str) -> tuple[str, str]:
 
 
 def _pairs(kind: int, kinds: list[str], count: int) -> Iterator[Pair]:
-    """`count` different pairs of one type; the objects take turns."""
+    """Yield `count` different pairs of one type; the objects take turns."""
     rng = np.random.default_rng((SEED, kind, len(kinds)))
     seen: set[tuple[Toy, Toy]] = set()
     while len(seen) < count:
@@ -95,7 +95,7 @@ def _pairs(kind: int, kinds: list[str], count: int) -> Iterator[Pair]:
 
 
 def _fine(toy: Toy) -> bool:
-    """Known to the prior, and with an outline on a white background; an accessory has a colour of its own."""
+    """Return whether the prior knows the toy, white hides none of it and its accessory has another colour."""
     return (
         not toy.held_out
         and "white" not in (toy.colour, toy.accessory_colour)
@@ -108,14 +108,14 @@ def _outdoor(toy: Toy) -> bool:
 
 
 def _lender(kinds: list[str], rng: np.random.Generator) -> Toy:
-    """A random toy with an accessory on a ground: whatever an edit puts in is taken from it."""
+    """Return a random toy with an accessory on a ground, from which an edit takes what it adds."""
     kind, accessory, colour, ground = (
         str(rng.choice(words)) for words in (kinds, list(ACCESSORIES), MAIN_COLOURS, GROUNDS)
     )
     return replace(random_toy(rng), kind=kind, accessory=accessory, accessory_colour=colour, ground=ground)
 
 
-# Each makes a pair of a random toy and a lender. Where the toy does not suit, the pair has two equal toys and is dropped.
+# Each makes a pair of a toy and a lender. A pair of equal toys, where the toy does not suit, is dropped.
 
 
 def _change_object(toy: Toy, other: Toy) -> Pair:
@@ -138,7 +138,7 @@ def _delete_object(toy: Toy, _: Toy) -> Pair:
 
 
 def _change_content(toy: Toy, other: Toy) -> Pair:
-    """Another accessory, or one of another colour."""
+    """Return a pair with another accessory, or with the accessory in another colour."""
     if not toy.accessory:
         return Pair(toy, toy, "", "")
     blended = f"{toy.accessory} {other.accessory}"

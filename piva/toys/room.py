@@ -1,6 +1,6 @@
-"""Rooms for toys to stand in: textured walls, floor and ceiling, and pictures, all painted by functions of position.
+"""Rooms for toys: textured walls, floor and ceiling, and pictures, all painted by functions of position.
 
-The toy stands on the floor (z = 0) at the origin, its longest side is 2; its front, -y, looks at the wall at -y.
+The toy stands on the floor (z = 0) at the origin, its longest side is 2; its front, -y, faces the wall at -y.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ THICK = 0.1
 
 @dataclass(frozen=True)
 class Room:
-    """What a room is painted with: names of the shaders below."""
+    """Name the shaders below that a room is painted with."""
 
     floor: str
     walls: tuple[str, str, str, str]  # at -x, +x, -y, +y
@@ -37,7 +37,7 @@ ROOMS = {
 
 
 def room_renderer(toys: Sequence[Toy], shown: int, room: Room) -> MeshRenderer:
-    """The room with `toys[shown]` in it, as big as it is when all of `toys`, a source and its truths, have one scale."""
+    """Return the room with `toys[shown]` in it, at the one scale of all `toys`, a source and its truths."""
     centre, extent = bounds(toys)
     toy, scale = toys[shown], 2 / extent
     bare = renderer(Toy(toy.kind, toy.colour), centre, scale).surfaces  # an accessory does not lift the toy
@@ -47,7 +47,7 @@ def room_renderer(toys: Sequence[Toy], shown: int, room: Room) -> MeshRenderer:
 
 
 def _room(room: Room, standing: Sequence[Surface]) -> list[Surface]:
-    """Floor, ceiling, four walls with skirtings, and a picture on every second wall."""
+    """Return floor, ceiling, four walls with skirtings, and a picture on every second wall."""
     x, y, z = WIDTH / 2 + THICK / 2, DEPTH / 2 + THICK / 2, HEIGHT / 2
     low = 0.12
     sides: list[tuple[Triple, Triple]] = [
@@ -111,7 +111,7 @@ def planks(points: Array) -> Array:
 
 
 def carpet(points: Array) -> Array:
-    """A woven carpet with borders, which leaves no wood uncovered."""
+    """Paint a woven carpet with borders from wall to wall."""
     ring = np.floor(np.maximum(np.abs(points[:, 0]) / WIDTH, np.abs(points[:, 1]) / DEPTH) * 18)
     palette = np.array([(0.30, 0.36, 0.52), (0.78, 0.72, 0.60), (0.56, 0.24, 0.24)])
     diamonds = np.abs((points[:, 0] / 0.8) % 1 - 0.5) + np.abs((points[:, 1] / 0.8) % 1 - 0.5) < 0.22
@@ -121,7 +121,7 @@ def carpet(points: Array) -> Array:
 
 
 def stripes(points: Array) -> Array:
-    """Wallpaper."""
+    """Paint wallpaper."""
     u = points[:, 0] + points[:, 1]
     dots = np.hypot((u / 0.5) % 1 - 0.25, (points[:, 2] / 0.5) % 1 - 0.5) < 0.09
     colour = np.where(((u / 0.5) % 1 < 0.5)[:, None], (0.72, 0.80, 0.76), (0.86, 0.88, 0.80))
@@ -129,7 +129,7 @@ def stripes(points: Array) -> Array:
 
 
 def panels(points: Array) -> Array:
-    """Wood below, paint above."""
+    """Paint wood below and plaster above."""
     u = points[:, 0] + points[:, 1]
     groove = (u / 0.5) % 1 < 0.07
     wood = np.where(groove[:, None], (0.34, 0.24, 0.16), (0.62, 0.47, 0.32))
@@ -147,7 +147,7 @@ def plaster(points: Array) -> Array:
 
 
 def landscape(points: Array) -> Array:
-    """A sunset over hills, around (-0.4, ., 2.2)."""
+    """Paint a sunset over hills, around (-0.4, ., 2.2)."""
     u, v = points[:, 0] + 0.4, points[:, 2] - 2.2
     warm = np.clip(0.5 + v / 1.2, 0, 1)[:, None]
     colour = (1 - warm) * (0.98, 0.66, 0.34) + warm * (0.34, 0.50, 0.78)
@@ -162,7 +162,7 @@ def landscape(points: Array) -> Array:
 
 
 def squares(points: Array) -> Array:
-    """Coloured fields between black lines, around (., 0.7, 2.2)."""
+    """Paint coloured fields between black lines, around (., 0.7, 2.2)."""
     u, v = (points[:, 1] - 0.7) / 1.5 + 0.5, (points[:, 2] - 2.2) / 1.5 + 0.5
     column, row = np.digitize(u, (0.28, 0.75)), np.digitize(v, (0.22, 0.62))
     palette = np.array([(0.94, 0.93, 0.88), (0.82, 0.14, 0.12), (0.94, 0.80, 0.14), (0.12, 0.28, 0.66)])
@@ -176,7 +176,7 @@ def _flat(colour: Triple) -> Shader:
 
 
 def _hash(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Pseudo-random numbers in [0, 1) of pairs of whole numbers."""
+    """Return pseudo-random numbers in [0, 1) from pairs of whole numbers."""
     mixed: NDArray[np.floating] = np.mod(np.sin(12.9898 * a + 78.233 * b) * 437.5453, 1)
     return mixed
 

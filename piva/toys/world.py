@@ -37,7 +37,7 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class Toy:
-    """Everything a caption says: "a red striped mug with a blue hat on grass"."""
+    """Hold everything a caption says: "a red striped mug with a blue hat on grass"."""
 
     kind: str
     colour: str
@@ -60,7 +60,7 @@ class Toy:
 
     @property
     def parts(self) -> list[Part]:
-        """Named parts with their paint filled in; then those of the accessory, and the ground."""
+        """Return the named parts with their paint filled in; then those of the accessory, and the ground."""
         main = Paint(self.colour, self.surface)
         parts = [
             Part(p.name, p.shape, p.size, p.centre, main, p.turn) if p.paint is MAIN else p
@@ -73,7 +73,7 @@ class Toy:
 
     @property
     def held_out(self) -> bool:
-        """Return whether the prior never saw such a toy: each kind has one colour and one surface that training leaves out."""
+        """Return whether training left the toy out, as it does one colour and one surface of each kind."""
         kind = list(KINDS).index(self.kind)
         coloured = self.surface not in COLOURLESS
         return (coloured and MAIN_COLOURS.index(self.colour) == (3 * kind + 2) % 8) or (
@@ -82,7 +82,7 @@ class Toy:
 
 
 def random_toy(rng: np.random.Generator) -> Toy:
-    """Return any toy, held out or not: half are plainly painted, nearly half carry an accessory, a third stand on a ground."""
+    """Return any toy, held out or not: nearly half have a plain surface or an accessory, a third a ground."""
     colour = str(rng.choice(MAIN_COLOURS))
     surface = str(rng.choice(SURFACES, p=(0.42, 0.13, 0.13, 0.12, 0.10, 0.10)))
     accessory = str(rng.choice(list(ACCESSORIES))) if rng.random() < 0.45 else ""
@@ -116,16 +116,15 @@ def renderer(toy: Toy, centre: np.ndarray, scale: float) -> MeshRenderer:
 
 
 def placement(toys: Sequence[Toy], distance: float, fov_deg: float) -> tuple[np.ndarray, float]:
-    """Return the centre (3,) of `toys` together and their scale: longest side 2, less if a view would cut one of them.
+    """Return the centre (3,) of `toys` and their scale: longest side 2, less if a view would cut one.
 
-    The views are those of cameras at `distance` from the origin that look at it from anywhere and span `fov_deg`.
+    The cameras are at `distance` from the origin, look at it from anywhere and span `fov_deg`.
     """
     centre, extent = bounds(toys)
     surfaces = [surface for toy in toys for surface in renderer(toy, centre, 1.0).surfaces]
     reach = max(float(np.linalg.norm(surface.mesh.vertices, axis=1).max()) for surface in surfaces)
-    widest = (
-        0.98 * distance * float(np.sin(np.radians(fov_deg) / 2))
-    )  # radius of a ball that every view holds
+    # the radius of a ball that every view holds
+    widest = 0.98 * distance * float(np.sin(np.radians(fov_deg) / 2))
     return centre, min(2 / extent, widest / reach)
 
 
@@ -149,7 +148,7 @@ def _placed(shape: str, size: Triple, centre: Triple, turn_deg: Triple) -> trime
 
 @cache
 def primitive(shape: str) -> trimesh.Trimesh:
-    """Return the unit mesh (extents 1, centred) of one shape name; edges sharper than 40 degrees are split so that smooth normals keep them."""
+    """Return the unit mesh (extents 1, centred) of a shape; edges sharper than 40 degrees stay sharp."""
     match shape:
         case "box":
             mesh = creation.box((1, 1, 1))

@@ -43,14 +43,14 @@ def project(camera, c2w, point):
 
 @pytest.mark.parametrize("frame", [3, 41, 66, 85])
 def test_a_ball_is_seen_where_opencvs_formula_puts_it(scene, frame):
-    """From the file's poses and lens and the way back to the room, against what the renderer shows in the room."""
+    """The file's poses, lens and world, against what the renderer shows in the room."""
     camera = json.loads((scene / "transforms.json").read_text())
     for key in ("fl_x", "fl_y", "cx", "cy"):
         camera[key] *= 256 / WIDTH
     world = np.array(json.loads((scene / "meta.json").read_text())["room_to_world"])
     c2w = np.array(camera["frames"][frame]["transform_matrix"])
     inward = cameras("robot")[frame]
-    for right, up in ((0, 0), (1.35, 0.9), (-1.4, 0.85), (1.3, -1.0), (-1.3, -0.9)):  # near the corners too
+    for right, up in ((0, 0), (1.35, 0.9), (-1.4, 0.85), (1.3, -1.0), (-1.3, -0.9)):  # also near corners
         centre = inward[:3, :3] @ (right, up, -2.7) + inward[:3, 3]
         ball = trimesh.creation.icosphere(3, 0.04).apply_translation(centre)
         caster = MeshRenderer([Surface("ball", ball, lambda points: np.ones_like(points), smooth=True)])
@@ -61,12 +61,11 @@ def test_a_ball_is_seen_where_opencvs_formula_puts_it(scene, frame):
         ]
         expected = project(camera, c2w, world[:3, :3] @ centre + world[:3, 3])
         assert np.abs(seen - expected).max() < 0.3
-        straight = project(
-            {**camera, "k1": 0, "k2": 0, "p1": 0, "p2": 0}, c2w, world[:3, :3] @ centre + world[:3, 3]
-        )
+        pinhole = camera | dict.fromkeys(("k1", "k2", "p1", "p2"), 0)
+        undistorted = project(pinhole, c2w, world[:3, :3] @ centre + world[:3, 3])
         assert (
-            right == 0 or np.abs(straight - expected).max() > 2
-        )  # the lens is bent enough for the test to tell
+            right == 0 or np.abs(undistorted - expected).max() > 2
+        )  # enough distortion for the test to tell
 
 
 def test_the_reader_finds_toys_their_lens_and_their_truths(made):

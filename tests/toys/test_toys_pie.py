@@ -19,7 +19,7 @@ FIELDS = [
         "editing_type_id",
         "blended_word",
         "mask",
-    ),
+    )
 ]
 
 

@@ -1,4 +1,4 @@
-"""The small prior's parts before training: architectures and tokenizer in diffusers' Stable Diffusion layout."""
+"""The small prior's untrained networks and its tokenizer, in diffusers' Stable Diffusion layout."""
 
 import json
 from itertools import pairwise
@@ -17,12 +17,12 @@ WIDTH = 128
 
 
 def vocabulary() -> list[str]:
-    """Every word a caption can hold."""
+    """Return every word a caption can hold."""
     return ["a", "an", "with", "on", *KINDS, *MAIN_COLOURS, *SURFACES, *ACCESSORIES, *GROUNDS]
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
-    """A CLIP tokenizer that knows each word of the vocabulary as one token and spells every other word out in letters."""
+    """Return a CLIP tokenizer with a token for each word of the vocabulary; it spells other words."""
     merges: list[tuple[str, str]] = []
     for word in vocabulary():
         symbols = [*word[:-1], word[-1] + "</w>"]
@@ -59,25 +59,25 @@ def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def adopt_words(
+def copy_token_embeddings(
     text: CLIPTextModel,
     tokens: PreTrainedTokenizerBase,
-    elder: CLIPTextModel,
-    elder_tokens: PreTrainedTokenizerBase,
+    pretrained: CLIPTextModel,
+    pretrained_tokens: PreTrainedTokenizerBase,
 ) -> None:
-    """Give `text` all weights of `elder`, whose tokenizer knows fewer words; words that it lacks keep their first values."""
-    weights = elder.state_dict()
+    """Give `text` all weights of `pretrained`, except the embeddings of tokens that its tokenizer lacks."""
+    weights = pretrained.state_dict()
     name = next(key for key in weights if key.endswith("token_embedding.weight"))
     table = text.state_dict()[name].clone()
-    known = elder_tokens.get_vocab()
+    known = pretrained_tokens.get_vocab()
     pairs = [(i, known[token]) for token, i in tokens.get_vocab().items() if token in known]
-    rows, elder_rows = torch.tensor(pairs).T
-    table[rows] = weights[name][elder_rows]
+    rows, pretrained_rows = torch.tensor(pairs).T
+    table[rows] = weights[name][pretrained_rows]
     text.load_state_dict(weights | {name: table})
 
 
 def autoencoder(size: int) -> AutoencoderKL:
-    """64x64 pixels to 4 x 16 x 16 latents."""
+    """Return an autoencoder of 64x64 pixels to 4 x 16 x 16 latents."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -104,15 +104,15 @@ def unet(latent_size: int) -> UNet2DConditionModel:
 
 
 def controlnet(base: UNet2DConditionModel) -> ControlNetModel:
-    """A depth ControlNet (three equal channels, as Stable Diffusion's) that begins without any effect on `base`."""
-    # one stage fewer than diffusers' default: our autoencoder halves a picture twice, Stable Diffusion's three times
+    """Return a depth ControlNet (three equal channels, as Stable Diffusion's) without effect yet."""
+    # one stage fewer than diffusers' default: our autoencoder halves twice, not three times
     return ControlNetModel.from_unet(
         base, conditioning_channels=3, conditioning_embedding_out_channels=(16, 32, 64)
     )
 
 
 def scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule, so that the same code serves both."""
+    """Return Stable Diffusion's noise schedule, so that the same code serves both."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

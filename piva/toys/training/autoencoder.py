@@ -48,7 +48,8 @@ def train_autoencoder(
         return reconstruction_loss(y, x) + kl
 
     def check(average: AutoencoderKL) -> dict[str, float]:
-        return {"psnr": psnr(average, images[:held_out])}
+        value = psnr(average, images[:held_out])
+        return {"psnr": value, "error": 10 ** (-value / 10)}
 
     recipe = Recipe(steps=cfg.steps, lr=cfg.lr, hold=0.4, ema=cfg.ema, check_every=cfg.check_every)
     average = train("autoencoder", vae, loss_of, check, recipe, work / "vae.pt", seed)
@@ -58,7 +59,7 @@ def train_autoencoder(
 
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, images: Tensor, path: Path) -> Tensor:
-    """Posterior means of all pictures (n, 4, h, w), not scaled; from `path` if they are there."""
+    """Return the posterior means of all pictures (n, 4, h, w), not scaled; from `path` if it exists."""
     if path.exists():
         kept: Tensor = load_file(path)["latents"]
         return kept
@@ -73,7 +74,7 @@ def encode_all(vae: AutoencoderKL, images: Tensor, path: Path) -> Tensor:
 
 
 def reconstruction_loss(y: Tensor, x: Tensor) -> Tensor:
-    """Pixels (L1, L2), edges (L1 of differences) and chroma (L2 of the deviation from grey, which small networks lose)."""
+    """Return the loss: pixels (L1, L2), edges (L1 of differences), chroma (L2 of the deviation from grey)."""
     chroma_y, chroma_x = (image - image.mean(dim=1, keepdim=True) for image in (y, x))
     edges = sum((y.diff(dim=d) - x.diff(dim=d)).abs().mean() for d in (-1, -2))
     return 0.5 * F.l1_loss(y, x) + 5 * F.mse_loss(y, x) + edges + 10 * F.mse_loss(chroma_y, chroma_x)
@@ -81,7 +82,7 @@ def reconstruction_loss(y: Tensor, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def psnr(vae: AutoencoderKL, images: Tensor) -> float:
-    """PSNR of the mean reconstruction over all uint8 `images` together, in dB."""
+    """Return the PSNR in dB of the mean reconstruction over all uint8 `images` together."""
     errors = []
     for chunk in images.split(64):
         x = chunk.float() / 255

@@ -14,14 +14,13 @@ from piva.toys.training import architectures
 from piva.toys.training.loop import Recipe, train
 
 Trained = TypeVar("Trained", bound=nn.Module)
-Predict = Callable[
-    [Any, Tensor, Tensor, Tensor, Tensor], Tensor
-]  # network, rows, tokens, noisy latents, timesteps -> noise
+# network, rows, tokens, noisy latents, timesteps -> noise
+Predict = Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What the networks learn from, on the device that trains; the first `held_out` rows only check them."""
+    """Hold the training pairs on the device that trains; the first `held_out` rows are for checks only."""
 
     latents: Tensor  # (n, 4, y, x), scaled
     tokens: Tensor  # (n, 16)
@@ -30,7 +29,7 @@ class Pairs:
 
 
 def train_unet(cfg: DictConfig, model: nn.ModuleDict, pairs: Pairs, work: Path, seed: int) -> nn.ModuleDict:
-    """Train `model["unet"]` and `model["text"]` together; returns their average."""
+    """Train `model["unet"]` and `model["text"]` together; return their average."""
 
     def predict(model: nn.ModuleDict, _: Tensor, tokens: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
         out: Tensor = model["unet"](noisy, t, model["text"](tokens)[0]).sample
@@ -49,7 +48,7 @@ def train_controlnet(
     work: Path,
     seed: int,
 ) -> ControlNetModel:
-    """Train `control` (Zhang et al. 2023) beside a frozen U-Net and text encoder; returns its average.
+    """Train `control` (Zhang et al. 2023) beside a frozen U-Net and text encoder; return its average.
 
     Args:
         hints: (n, 1, h, w), the pictures' inverse depth as `depth_hint` makes it.
@@ -70,7 +69,7 @@ def train_controlnet(
 def _train(
     name: str, cfg: DictConfig, model: Trained, predict: Predict, pairs: Pairs, checkpoint: Path, seed: int
 ) -> Trained:
-    """Noise prediction with min-SNR weights (Hang et al. 2023), stratified timesteps and caption dropout."""
+    """Train noise prediction: min-SNR weights (Hang et al. 2023), stratified timesteps, caption dropout."""
     device, held_out = pairs.latents.device, pairs.held_out
     alphas_cumprod = architectures.scheduler().alphas_cumprod.to(device)
     fixed = torch.Generator().manual_seed(0)
@@ -87,11 +86,8 @@ def _train(
         drop = (torch.rand(cfg.batch, generator=generator) < cfg.caption_dropout).to(device)
         text = torch.where(drop[:, None], pairs.null, pairs.tokens[rows])
         noise = torch.randn(pairs.latents[rows].shape, generator=generator).to(device)
-        t = (
-            ((torch.arange(cfg.batch) + torch.rand(cfg.batch, generator=generator)) * 1000 / cfg.batch)
-            .long()
-            .to(device)
-        )
+        offsets = torch.arange(cfg.batch) + torch.rand(cfg.batch, generator=generator)
+        t = (offsets * 1000 / cfg.batch).long().to(device)
         snr = alphas_cumprod[t] / (1 - alphas_cumprod[t])
         loss: Tensor = (errors(model, rows, text, noise, t) * (cfg.min_snr / snr).clamp(max=1.0)).mean()
         return loss
@@ -101,7 +97,7 @@ def _train(
         losses = [
             errors(average, rows, pairs.tokens[rows], fixed_noise[rows], fixed_t[rows]) for rows in held
         ]
-        return {"val_mse": float(torch.cat(losses).mean())}
+        return {"error": float(torch.cat(losses).mean())}
 
     recipe = Recipe(
         steps=cfg.steps, lr=cfg.lr, hold=0.5, ema=cfg.ema, weight_decay=0.01, check_every=cfg.check_every

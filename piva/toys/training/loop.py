@@ -1,9 +1,9 @@
-"""The training loop of the toys' networks: averaged weights, a warm cosine, checkpoints that an interrupted run goes on from."""
+"""The training loop of the toys' networks: averaged weights, a cosine with warm-up, resumable checkpoints."""
 
 import copy
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,17 +12,19 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from piva.files import atomic
+
 M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How long and how fast to train."""
+    """Say how long and how fast to train."""
 
     steps: int
     lr: float
     hold: float  # the share of the steps at the full rate; then half a cosine down to zero
-    ema: float  # decay of the averaged weights
+    ema: Sequence[float]  # decays of the averaged weights
     weight_decay: float = 0.0
     warm: int = 100  # rising steps
     check_every: int = 200
@@ -37,23 +39,27 @@ def train(
     checkpoint: Path,
     seed: int,
 ) -> M:
-    """Train the parameters of `model` that require gradients by AdamW; returns the average of their values along the way.
+    """Train the parameters of `model` that require gradients by AdamW; return their best moving average.
 
     Args:
         name: what the progress bar says.
-        model: changed in place; where it lies, the losses are computed.
+        model: changed in place, on its device.
         loss_of: the loss of the model at a step, with every draw from the generator, which lives on the CPU.
-        check: figures of the averaged model, shown and logged every `recipe.check_every` steps.
-        checkpoint: written at each check and read at the start, so that an interrupted run goes on; the figures go to a
-            .jsonl beside it.
+        check: figures of an averaged model on held-out data, logged every `recipe.check_every` steps; the
+            average with the least `error` is returned.
+        checkpoint: written at each check and read at the start, so that an interrupted run goes on; the
+            figures go to a .jsonl beside it.
         seed: of the generator.
     """
     generator = torch.Generator().manual_seed(seed)
     parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-    average = copy.deepcopy(model).eval()
-    followers: list[Tensor] = [p for p in average.parameters() if p.requires_grad]
+    averages = {decay: copy.deepcopy(model).eval() for decay in recipe.ema}
+    followers: dict[float, list[Tensor]] = {
+        decay: [p for p in each.parameters() if p.requires_grad] for decay, each in averages.items()
+    }
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=recipe.weight_decay)
-    parts: dict[str, Any] = {"model": model, "average": average, "optimiser": optimiser}
+    parts: dict[str, Any] = {"model": model, "optimiser": optimiser}
+    parts |= {f"average {decay}": average for decay, average in averages.items()}
     start = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -70,22 +76,25 @@ def train(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(followers, parameters, 1 - min(recipe.ema, (1 + step) / (10 + step)))
+            for decay, follower in followers.items():
+                torch._foreach_lerp_(follower, parameters, 1 - min(decay, (1 + step) / (10 + step)))
         if (step + 1) % recipe.check_every == 0 or step + 1 == recipe.steps:
             with torch.no_grad():
-                figures = {key: float(f"{value:.4g}") for key, value in check(average).items()}
+                checked = {decay: check(average) for decay, average in averages.items()}
+            rounded = {d: {k: float(f"{v:.4g}") for k, v in found.items()} for d, found in checked.items()}
+            figures = {f"{k}_{d}": v for d, found in rounded.items() for k, v in found.items()}
             bar.set_postfix(figures)
             with checkpoint.with_suffix(".jsonl").open("a") as log:
                 log.write(json.dumps({"step": step + 1, **figures}) + "\n")
             state = {key: part.state_dict() for key, part in parts.items()}
-            torch.save(
-                state | {"generator": generator.get_state(), "step": step + 1}, checkpoint.with_suffix(".tmp")
-            )
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
-    return average
+            state |= {"generator": generator.get_state(), "step": step + 1}
+            with atomic(checkpoint) as temporary:
+                torch.save(state, temporary)
+    with torch.no_grad():
+        return min(averages.values(), key=lambda average: check(average)["error"])
 
 
 def warm_cosine(step: int, recipe: Recipe) -> float:
-    """Learning-rate factor at a step: rising, constant, falling."""
+    """Return the learning-rate factor at a step: rising, constant, falling."""
     falling = max(0.0, (step / recipe.steps - recipe.hold) / (1 - recipe.hold))
     return min(1.0, (step + 1) / recipe.warm) * 0.5 * (1 + math.cos(math.pi * falling))

@@ -1,8 +1,7 @@
-"""Train the metric networks of the toys' pictures from nothing: `python -m piva.toys.training.metric_networks`
-(settings: conf/train_metric_networks.yaml).
+"""Train the toys' metric networks: `python -m piva.toys.training.metric_networks`.
 
-Reads or renders the prior's corpus, trains a CLIP and an attribute reader, and tries both on fresh pictures. Each keeps a
-checkpoint and an interrupted run goes on from it.
+Settings: conf/train_metric_networks.yaml. Reads or renders the prior's corpus, trains a CLIP and an attribute
+reader, and tries both on fresh pictures. Each writes a checkpoint, from which an interrupted run goes on.
 """
 
 import logging
@@ -35,11 +34,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Data:
-    """The corpus in memory; `solid` is where a picture is not background."""
+    """Hold the corpus in memory; `solid` is where a picture is not background."""
 
     pictures: Tensor  # uint8 (n, 3, h, w)
     solid: Tensor  # bool (n, 1, h, w)
-    captions: list[str]  # now and then shortened
+    captions: list[str]  # some shortened
     toys: list[Toy]
 
     def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -82,8 +81,10 @@ def train_clip(
     checkpoint: Path,
     seed: int,
 ) -> CLIP:
-    """Symmetric contrastive loss. Besides the batch's other captions, each picture has its own caption with one word changed
-    as a negative (Yuksekgonul et al. 2023): else the towers need not bind colours to things.
+    """Train a CLIP by the symmetric contrastive loss and return its average.
+
+    Besides the batch's other captions, each picture has its own caption with one word changed as a negative
+    (Yuksekgonul et al. 2023): else the towers need not bind colours to things.
     """
     model = toys_clip.build(_architecture(cfg, tokenizer)).to(memory_format=torch.channels_last)
 
@@ -101,7 +102,8 @@ def train_clip(
 
     def check(average: CLIP) -> dict[str, float]:
         _copy_statistics(average, model)
-        return try_clip(toys_clip.ToysClip(average, tokenizer), trial)
+        figures = try_clip(toys_clip.ToysClip(average, tokenizer), trial)
+        return figures | {"error": 1 - figures["top1"]}
 
     return train("clip", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
 
@@ -109,11 +111,9 @@ def train_clip(
 def train_reader(
     cfg: DictConfig, model: Reader, network: CLIP, data: Data, held_out: int, checkpoint: Path, seed: int
 ) -> Reader:
-    """Cross entropy of every word that the picture shows. The image tower of the trained CLIP is where it begins."""
-    begun = {
-        key: value for key, value in network.visual.state_dict().items() if not key.startswith("attnpool")
-    }
-    model.tower.load_state_dict(begun, strict=False)
+    """Train `model`, from the CLIP's image tower, by the cross entropy of each word that a picture shows."""
+    tower = {k: value for k, value in network.visual.state_dict().items() if not k.startswith("attnpool")}
+    model.tower.load_state_dict(tower, strict=False)
     model = model.to(memory_format=torch.channels_last)
     truth = labels(data.toys, WORDS)
     shapes = without_colour(truth)
@@ -132,17 +132,18 @@ def train_reader(
 
     def check(average: Reader) -> dict[str, float]:
         _copy_statistics(average, model)
-        return try_reader(average, trial)
+        figures = try_reader(average, trial)
+        return figures | {"error": 1 - sum(figures.values()) / len(figures)}
 
     return train("reader", model, loss_of, check, Recipe(**cfg.recipe), checkpoint, seed)
 
 
 def contrastive(logits: Tensor, captions: Sequence[str]) -> Tensor:
-    """Mean of the cross entropies picture -> caption, over all m >= n captions, and caption -> picture, over the first n.
+    """Return the mean of the cross entropies picture -> caption, over m captions, and caption -> picture.
 
     Args:
-        logits: (n, m); the caption of picture i is caption i.
-        captions: m; equal ones are not each other's negatives.
+        logits: (n, m), m >= n; the caption of picture i is caption i.
+        captions: m, of which caption -> picture uses the first n; equal ones are not each other's negatives.
     """
     n, index = len(logits), {text: k for k, text in enumerate(captions)}
     which = torch.tensor([index[text] for text in captions])
@@ -153,23 +154,27 @@ def contrastive(logits: Tensor, captions: Sequence[str]) -> Tensor:
 
 
 def _card(cfg: DictConfig, figures: Mapping[str, float], minutes: float) -> str:
-    """The model card: data, settings and accuracies."""
+    """Return the model card: data, settings and accuracies."""
     rows = "".join(f"| {name} | {100 * value:.1f} |\n" for name, value in figures.items())
     return f"""# The toys' metric networks
 
-A small CLIP (open_clip's `CLIP`, `clip.safetensors`, `clip.json`, `tokenizer/`) and an attribute reader (`reader.safetensors`,
-`reader.json`) for pictures of toys at {cfg.size}x{cfg.size}. They know the toys' world and nothing else: their numbers are not
-those of the literature's CLIP and LPIPS, and results name them `toys-clip-...` and `toys-lpips-...` after the weights' checksum.
+A small CLIP (open_clip's `CLIP`: `clip.safetensors`, `clip.json`, `tokenizer/`) and an attribute reader
+(`reader.safetensors`, `reader.json`) for pictures of toys at {cfg.size}x{cfg.size}. They know the toys' world
+and nothing else: their numbers are not those of the literature's CLIP and LPIPS, and results name them
+`toys-clip-...` and `toys-lpips-...` after the weights' checksum.
 
-- Data: {cfg.images - cfg.held_out} captioned renders of random toys (piva/toys/training/corpus.py, seed {cfg.seed}), none held out.
+- Data: {cfg.images - cfg.held_out} captioned renders of random toys (piva/toys/training/corpus.py,
+  seed {cfg.seed}), none of a held-out combination.
 - CLIP: {cfg.clip.recipe.steps} steps of {cfg.clip.batch} pictures. Reader, from the CLIP's image
   tower: {cfg.reader.recipe.steps} steps of {cfg.reader.batch}; so their errors are not independent.
-- Time: {minutes:.0f} CPU minutes, as far as the last start of the command trained; one thread.
-- Made by `python -m piva.toys.training.metric_networks`, settings in conf/train_metric_networks.yaml; weights in half precision.
+- Time: {minutes:.0f} CPU minutes for the steps since the last start of the command; one thread.
+- Made by `python -m piva.toys.training.metric_networks`, settings in conf/train_metric_networks.yaml;
+  weights in half precision.
 
-Right answers in percent on {cfg.fresh} fresh pictures of all sorts of toys. `top1`: the right caption is the best of 100 distinct
-ones. `pair_x`: it beats the same caption with another x. The rest: the reader's words, over the pictures that show them.
-`_held_out`: over toys in the combinations of a kind with a colour or a surface that training leaves out.
+Right answers in percent on {cfg.fresh} fresh pictures of all sorts of toys. `top1`: the right caption fits
+best of 100 distinct ones. `pair_x`: it beats the same caption with another x. The rest: the reader's words,
+over the pictures that show them. `_held_out`: over toys in the combinations of a kind with a colour or a
+surface that training leaves out.
 
 | | % |
 | --- | --- |
@@ -188,7 +193,7 @@ def _validation(data: Data, held_out: int) -> Trial:
 
 @torch.no_grad()
 def _copy_statistics(average: nn.Module, model: nn.Module) -> None:
-    """Batch norm's running statistics are averages already."""
+    """Copy batch norm's running statistics, which are averages already."""
     for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
         ours.copy_(theirs)
 
@@ -196,7 +201,7 @@ def _copy_statistics(average: nn.Module, model: nn.Module) -> None:
 def augment(
     pictures: UInt8[Tensor, "b 3 h w"], solid: Bool[Tensor, "b 1 h w"], generator: torch.Generator
 ) -> Float[Tensor, "b 3 h w"]:
-    """Pictures in about [0, 1], each changed in its own way by nothing that a caption speaks of; `solid` is not background."""
+    """Return augmented pictures in about [0, 1] that keep what captions tell; `solid` is not background."""
 
     def draw(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(len(pictures), *shape, generator=generator)
@@ -215,7 +220,7 @@ def augment(
 def recoloured(
     pictures: Float[Tensor, "b 3 h w"], share: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "b 3 h w"], Bool[Tensor, "b"]]:
-    """About a `share` of the pictures with their colour channels exchanged, and which ones: shapes in colours never seen."""
+    """Exchange the colour channels of about a `share` of the pictures; return all, and which are changed."""
     changed = torch.rand(len(pictures), generator=generator) < share
     order = torch.rand(len(pictures), 3, generator=generator).argsort(dim=1)
     order = torch.where(changed[:, None], order, torch.arange(3))
@@ -223,7 +228,7 @@ def recoloured(
 
 
 def _moved(x: Tensor, scale: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
-    """Zoomed by 1/scale, shifted by half pictures, mirrored; the border fills what comes in."""
+    """Return `x` zoomed by 1/scale, shifted in half pictures and mirrored; the border fills what comes in."""
     matrix = torch.zeros(len(x), 2, 3)
     matrix[:, 0, 0] = torch.where(mirror, -scale, scale)
     matrix[:, 1, 1] = scale
@@ -233,7 +238,7 @@ def _moved(x: Tensor, scale: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
 
 
 def _blurred(x: Tensor, size: int) -> Tensor:
-    """Scaled down to `size` pixels a side and back."""
+    """Return `x` scaled down to `size` pixels a side and back."""
     small = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
     return F.interpolate(small, size=x.shape[-2:], mode="bilinear")
 

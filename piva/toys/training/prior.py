@@ -1,7 +1,7 @@
 """Train the small text-to-image prior: `python -m piva.toys.training.prior` (settings: conf/train_toys.yaml).
 
-Renders the corpus, trains the autoencoder, caches the latents, then trains U-Net and text encoder together and at last a
-depth ControlNet. Each stage keeps a checkpoint and an interrupted run goes on from it.
+Renders the corpus, trains the autoencoder, caches the latents, then trains U-Net and text encoder together
+and at last a depth ControlNet. Each stage writes a checkpoint, from which an interrupted run goes on.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @hydra.main(config_path=str(CONF), config_name="train_toys", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """Train all parts and write them to `cfg.out` in diffusers' Stable Diffusion layout, fp16, with `controlnet/` beside."""
+    """Train all networks and write them to `cfg.out` in diffusers' layout, in fp16, and `controlnet/`."""
     torch.manual_seed(cfg.seed)  # initial weights only; every draw below has a generator of its own
     work = Path(cfg.work)
     data = corpus.draw(cfg.images, cfg.size, cfg.seed, work, cfg.workers)
@@ -64,22 +64,21 @@ def main(cfg: DictConfig) -> None:
 
 
 def _begin(cfg: DictConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[AutoencoderKL, nn.ModuleDict]:
-    """The networks before training: random, or with the weights of the prior in `cfg.start`."""
+    """Return the networks before training: random, or with the weights of the prior in `cfg.start`."""
     text = architectures.text_encoder(tokenizer)
     if not cfg.start:
         vae = architectures.autoencoder(cfg.size)
         return vae, nn.ModuleDict({"unet": architectures.unet(cfg.size // 4), "text": text})
     vae = AutoencoderKL.from_pretrained(cfg.start, subfolder="vae", torch_dtype=torch.float32)
     unet = UNet2DConditionModel.from_pretrained(cfg.start, subfolder="unet", torch_dtype=torch.float32)
-    elder = CLIPTextModel.from_pretrained(cfg.start, subfolder="text_encoder", dtype=torch.float32)
-    architectures.adopt_words(
-        text, tokenizer, elder, AutoTokenizer.from_pretrained(cfg.start, subfolder="tokenizer")
-    )
+    pretrained = CLIPTextModel.from_pretrained(cfg.start, subfolder="text_encoder", dtype=torch.float32)
+    pretrained_tokenizer = AutoTokenizer.from_pretrained(cfg.start, subfolder="tokenizer")
+    architectures.copy_token_embeddings(text, tokenizer, pretrained, pretrained_tokenizer)
     return vae, nn.ModuleDict({"unet": unet, "text": text})
 
 
 def _begin_control(cfg: DictConfig, unet: UNet2DConditionModel) -> ControlNetModel:
-    """The ControlNet before training: without effect, or that of the prior in `cfg.start` if it has one."""
+    """Return the ControlNet before training: without effect, or that in `cfg.start` if there is one."""
     if not cfg.start or not (Path(cfg.start) / "controlnet").is_dir():
         return architectures.controlnet(unet)
     return ControlNetModel.from_pretrained(cfg.start, subfolder="controlnet", torch_dtype=torch.float32)

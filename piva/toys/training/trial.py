@@ -1,4 +1,4 @@
-"""How well the networks measure: pictures with known toys, and the share of them that a network gets right."""
+"""Accuracies of the metric networks: pictures of known toys and the share that a network gets right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from piva.toys.world import Toy, random_toy
 
 @dataclass(frozen=True)
 class Trial:
-    """Pictures (n, 3, h, w) in [0, 1] and what they show."""
+    """Hold pictures (n, 3, h, w) in [0, 1] and what they show."""
 
     pictures: Tensor
     toys: Sequence[Toy]
 
 
 def fresh(count: int, size: int, seed: int) -> Trial:
-    """Pictures that are in no corpus, of toys of all sorts, those held out from training too."""
+    """Return pictures that are in no corpus, of toys of all sorts, those held out from training too."""
     rng = np.random.default_rng((seed, 2**32 - 1))  # the corpus' chunks are seeded by (seed, first index)
     toys = [random_toy(rng) for _ in range(count)]
     pictures = np.stack([corpus.picture(toy, rng, size)[0] for toy in toys])
@@ -32,9 +32,10 @@ def fresh(count: int, size: int, seed: int) -> Trial:
 
 @torch.no_grad()
 def try_clip(network: ToysClip, trial: Trial, group: int = 100) -> dict[str, float]:
-    """How often the right one of `group` distinct captions fits a picture best: `top1`, and for held-out toys alone.
+    """Return how often the right one of `group` distinct captions fits best, and beats a slightly wrong one.
 
-    And how often it beats the same caption with one attribute changed: `pair_<attribute>`.
+    The former is `top1`, for held-out toys alone `top1_held_out`; `pair_<attribute>` is how often it beats
+    the same caption with that attribute changed.
     """
     captions = [toy.caption for toy in trial.toys]
     pictures, texts = network.images(trial.pictures), network.texts(captions)
@@ -58,7 +59,7 @@ def try_clip(network: ToysClip, trial: Trial, group: int = 100) -> dict[str, flo
 
 @torch.no_grad()
 def try_reader(network: Reader, trial: Trial) -> dict[str, float]:
-    """The share of right words, each over the pictures that show it; and for held-out toys alone."""
+    """Return the share of right words, each over the pictures that show it; and for held-out toys alone."""
     truth = labels(trial.toys, network.words)
     chosen = torch.stack([logits.argmax(dim=1) for logits in network(trial.pictures).values()], dim=1)
     unseen = torch.tensor([toy.held_out for toy in trial.toys])

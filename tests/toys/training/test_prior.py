@@ -1,37 +1,41 @@
-"""The training command, a few steps of each stage: what it writes loads as any prior does, and it goes on where it stopped."""
+"""The training command, a few steps of each stage: the prior loads, and training goes on where it stopped."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.toys_corpus import write_corpus
 
+from piva.config import compose
 from piva.priors.prior import load
 from piva.toys.training.architectures import tokenizer, vocabulary
+from piva.toys.training.prior import main
 
-SMALL = ["images=40", "held_out=8", "workers=1", "work=work", "out=work/prior"]
-SHORT = [
-    *("vae.steps=2", "vae.crop_steps=1", "unet.steps=3", "unet.batch=4", "unet.check_every=1"),
-    *("controlnet.steps=2", "controlnet.batch=2"),
+SMALL = [
+    "images=12",
+    "held_out=4",
+    "workers=1",
+    "work=work",
+    "out=work/prior",
+    "vae.steps=2",
+    "vae.crop_steps=1",
 ]
-
-
-def train(*words: str) -> str:
-    command = [sys.executable, "-m", "piva.toys.training.prior", *SMALL, *SHORT, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stderr
+SHORT = ["unet.steps=3", "unet.batch=4", "unet.check_every=1", "controlnet.steps=2", "controlnet.batch=2"]
 
 
 @pytest.mark.slow
-def test_a_trained_prior_loads_and_training_goes_on() -> None:
-    train()
+def test_a_trained_prior_loads_and_training_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    write_corpus(Path("work"), 12)
+    main(compose(*SMALL, *SHORT, name="train_toys"))
     prior = load("work/prior", "cpu", "float32")
     assert (prior.resolution, prior.factor) == (64, 4)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     latents = prior.encode(image)
     assert prior.predict(latents, 500, prior.text("a red mug")).shape == latents.shape == (1, 4, 16, 16)
     before = prior.unet.state_dict()
-    assert "3/5" in train("unet.steps=5")  # the bar starts at the third step
+    capfd.readouterr()
+    main(compose(*SMALL, *SHORT, "unet.steps=5", name="train_toys"))
+    assert "3/5" in capfd.readouterr().err  # the bar starts at the third step
     after = load("work/prior", "cpu", "float32").unet.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
