@@ -71,10 +71,9 @@ def optimise(
     """
     score, denoiser, need = method.score, method.denoiser, needs(method.score)
     schedule, models = denoiser.prior.schedule, denoiser.models
+    depth = models is not None and models.needs_depth
     for step in range(start, steps):
-        view = state.view(
-            randomness, need.original, bool(models and models.needs_depth), method.sizes.at(step)
-        )
+        view = state.view(randomness, need.original, depth, method.sizes.at(step))
         clean = {kind: x.detach() for kind, x in view.latents.items()}
         x = view.latents[EDIT]
         t = method.schedule.draw(step, steps, len(schedule), randomness.host)
