@@ -278,6 +278,12 @@ def test_asking_for_samples_changes_nothing(piva: Run, photo: Path) -> None:
     assert piva(*same, *asked, "hydra.run.dir=watched").returncode == 0
     pictures = {path.name for path in Path("watched/edits/cat").glob("samples-*.png")}
     assert pictures == {"samples-1.png", "samples-3.png"}
+    grids = [np.asarray(Image.open(f"watched/edits/cat/samples-{step}.png")) for step in (1, 3)]
+    frozen = slice(
+        0, grids[0].shape[0] // 3
+    )  # the first of three rows: it learns nothing, so one noise, one row
+    assert (grids[0][frozen] == grids[1][frozen]).all()
+    assert (grids[0] != grids[1]).any()
     for name in (
         "metrics.csv",
         "metrics.jsonl",
