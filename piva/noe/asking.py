@@ -1,4 +1,4 @@
-"""Asks a language model for an object's three edits, as the paper does (Section B); its answer is checked before it counts."""
+"""Ask a language model for an object's three edits, as the paper does (Section B), and check its replies."""
 
 import base64
 import io
@@ -16,13 +16,12 @@ from piva.noe.edits import TYPES, check_edit
 
 log = logging.getLogger(__name__)
 
-INSTRUCTIONS = (
-    Path(__file__).parent / "instructions.txt"
-)  # Table 5 in our words, and with the instruction of its footnote 1
+# Table 5 in our words, with the instruction of its footnote 1
+INSTRUCTIONS = Path(__file__).parent / "instructions.txt"
 
 
 class Refused(Exception):
-    """No answer was of the asked shape. `replies` holds them as they came."""
+    """No reply had the wanted form; `replies` holds all of them, unchanged."""
 
     def __init__(self, reason: str, replies: list[str]) -> None:
         super().__init__(reason)
@@ -30,12 +29,12 @@ class Refused(Exception):
 
 
 def ask_edits(chat: Chat, path: str, view: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Three edits of the object seen in `view`, and the replies as they came, the accepted one last.
+    """Return three edits of the object in `view`, and the unchanged replies, the accepted one last.
 
-    A reply of another shape is answered with what is wrong with it, up to `chat.attempts` times.
+    A reply of another form is answered with what is wrong with it, up to `chat.attempts` times.
 
     Raises:
-        Refused: none was of that shape.
+        Refused: no reply had that form.
         NoAnswer, InputError: as `Chat.ask`.
     """
     question = [
@@ -62,7 +61,7 @@ def ask_edits(chat: Chat, path: str, view: Path) -> tuple[list[dict[str, str]], 
 
 
 def parse_reply(reply: str, path: str) -> list[dict[str, str]]:
-    """The edits in a reply, with or without Markdown's fences around it; raises `InputError`."""
+    """Return the edits in a reply, with or without Markdown's fences around it. Raises `InputError`."""
     where = f"the reply for {path}"
     fenced = re.search(r"```(?:json)?\s*(.*?)```", reply, re.DOTALL)
     try:
@@ -82,7 +81,7 @@ def parse_reply(reply: str, path: str) -> list[dict[str, str]]:
 
 
 def _data_url(view: Path) -> str:
-    """The picture on white, as chat endpoints take it."""
+    """Return the picture on white as a data URL, as chat endpoints take it."""
     with Image.open(view) as image:
         rgba = image.convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

@@ -1,4 +1,4 @@
-"""The edits of an object: three types, checked alike whether a person wrote them or a model did."""
+"""Read and check an object's edits, of three types, written by a person or a model."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ OBJECTS, SCENES = "objaverse_synthetic", "nerf_synthetic"  # folders below the b
 
 
 def check_edit(edit: Any, where: str) -> dict[str, str]:
-    """source_prompt, target_prompt, type and instruction of one edit; raises `InputError`."""
+    """Return source_prompt, target_prompt, type and instruction of an edit. Raises `InputError`."""
     record = as_kind(edit, dict, where)
     kept = {key: get(record, key, str, where).strip() for key in ("source_prompt", "target_prompt", "type")}
     for key in ("source_prompt", "target_prompt"):
@@ -23,14 +23,12 @@ def check_edit(edit: Any, where: str) -> dict[str, str]:
         raise InputError(f"{where}: target_prompt", "the source prompt again", "another prompt")
     if kept["type"] not in TYPES:
         raise InputError(f"{where}: type", repr(kept["type"]), "one of " + ", ".join(TYPES))
-    return {
-        **kept,
-        "instruction": as_kind(record.get("instruction") or "", str, f"{where}: instruction").strip(),
-    }
+    instruction = as_kind(record.get("instruction") or "", str, f"{where}: instruction")
+    return {**kept, "instruction": instruction.strip()}
 
 
 def read_edits(path: Path) -> dict[str, list[dict[str, str]]]:
-    """The edits of a file {"records": [...]}, by their path below the benchmark's folder; raises `InputError`.
+    """Return the edits in a file {"records": [...]}, by path below the benchmark. Raises `InputError`.
 
     A path without a folder is an object's: "abc" is "objaverse_synthetic/abc".
     """
@@ -38,15 +36,14 @@ def read_edits(path: Path) -> dict[str, list[dict[str, str]]]:
     for index, record in enumerate(get(read_json(path), "records", list, path)):
         where = f"{path}: records[{index}]"
         name = get(as_kind(record, dict, where), "path", str, where)
-        edit = check_edit(record, where) | {
-            "origin": as_kind(record.get("origin") or "hand", str, f"{where}: origin")
-        }
+        origin = as_kind(record.get("origin") or "hand", str, f"{where}: origin")
+        edit = check_edit(record, where) | {"origin": origin}
         found.setdefault(name if "/" in name else f"{OBJECTS}/{name}", []).append(edit)
     return found
 
 
 def as_records(path: str, edits: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """benchmark.json's records of one object; ids are its name and the type, numbered where a type comes again."""
+    """Return benchmark.json's records of an object; ids are its name and a type, repeated ones numbered."""
     records: list[dict[str, Any]] = []
     for edit in edits:
         kind = edit["type"]

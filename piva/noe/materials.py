@@ -1,4 +1,4 @@
-"""What glTF's materials make of a point: base colour, opacity and glow; metal, roughness and normal maps have no effect.
+"""Read glTF's materials: base colour, opacity and emission; metal, roughness and normal maps have no effect.
 
 Factors and vertex colours are linear, textures are sRGB, and so is what comes out.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piva.noe.gltf import Document, Patch
+from piva.noe.gltf import Document, Primitive
 from piva.noe.textures import Texture, read_texture
 
 Array = NDArray[np.float32]
@@ -18,7 +18,7 @@ SPECULAR_GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """A material's numbers and pictures."""
+    """A material's factors and textures."""
 
     factor: NDArray[np.float64]  # (4,) linear
     texture: Texture | None
@@ -29,15 +29,17 @@ class Material:
     unlit: bool
 
     def opacity(self, alpha: Array) -> Array:
-        """What an alpha stands for."""
+        """Return the opacity that an alpha means in this material's mode."""
         if self.alpha == "MASK":
             return (alpha >= self.cutoff).astype(np.float32)
         return alpha if self.alpha == "BLEND" else np.ones_like(alpha)
 
 
-def read_material(document: Document, patch: Patch, pictures: dict[int, list[NDArray[np.uint8]]]) -> Material:
-    """The patch's material; specular-glossiness by its diffuse colour. Raises `InputError`."""
-    about = patch.material
+def read_material(
+    document: Document, primitive: Primitive, pictures: dict[int, list[NDArray[np.uint8]]]
+) -> Material:
+    """Return the primitive's material; specular-glossiness as its diffuse colour. Raises `InputError`."""
+    about = primitive.material
     extensions = about.get("extensions", {})
     if SPECULAR_GLOSSINESS in extensions:
         base = extensions[SPECULAR_GLOSSINESS]
@@ -50,9 +52,9 @@ def read_material(document: Document, patch: Patch, pictures: dict[int, list[NDA
     glow_texture = read_texture(document, about.get("emissiveTexture"), pictures)
     return Material(
         factor=np.array(factor or (1, 1, 1, 1), float),
-        texture=texture if texture and texture.channel < len(patch.uv) else None,
+        texture=texture if texture and texture.channel < len(primitive.uv) else None,
         glow=strength * np.array(about.get("emissiveFactor", (0, 0, 0)), float),
-        glow_texture=glow_texture if glow_texture and glow_texture.channel < len(patch.uv) else None,
+        glow_texture=glow_texture if glow_texture and glow_texture.channel < len(primitive.uv) else None,
         alpha=about.get("alphaMode", "OPAQUE"),
         cutoff=about.get("alphaCutoff", 0.5),
         unlit="KHR_materials_unlit" in extensions,
@@ -60,7 +62,7 @@ def read_material(document: Document, patch: Patch, pictures: dict[int, list[NDA
 
 
 def tinted(rgba: Array, factor: NDArray[Any]) -> Array:
-    """Colours (n, 4) in sRGB times linear factors (4,) or (n, 4)."""
+    """Return colours (n, 4) in sRGB times linear factors (4,) or (n, 4)."""
     if (factor == 1).all():
         return rgba
     rgb = to_srgb(to_linear(rgba[:, :3]) * factor[..., :3])
@@ -68,11 +70,11 @@ def tinted(rgba: Array, factor: NDArray[Any]) -> Array:
 
 
 def to_linear(srgb: NDArray[Any]) -> NDArray[Any]:
-    """IEC 61966-2-1."""
+    """Return linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4)
 
 
 def to_srgb(linear: NDArray[Any]) -> NDArray[Any]:
-    """Its inverse; light above 1 is white."""
+    """Return sRGB values of linear light (IEC 61966-2-1); light above 1 is white."""
     linear = np.clip(linear, 0, 1)
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -1,4 +1,4 @@
-"""glTF's pictures: wrap modes, filters, transforms of texture coordinates, and smaller copies for what is far away."""
+"""Sample glTF's textures: wrap modes, filters, transforms of texture coordinates, and mipmaps."""
 
 import base64
 import io
@@ -18,16 +18,16 @@ NEAREST = 9728  # of its filters; what is not blends four texels
 
 @dataclass(frozen=True, kw_only=True)
 class Texture:
-    """A picture and how it is laid on; `levels[k]` is 2^k times smaller."""
+    """A picture, its mipmaps and its sampler."""
 
-    levels: list[NDArray[np.uint8]]  # (h, w, 4), as in the file: sRGB, straight alpha
+    levels: list[NDArray[np.uint8]]  # (h, w, 4) sRGB, straight alpha; level k is 2^k times smaller
     channel: int  # which set of texture coordinates
-    matrix: NDArray[np.float64]  # (2, 3): what happens to them first
+    matrix: NDArray[np.float64]  # (2, 3), transforms them first
     wrap: tuple[int, int]  # along u and v
     nearest: bool
 
     def sample(self, uv: NDArray[Any], level: NDArray[Any]) -> NDArray[np.float32]:
-        """RGBA in [0, 1] at (n, 2); `level` (n,) says how small a copy to read. v runs down from the picture's top."""
+        """Return RGBA (n, 4) in [0, 1] at `uv` (n, 2), v from the top down, of the mipmap `level` (n,)."""
         uv = uv @ self.matrix[:, :2].T + self.matrix[:, 2]
         chosen = np.clip(np.rint(level), 0, len(self.levels) - 1).astype(int)
         out = np.empty((len(uv), 4), np.float32)
@@ -45,16 +45,12 @@ class Texture:
         place = place - 0.5  # texels' values belong to their centres
         low = np.floor(place)
         part = (place - low).astype(np.float32)
-        columns, rows = (
+        (left, right), rows = (
             [self._wrapped(low[:, i] + step, int(size[i]), i) for step in (0, 1)] for i in (0, 1)
         )
-        across = [
-            picture[row, columns[0]] * (1 - part[:, :1]) + picture[row, columns[1]] * part[:, :1]
-            for row in rows
-        ]
-        return np.asarray(
-            (across[0] * (1 - part[:, 1:]) + across[1] * part[:, 1:]) / np.float32(255), np.float32
-        )
+        u, v = part[:, :1], part[:, 1:]
+        upper, lower = (picture[row, left] * (1 - u) + picture[row, right] * u for row in rows)
+        return np.asarray((upper * (1 - v) + lower * v) / np.float32(255), np.float32)
 
     def _wrapped(self, texel: NDArray[np.float64], size: int, axis: int) -> NDArray[np.int64]:
         index = texel.astype(np.int64)
@@ -69,20 +65,18 @@ class Texture:
 def read_texture(
     document: Document, info: dict[str, Any] | None, pictures: dict[int, list[NDArray[np.uint8]]]
 ) -> Texture | None:
-    """The texture that a material's `info` names, None for none; `pictures` keeps what was decoded. Raises `InputError`."""
+    """Return the texture that a material's `info` names, if any; `pictures` caches what was decoded.
+
+    Raises `InputError` for pictures that are missing, unreadable or outside the file.
+    """
     if info is None:
         return None
     texture = document.json["textures"][info["index"]]
-    source = (
-        texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source", texture.get("source"))
-    )
+    webp = texture.get("extensions", {}).get("EXT_texture_webp", texture)
+    source = webp.get("source", texture.get("source"))
     if source is None:
-        raise InputError(
-            document.where,
-            "a texture without a picture",
-            "PNG, JPEG or WebP textures",
-            "export it with those",
-        )
+        found, wanted = "a texture without a picture", "PNG, JPEG or WebP textures"
+        raise InputError(document.where, found, wanted, "export it with those")
     if source not in pictures:
         pictures[source] = _levels(_picture(document, document.json["images"][source]))
     sampler = document.json["samplers"][texture["sampler"]] if "sampler" in texture else {}
@@ -97,7 +91,10 @@ def read_texture(
 
 
 def _matrix(placed: dict[str, Any]) -> NDArray[np.float64]:
-    """Scale, then turn counter-clockwise as seen with v down (github.com/KhronosGroup/glTF/issues/1563), then move."""
+    """Return KHR_texture_transform's matrix: scale, then turn, then move.
+
+    It turns counter-clockwise as seen with v down (github.com/KhronosGroup/glTF/issues/1563).
+    """
     angle, (x, y) = placed.get("rotation", 0.0), placed.get("offset", (0, 0))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return np.column_stack([turn @ np.diag(placed.get("scale", (1, 1))), (x, y)])
@@ -110,23 +107,18 @@ def _picture(document: Document, about: dict[str, Any]) -> Image.Image:
     elif uri.startswith("data:"):
         content = base64.b64decode(uri.split(",", 1)[-1])
     else:
-        raise InputError(
-            where,
-            f"the picture {uri!r} outside the file",
-            "a GLB that holds its pictures",
-            "export it as one .glb",
-        )
+        found = f"the picture {uri!r} outside the file"
+        raise InputError(where, found, "a GLB that holds its pictures", "export it as one .glb")
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.convert("RGBA")  # palettes too have their colours then
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(
-            where, f"an unreadable picture ({one_line(error)})", "PNG, JPEG or WebP", "export it again"
-        ) from None
+        found = f"an unreadable picture ({one_line(error)})"
+        raise InputError(where, found, "PNG, JPEG or WebP", "export it again") from None
 
 
 def _levels(picture: Image.Image) -> list[NDArray[np.uint8]]:
-    """The picture and its halves down to one texel."""
+    """Return the picture and its mipmaps down to one texel."""
     levels = [np.asarray(picture)]
     while max(levels[-1].shape[:2]) > 1:
         picture = picture.reduce((min(2, picture.width), min(2, picture.height)))

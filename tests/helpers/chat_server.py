@@ -1,4 +1,4 @@
-"""A chat-completions endpoint on this machine: answers what it is told to, and remembers what it was asked."""
+"""Serve a chat-completions endpoint on this machine: given answers, recorded requests."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ Answer = Callable[[dict[str, Any]], tuple[int, Any]]  # request -> status, text 
 
 
 class Endpoint:
-    """`url` for piva, `requests` and `headers` as they came."""
+    """The server's `url`, and the `requests` and `headers` it received."""
 
     def __init__(self) -> None:
         self.url = ""

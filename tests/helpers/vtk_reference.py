@@ -1,4 +1,4 @@
-"""VTK draws what the tests put into GLBs, from the same arrays and without reading those files: another rasteriser's opinion."""
+"""Draw with VTK, an independent rasteriser, what tests put into GLBs: from the arrays, not from the files."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Thing:
 
 
 def draw(things, c2w, size, fov_deg, lit):
-    """(h, w, 3) colours in [0, 1] on black, and (h, w) depth along the axis, 0 = no hit."""
+    """Return colours (h, w, 3) in [0, 1] on black, and depth (h, w) along the axis, 0 = no hit."""
     renderer = vtk.vtkRenderer()
     renderer.SetBackground(0, 0, 0)
     renderer.AutomaticLightCreationOff()

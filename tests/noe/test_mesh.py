@@ -23,7 +23,7 @@ def test_depth_is_along_the_axis_and_misses_are_empty():
 
 
 def test_pixels_average_the_rays_that_hit():
-    """The cube's edge at x = 0.5 crosses pixel column 22 of 33: (0.5 / 2.5) * 27.5 + 16.5 = 22.0, moved by half a sample."""
+    """The edge x = 0.5 crosses column 22 of 33: (0.5 / 2.5) * 27.5 + 16.5 = 22.0, moved half a sample."""
     lens = Lens(width=33, height=33, fx=27.5, fy=27.5, cx=16.5 + 0.5, cy=16.5)
     view = MeshRenderer([cube(np.float32((0.5, 0.5, 0.5)))]).render_lens(orbit(-90, 0, 3.0), lens)
     assert view.rgba[16, 21:24, 3].tolist() == [1, 0.5, 0]

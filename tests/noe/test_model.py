@@ -137,17 +137,14 @@ def test_specular_glossiness_shows_its_diffuse_colour_and_palettes_theirs():
     mine = ours(content, supersample=1)
     rgb, depth = draw([thing(BALL, uv=uv, texture=shown)], C2W, SIZE, FOV, True)
     both = (depth > 0) & (mine.depth > 0)
-    assert (
-        np.abs(rgb - mine.rgba[..., :3])[both].mean() < 2.5 / 255
-    )  # texels are blended before the factor, not after
+    # texels are blended before the factor, not after
+    assert np.abs(rgb - mine.rgba[..., :3])[both].mean() < 2.5 / 255
 
 
 def plane(colour, x=0.0, **material):
     """A square of side 4 that faces the camera of `look`, `x` away from the origin."""
-    points = (
-        np.array([(x, y, z) for y, z in ((-2, -2), (2, -2), (2, 2), (-2, 2))]) @ Z_UP
-    )  # back to glTF's y-up
-    mesh = trimesh.Trimesh(points, [(0, 1, 2), (0, 2, 3)], process=False)
+    points = np.array([(x, y, z) for y, z in ((-2, -2), (2, -2), (2, 2), (-2, 2))])
+    mesh = trimesh.Trimesh(points @ Z_UP, [(0, 1, 2), (0, 2, 3)], process=False)  # y up
     image = Image.fromarray(np.broadcast_to(np.array(colour, np.uint8), (2, 2, len(colour))).copy())
     return textured(mesh, np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float), image, **material)
 
@@ -190,7 +187,7 @@ def test_glass_alone_is_partly_there_with_its_own_colour():
 
 
 def test_the_base_colour_factor_is_linear_and_the_light_is_the_toys():
-    """0.8 -> linear 0.604, times 0.25 = 0.151 -> 0.426. Facing +x: the sun (-0.40, ...) is behind, no sky: ambient 0.66."""
+    """0.8 is linear 0.604; times 0.25 = 0.151, sRGB 0.426. Facing +x, away from sun and sky: ambient 0.66."""
 
     def factor(data):
         data["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] = [0.25, 1, 1, 1]
@@ -276,9 +273,11 @@ def test_a_model_is_put_into_its_place():
     new_centre, new_longest = bounds(moved)
     np.testing.assert_allclose(new_centre, 0, atol=1e-9)
     assert new_longest == pytest.approx(2)
-    turned = np.concatenate([patch.corners for patch in moved.patches]).reshape(-1, 3)
+    turned = np.concatenate([primitive.corners for primitive in moved.primitives]).reshape(-1, 3)
     original = (
-        (np.concatenate([patch.corners for patch in model.patches]).reshape(-1, 3) - centre) * 2 / longest
+        (np.concatenate([primitive.corners for primitive in model.primitives]).reshape(-1, 3) - centre)
+        * 2
+        / longest
     )
     np.testing.assert_allclose(
         turned, np.column_stack([-original[:, 1], original[:, 0], original[:, 2]]), atol=1e-9
@@ -288,5 +287,5 @@ def test_a_model_is_put_into_its_place():
 def test_gltfs_front_is_ours():
     """glTF's +z (towards the viewer) is our -y, its +y (up) our +z."""
     mesh = trimesh.Trimesh([(0, 0, 5), (1, 0, 5), (0, 3, 5)], [(0, 1, 2)])
-    (patch,) = read_model(changed(glb(mesh.scene()), lambda _: None), "x.glb").patches
-    np.testing.assert_allclose(patch.corners[0], [(0, -5, 0), (1, -5, 0), (0, -5, 3)])
+    (primitive,) = read_model(changed(glb(mesh.scene()), lambda _: None), "x.glb").primitives
+    np.testing.assert_allclose(primitive.corners[0], [(0, -5, 0), (1, -5, 0), (0, -5, 3)])
