@@ -34,6 +34,7 @@ class Chat:
             NoAnswer: the endpoint cannot be reached, is too slow or busy, or sends something else.
             InputError: it refuses the key, the model or the address.
         """
+        # Not huggingface_hub.InferenceClient: it follows redirects, and sends HF_TOKEN where no key is set.
         address = f"{self.url.rstrip('/')}/chat/completions"
         key = os.environ.get(KEY, "")
         retry = urllib3.Retry(

@@ -37,8 +37,8 @@ def hang(request: dict[str, Any]) -> tuple[int, Any]:
 
 
 @contextmanager
-def serving(*answers: Answer) -> Iterator[Endpoint]:
-    """Give the answers in turn, the last again and again."""
+def serving(*answers: Answer, location: str = "") -> Iterator[Endpoint]:
+    """Give the answers in turn, the last again and again; `location` is where redirects lead."""
     endpoint = Endpoint()
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,6 +54,8 @@ def serving(*answers: Answer) -> Iterator[Endpoint]:
             try:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                if location:
+                    self.send_header("Location", location)
                 self.end_headers()
                 self.wfile.write(body)
             except OSError:

@@ -53,6 +53,7 @@ def test_a_good_answer(view, monkeypatch):
 
 def test_without_a_key_none_is_sent(view, monkeypatch):
     monkeypatch.delenv("PIVA_CHAT_KEY", raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")  # of another host
     with serving(good) as endpoint:
         ask(endpoint, view)
     assert "Authorization" not in endpoint.headers[0]
@@ -92,6 +93,17 @@ def test_a_busy_server_is_asked_again(view):
     with serving(lambda _: (503, {})) as endpoint, pytest.raises(NoAnswer, match="status 503 after 2 tries"):
         ask(endpoint, view)
     assert len(endpoint.requests) == 2
+
+
+def test_a_redirect_is_not_followed(view, monkeypatch):
+    monkeypatch.setenv("PIVA_CHAT_KEY", "secret")
+    with (
+        serving(good) as other,
+        serving(lambda _: (307, {}), location=f"{other.url}/x") as endpoint,
+        pytest.raises(NoAnswer, match="too many redirects"),
+    ):
+        ask(endpoint, view)
+    assert (len(endpoint.requests), len(other.requests)) == (1, 0)
 
 
 def test_a_refused_key_ends_it_at_once(view):
