@@ -23,9 +23,8 @@ from piva.cli import run_cli, run_hydra
 from piva.datasets.scene import front_view
 from piva.errors import InputError, one_line
 from piva.files import atomic, get, read_json
-from piva.noe.asking import Refused, ask_edits
 from piva.noe.chat import Chat, NoAnswer, chat
-from piva.noe.edits import OBJECTS, PAPER, SCENES, as_records, read_edits
+from piva.noe.prompts import OBJECTS, PAPER, SCENES, Refused, as_records, ask_edits, read_edits
 from piva.noe.settings import BuildNoe
 from piva.noe.sources import Source, list_sources, noncommercial
 
@@ -84,16 +83,16 @@ def _edits(settings: BuildNoe, out: Path) -> Callable[[str], list[dict[str, str]
     return lambda path: written.get(path, [])
 
 
-def _asked(out: Path, asked: Chat, path: str) -> list[dict[str, str]]:
+def _asked(out: Path, endpoint: Chat, path: str) -> list[dict[str, str]]:
     """Return the edits that a model named, now or in an earlier build; none if it did not."""
     file = out / "prompts" / f"{path}.json"
     if file.is_file():
         kept: list[dict[str, str]] = get(read_json(file), "edits", list, file)
         return kept
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    answer: dict[str, Any] = {"path": path, "model": asked.model, "asked": now}
+    answer: dict[str, Any] = {"path": path, "model": endpoint.model, "asked": now}
     try:
-        edits, replies = ask_edits(asked, path, front_view(out / path))
+        edits, replies = ask_edits(endpoint, path, front_view(out / path))
     except NoAnswer as error:
         log.warning("%s: %s; the same command asks again", path, one_line(error))
         return []
@@ -101,7 +100,7 @@ def _asked(out: Path, asked: Chat, path: str) -> list[dict[str, str]]:
         _save(file.with_suffix(".refused.json"), {**answer, "replies": error.replies})
         log.warning("%s: %s; the same command asks again", path, one_line(error))
         return []
-    edits = [edit | {"origin": f"llm:{asked.model}"} for edit in edits]
+    edits = [edit | {"origin": f"llm:{endpoint.model}"} for edit in edits]
     _save(file, {**answer, "edits": edits, "replies": replies})
     return edits
 
@@ -123,10 +122,13 @@ def _save(file: Path, data: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def job(cfg: DictConfig, settings: BuildNoe | None) -> None:
-    out = build_noe(settings or config.build(BuildNoe, cfg))
-    log.info("read it with dataset=noe dataset.root=%s", out)
+def main() -> None:
+    def job(cfg: DictConfig, settings: BuildNoe | None) -> None:
+        out = build_noe(settings or config.build(BuildNoe, cfg))
+        log.info("read it with dataset=noe dataset.root=%s", out)
+
+    run_cli(lambda: run_hydra("build_noe", partial(config.build, BuildNoe), job), "build_noe")
 
 
 if __name__ == "__main__":
-    run_cli(lambda: run_hydra("build_noe", partial(config.build, BuildNoe), job), "build_noe")
+    main()

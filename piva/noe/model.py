@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from piva.cameras.lens import camera_rays, pinhole_from_focal
 from piva.noe.gltf import Primitive, as_input_error, read_glb, read_primitives
-from piva.noe.materials import Array, Material, read_material, tinted
+from piva.noe.materials import Array, Material, Texture, read_material, tinted
 from piva.noe.mesh import AMBIENT, DIFFUSE, LIGHT, SKY, Picture, downsample
-from piva.noe.textures import Texture
 
 Array64 = NDArray[np.float64]
 LAYERS = 24  # surfaces along a ray; what lies deeper is not seen
