@@ -16,6 +16,7 @@ from PIL import Image
 
 from piva.config import build, compose
 from piva.noe.settings import BuildNoe
+from piva.noe.sources import Source
 from piva.noe.views import ensure_views
 
 
@@ -38,7 +39,7 @@ def main(*words: str) -> None:
     content = model()
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        ensure_views(Path(folder) / "ball", "ball", content, "ball.glb", {}, settings)
+        ensure_views(Path(folder) / "ball", Source("ball", "ball.glb", lambda: content), settings)
         seconds = time.perf_counter() - begin
     processes = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
     used = sum(sum(resource.getrusage(whose)[:2]) for whose in processes)

@@ -1,4 +1,4 @@
-"""Any chat-completions endpoint: one question, one answer, with a limit on time and new tries where they may help."""
+"""Ask a chat-completions endpoint, with a limit on time and retries where they may help."""
 
 import json
 import os
@@ -15,12 +15,12 @@ BUSY = (408, 409, 425, 429, 500, 502, 503, 504)  # worth another try
 
 
 class NoAnswer(Exception):
-    """The endpoint did not answer in time, or not with an answer, as often as it was asked."""
+    """No try was answered in time, or the answer was not a chat completion with text."""
 
 
 @dataclass(frozen=True)
 class Chat:
-    """Where to ask, whom, and how patiently."""
+    """An endpoint, a model's name there, and limits."""
 
     url: str  # without /chat/completions
     model: str
@@ -28,7 +28,13 @@ class Chat:
     attempts: int
 
     def ask(self, messages: list[dict[str, Any]]) -> str:
-        """The answer's text. Raises `NoAnswer`, and `InputError` where the endpoint refuses the key, the model or the address."""
+        """Return the answer's text.
+
+        Raises:
+            NoAnswer: the endpoint cannot be reached, is too slow or busy, or sends something else.
+            InputError: it refuses the key, the model or the address.
+        """
+        # Not huggingface_hub.InferenceClient: it follows redirects, and sends HF_TOKEN where no key is set.
         address = f"{self.url.rstrip('/')}/chat/completions"
         key = os.environ.get(KEY, "")
         retry = urllib3.Retry(
@@ -53,9 +59,8 @@ class Chat:
             raise NoAnswer(f"{address}: status {response.status} after {self.attempts} tries")
         if response.status != 200:
             said = one_line(ValueError(response.data[:200].decode(errors="replace")))
-            raise InputError(
-                address, f"status {response.status} ({said})", "an answer", f"check url, model and {KEY}"
-            )
+            found = f"status {response.status} ({said})"
+            raise InputError(address, found, "an answer", f"check url, model and {KEY}")
         try:
             text = json.loads(response.data)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
@@ -66,16 +71,11 @@ class Chat:
 
 
 def chat(settings: BuildNoe) -> Chat:
-    """As the settings say; raises `InputError` for what they leave out."""
+    """Return the endpoint of the settings. Raises `InputError` for a missing or malformed url or model."""
     for name in ("url", "model"):
         if not getattr(settings, name):
-            variable = f"PIVA_CHAT_{name.upper()}"
-            raise InputError(
-                name,
-                "nothing",
-                f"the {name} of a chat-completions endpoint",
-                f"add {name}=... or set {variable}",
-            )
+            remedy = f"add {name}=... or set PIVA_CHAT_{name.upper()}"
+            raise InputError(name, "nothing", f"the {name} of a chat-completions endpoint", remedy)
     assert settings.url is not None
     assert settings.model is not None
     if not settings.url.startswith(("http://", "https://")):

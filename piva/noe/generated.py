@@ -1,7 +1,7 @@
-"""Generated folders: made once and whole, and made anew when damaged or when what decides their content has changed.
+"""Make folders of generated files once, and again when damaged or when what decides their content changed.
 
-A folder is filled beside its final place and then renamed, so that nobody sees half of one. Its manifest.json names every
-file and its size: what a killed run or a full disk left is recognised without reading thousands of files.
+A folder is filled beside its final place and then renamed, so that no process sees half of one. Its
+manifest.json names every file and its size: damage is found without reading thousands of files.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ ABANDONED_S = 24 * 3600  # a temporary folder of that age belongs to a run that 
 
 
 def fingerprint(sources: Sequence[str], *request: object) -> str:
-    """Return the name of a folder's content: a hash of the request and of the source files (paths below the package)."""
+    """Return a hash of the request and of the source files (paths below the package) behind a content."""
     digest = hashlib.sha256(json.dumps(request).encode())
     package = Path(__file__).parent.parent
     for name in sources:
@@ -38,7 +38,7 @@ def ensure(folder: Path, content: str, write: Callable[[Path], None], remedy: st
     """Return `folder` after `write` has filled it, unless it is there, whole and of this content.
 
     Args:
-        folder: its parents are created. Other content in it is thrown away.
+        folder: where to write; parents are created, other content in it is deleted.
         content: the fingerprint of what `write` writes.
         write: fills an empty folder. It may run in several processes at once; the first to finish is kept.
         remedy: what the user can do where nothing can be written.
@@ -56,9 +56,8 @@ def ensure(folder: Path, content: str, write: Callable[[Path], None], remedy: st
         save_json(temporary / "manifest.json", {"fingerprint": content, "files": _sizes(temporary)})
         _publish(temporary, folder, content)
     except OSError as error:
-        raise InputError(
-            folder, error.strerror or str(error), "a folder that can be written to", remedy
-        ) from None
+        found = error.strerror or str(error)
+        raise InputError(folder, found, "a folder that can be written to", remedy) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -69,9 +68,9 @@ def save_json(path: Path, data: Any) -> None:
 
 
 def draw_all(draw: Callable[[Job], Result], jobs: Sequence[Job], workers: int, what: str) -> list[Result]:
-    """Return `draw(job)` of every job, in order, with one progress bar; with one worker it runs in this process.
+    """Return `draw(job)` of every job, in order, with one progress bar.
 
-    `draw` is a function at the top level of a module.
+    With one worker it runs in this process, else `draw` must be a function at the top level of a module.
     """
     from tqdm import tqdm
 
@@ -101,7 +100,8 @@ def _is_complete(folder: Path, content: str) -> bool:
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         files: dict[str, int] = manifest["files"] if manifest["fingerprint"] == content else {"": -1}
-        return all(os.stat(f"{folder}/{name}").st_size == size for name, size in files.items())  # noqa: PTH116 - 6000 of them
+        sizes = (os.stat(f"{folder}/{name}").st_size for name in files)  # noqa: PTH116 - 6000 of them
+        return all(size == wanted for size, wanted in zip(sizes, files.values(), strict=True))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
 
@@ -116,7 +116,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _publish(temporary: Path, folder: Path, content: str) -> None:
-    """Give `temporary` its final name; keep the result of another process that was first, throw anything else away."""
+    """Give `temporary` its final name; keep what another process finished first, delete anything else."""
     for _ in range(10):
         try:
             temporary.rename(folder)

@@ -1,7 +1,7 @@
-"""Ray casting of triangle meshes with Embree: RGBA, metric depth and part ids of one view, and what of it goes into files.
+"""Cast rays at triangle meshes with Embree: RGBA, depth and part ids of a view, and their file content.
 
-Vocabulary: `c2w` is a 4x4 camera-to-world matrix with OpenGL axes (x right, y up, looking along -z) in a world whose z points
-up; `depth` is the distance along the viewing axis (not along the ray) in world units, 0 where nothing was hit.
+Vocabulary: `c2w` is a 4x4 camera-to-world matrix with OpenGL axes (x right, y up, looking along -z) in a
+world with z up; `depth` is the distance along the viewing axis (not the ray), 0 where nothing was hit.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,14 +20,14 @@ from piva.cameras.nerfstudio import DEPTH_UNIT
 Array = NDArray[np.float32]
 Shader = Callable[[Array], Array]  # world positions (n, 3) -> base colours (n, 3) in [0, 1]
 
-# One light for the whole world, so that an object's colours do not depend on the camera and a NeRF can hold them.
+# One light fixed to the world: an object's colours do not depend on the camera, so a NeRF can learn them.
 LIGHT = np.array([-0.40, -0.62, 0.68], dtype=np.float32)
 AMBIENT, DIFFUSE, SKY = 0.66, 0.44, 0.06  # the sky is a little brighter than the ground
 
 
 @dataclass(frozen=True)
 class Surface:
-    """One named part of an object: its mesh in world space and the colour at each point of it."""
+    """A named part of an object: its mesh in world space and the colour at each point of it."""
 
     name: str
     mesh: trimesh.Trimesh
@@ -85,25 +85,23 @@ def differs(
 
 
 class MeshRenderer:
-    """Casts rays at a fixed list of surfaces; build once, render many views."""
+    """Cast rays at a fixed list of surfaces; build once, render many views."""
 
     def __init__(self, surfaces: Sequence[Surface]) -> None:
         self.surfaces = tuple(surfaces)
-        self._part = np.concatenate(
-            [np.full(len(s.mesh.faces), i, np.int16) for i, s in enumerate(self.surfaces)]
-        )
+        parts = [np.full(len(s.mesh.faces), i, np.int16) for i, s in enumerate(self.surfaces)]
+        self._part = np.concatenate(parts)
         self._corner_normals = np.concatenate([_corner_normals(s) for s in self.surfaces])  # (faces, 3, 3)
         self._scene = rtcore_scene.EmbreeScene()
-        TriangleMesh(
-            self._scene, np.concatenate([s.mesh.triangles for s in self.surfaces]).astype(np.float32)
-        )
+        triangles = np.concatenate([s.mesh.triangles for s in self.surfaces])
+        TriangleMesh(self._scene, triangles.astype(np.float32))
 
     def render(self, c2w: Array, width: int, height: int, focal: float, supersample: int = 2) -> Picture:
         """Render one pinhole view; `focal` in pixels of the output, principal point at the centre."""
         return self.render_lens(c2w, pinhole_from_focal(focal, height, width), supersample)
 
     def render_lens(self, c2w: Array, lens: Lens, supersample: int = 2) -> Picture:
-        """Render what a lens sees, distorted as the lens distorts.
+        """Render one view through a lens, with its distortion.
 
         Each pixel averages `supersample`^2 rays; depth and part id come from the ray nearest to the camera.
         """
@@ -127,10 +125,10 @@ class MeshRenderer:
         rgba[found, 3] = 1.0
         depth[found] = distance
         part[found] = self._part[face]
-        return _downsample(rgba.reshape(h, w, 4), depth.reshape(h, w), part.reshape(h, w), supersample)
+        return downsample(rgba.reshape(h, w, 4), depth.reshape(h, w), part.reshape(h, w), supersample)
 
     def _shade(self, part: NDArray[np.int16], points: Array, normals: Array) -> Array:
-        """Ambient + Lambert under the one light: base colours times irradiance, plus the highlight of glossy surfaces."""
+        """Return colours (n, 3): base colour times ambient and Lambert light, plus the highlight of gloss."""
         normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-8)
         facing = np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)[:, None]
         sky = SKY * normals[:, 2:]
@@ -150,8 +148,11 @@ def _corner_normals(surface: Surface) -> Array:
     return np.repeat(mesh.face_normals[:, None], 3, axis=1).astype(np.float32)
 
 
-def _downsample(rgba: Array, depth: Array, part: NDArray[np.int16], factor: int) -> Picture:
-    """Mean colour and coverage of the factor^2 samples of each pixel; depth and part of the nearest."""
+def downsample(rgba: Array, depth: Array, part: NDArray[np.int16], factor: int) -> Picture:
+    """Return mean colour and opacity of each pixel's factor^2 samples; depth and part of the nearest.
+
+    `rgba` (h, w, 4) is premultiplied; `depth` (h, w) is infinite where nothing was hit.
+    """
     samples = [(slice(i, None, factor), slice(j, None, factor)) for i in range(factor) for j in range(factor)]
     total = np.add.reduce([rgba[sample] for sample in samples])
     covered = total[..., 3:]
@@ -159,5 +160,5 @@ def _downsample(rgba: Array, depth: Array, part: NDArray[np.int16], factor: int)
     for sample in samples[1:]:
         closer = depth[sample] < nearest
         nearest, ids = np.where(closer, depth[sample], nearest), np.where(closer, part[sample], ids)
-    mean = np.concatenate([total[..., :3] / np.maximum(covered, 1), covered / len(samples)], axis=-1)
+    mean = np.concatenate([total[..., :3] / np.maximum(covered, 1e-6), covered / len(samples)], axis=-1)
     return Picture(mean, np.where(np.isfinite(nearest), nearest, 0).astype(np.float32), ids)

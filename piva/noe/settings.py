@@ -1,4 +1,4 @@
-"""What `python -m piva.noe` can be told; conf/build_noe.yaml explains each key."""
+"""Define the settings of `python -m piva.noe`; conf/build_noe.yaml explains each key."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""A chat-completions endpoint on this machine: answers what it is told to, and remembers what it was asked."""
+"""Serve a chat-completions endpoint on this machine: given answers, recorded requests."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ Answer = Callable[[dict[str, Any]], tuple[int, Any]]  # request -> status, text 
 
 
 class Endpoint:
-    """`url` for piva, `requests` and `headers` as they came."""
+    """The server's `url`, and the `requests` and `headers` it received."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -37,8 +37,8 @@ def hang(request: dict[str, Any]) -> tuple[int, Any]:
 
 
 @contextmanager
-def serving(*answers: Answer) -> Iterator[Endpoint]:
-    """Give the answers in turn, the last again and again."""
+def serving(*answers: Answer, location: str = "") -> Iterator[Endpoint]:
+    """Give the answers in turn, the last again and again; `location` is where redirects lead."""
     endpoint = Endpoint()
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,6 +54,8 @@ def serving(*answers: Answer) -> Iterator[Endpoint]:
             try:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                if location:
+                    self.send_header("Location", location)
                 self.end_headers()
                 self.wfile.write(body)
             except OSError:

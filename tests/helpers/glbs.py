@@ -1,5 +1,6 @@
-"""GLBs written by trimesh, and changes to their JSON for what trimesh does not write."""
+"""Write GLBs with trimesh, and change their JSON for what trimesh does not write."""
 
+import base64
 import io
 import json
 import struct
@@ -19,7 +20,7 @@ def picture(seed=0, size=(8, 8), alpha=False):
 
 
 def textured(mesh, uv, image, **options):
-    """`uv` as glTF has it, v down."""
+    """Return the mesh with a texture; `uv` as in glTF, v down."""
     mesh = mesh.copy()
     up = np.column_stack([uv[:, 0], 1 - uv[:, 1]])
     mesh.visual = TextureVisuals(
@@ -29,7 +30,7 @@ def textured(mesh, uv, image, **options):
 
 
 def coloured(mesh, colours):
-    """`colours` (n, 4) uint8, linear."""
+    """Return the mesh with vertex colours (n, 4) uint8, linear."""
     mesh = mesh.copy()
     mesh.visual = ColorVisuals(mesh, vertex_colors=colours)
     return mesh
@@ -41,7 +42,7 @@ def glb(scene, change=None):
 
 
 def changed(content, change):
-    """A GLB whose JSON went through `change(data)`."""
+    """Return a GLB whose JSON went through `change(data)`."""
     size = struct.unpack_from("<I", content, 12)[0]
     data = json.loads(content[20 : 20 + size])
     change(data)
@@ -59,8 +60,7 @@ def png(image):
 
 
 def with_picture(content, data_of_picture, change):
-    """A GLB whose first picture is another file, appended as a data URI."""
-    import base64
+    """Return a GLB whose first picture is another file, as a data URI."""
 
     def both(data):
         data["images"][0] = {"uri": "data:image/png;base64," + base64.b64encode(data_of_picture).decode()}

@@ -1,10 +1,8 @@
-"""VTK draws what the tests put into GLBs, from the same arrays and without reading those files: another rasteriser's opinion."""
+"""Draw with VTK, an independent rasteriser, what tests put into GLBs: from the arrays, not from the files."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import vtk
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 AMBIENT, DIFFUSE, SKY = 0.66, 0.44, 0.06  # of the light that piva's renderers share
 SUN = (-0.40, -0.62, 0.68)
@@ -19,12 +17,15 @@ class Thing:
     normals: np.ndarray | None = None  # (n, 3)
     uv: np.ndarray | None = None  # (n, 2), v down as in glTF
     texture: np.ndarray | None = None  # (h, w, 3 or 4) uint8
-    wrap: int = vtk.vtkTexture.Repeat
+    wrap: str = "Repeat"  # or MirroredRepeat, ClampToEdge
     colours: np.ndarray | None = None  # (n, 3) uint8 as they are to be seen, instead of a texture
 
 
 def draw(things, c2w, size, fov_deg, lit):
-    """(h, w, 3) colours in [0, 1] on black, and (h, w) depth along the axis, 0 = no hit."""
+    """Return colours (h, w, 3) in [0, 1] on black, and depth (h, w) along the axis, 0 = no hit."""
+    import vtk
+    from vtk.util.numpy_support import vtk_to_numpy
+
     renderer = vtk.vtkRenderer()
     renderer.SetBackground(0, 0, 0)
     renderer.AutomaticLightCreationOff()
@@ -62,6 +63,9 @@ def draw(things, c2w, size, fov_deg, lit):
 
 
 def _actor(thing, lit):
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
     data = vtk.vtkPolyData()
     points = vtk.vtkPoints()
     points.SetData(numpy_to_vtk(np.ascontiguousarray(thing.points, np.float64), deep=True))
@@ -96,7 +100,7 @@ def _actor(thing, lit):
         image.GetPointData().SetScalars(numpy_to_vtk(flipped, deep=True))
         texture = vtk.vtkTexture()
         texture.SetInputData(image)
-        texture.SetWrap(thing.wrap)
+        texture.SetWrap(getattr(vtk.vtkTexture, thing.wrap))
         texture.InterpolateOn()
         actor.SetTexture(texture)
         actor.ForceOpaqueOn()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from piva.errors import InputError
-from piva.noe.generated import ABANDONED_S, ensure, fingerprint, save_json
+from piva.noe.generated import ABANDONED_S, draw_all, ensure, fingerprint, save_json
 from piva.toys.noe import LOOKS
 
 
@@ -27,11 +27,8 @@ def make(folder):
 
 
 def contents(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +109,8 @@ def test_a_damaged_folder_is_made_anew(copy, made, damage):
 
 
 def test_what_killed_runs_left_goes_when_old(copy):
-    fresh, old, foreign = (
-        copy.with_name(name)
-        for name in ("thing.1a2b3c4d.tmp", "thing.5e6f7a8b.tmp", "thing-dev.1a2b3c4d.tmp")
-    )
+    names = ("thing.1a2b3c4d.tmp", "thing.5e6f7a8b.tmp", "thing-dev.1a2b3c4d.tmp")
+    fresh, old, foreign = (copy.with_name(name) for name in names)
     for folder in (fresh, old, foreign):
         write(folder)
     for folder in (old, foreign):
@@ -150,11 +145,8 @@ def test_a_read_only_cache_is_one_line_unless_all_is_there(copy, monkeypatch):
     def denied(path, *args, **kwargs):
         raise PermissionError(13, "Permission denied", str(path))
 
-    for operation in (
-        "mkdir",
-        "rename",
-        "write_text",
-    ):  # permissions do not bind the superuser, whom tests may run as
+    # permissions do not bind the superuser, whom tests may run as
+    for operation in ("mkdir", "rename", "write_text"):
         monkeypatch.setattr(Path, operation, denied)
     assert make(copy) == copy
     with pytest.raises(InputError, match="found Permission denied") as error:
@@ -175,7 +167,16 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 def test_the_fingerprint_depends_on_the_request_and_the_sources():
     assert fingerprint(LOOKS, 1, "test") == fingerprint(LOOKS, 1, "test")
-    assert (
-        len({fingerprint(LOOKS, 1, "test"), fingerprint(LOOKS, 2, "test"), fingerprint(LOOKS[1:], 1, "test")})
-        == 3
-    )
+    others = (fingerprint(LOOKS, 2, "test"), fingerprint(LOOKS[1:], 1, "test"))
+    assert len({fingerprint(LOOKS, 1, "test"), *others}) == 3
+
+
+def square(number):
+    return number * number, os.getpid()
+
+
+def test_results_keep_the_order_of_the_jobs():
+    alone, together = (draw_all(square, range(6), workers, "squares") for workers in (1, 2))
+    assert [value for value, _ in alone] == [value for value, _ in together] == [0, 1, 4, 9, 16, 25]
+    assert {process for _, process in alone} == {os.getpid()}
+    assert os.getpid() not in {process for _, process in together}

@@ -9,7 +9,7 @@ import trimesh
 from helpers.glbs import changed, glb, picture, textured
 
 from piva.errors import InputError
-from piva.noe.gltf import read_glb, read_patches
+from piva.noe.gltf import read_glb, read_primitives
 from piva.noe.model import read_model
 
 SQUARE = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], np.float32)
@@ -63,8 +63,8 @@ class Builder:
         return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
-def patch(content):
-    (found,) = read_patches(read_glb(content, "x.glb"))
+def only_primitive(content):
+    (found,) = read_primitives(read_glb(content, "x.glb"))
     return found
 
 
@@ -86,11 +86,10 @@ def test_lists_strips_and_fans(mode, order, faces, indexed):
         }
     else:
         part = {"attributes": {"POSITION": builder.accessor(SQUARE[order])}}
-    found = patch(builder.glb(part | {"mode": mode}))
+    found = only_primitive(builder.glb(part | {"mode": mode}))
     np.testing.assert_array_equal(found.corners, z_up(SQUARE[np.array(faces)]))
-    np.testing.assert_allclose(
-        np.abs(found.normals), np.broadcast_to((0, 1, 0), (2, 3, 3))
-    )  # flat: the file has none
+    flat = np.broadcast_to((0, 1, 0), (2, 3, 3))  # the file has no normals
+    np.testing.assert_allclose(np.abs(found.normals), flat)
 
 
 def test_interleaved_normalised_and_sparse_arrays():
@@ -121,7 +120,7 @@ def test_interleaved_normalised_and_sparse_arrays():
             "type": "VEC2",
         },
     ]
-    found = patch(builder.glb({"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "mode": 6}))
+    found = only_primitive(builder.glb({"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "mode": 6}))
     np.testing.assert_array_equal(found.corners[1], z_up(np.array([(0, 0, 0), (1, 1, 0), (0, 5, 0)])))
     np.testing.assert_allclose(found.uv[0][1], [(0, 0), (1, 1), (0, 0.2)], atol=1e-6)
 
@@ -147,8 +146,8 @@ def test_a_skin_rests_where_its_joints_are():
         "scenes": [{"nodes": [0, 1]}],
         "skins": [{"joints": [1, 2], "inverseBindMatrices": builder.accessor(bind)}],
     }
-    found = patch(builder.glb({"attributes": attributes, "mode": 6}, **top))
-    # The third vertex: (1, 1, 0) - (0, 1, 0), times 3, + (0, 1, 2). The fourth: half of (0, 1, 2), half of (0, 1, 2).
+    found = only_primitive(builder.glb({"attributes": attributes, "mode": 6}, **top))
+    # The third vertex: (1, 1, 0) - (0, 1, 0), times 3, + (0, 1, 2). The fourth: (0, 1, 2) by both joints.
     np.testing.assert_allclose(found.corners[0], z_up(np.array([(0, 0, 2), (1, 0, 2), (3, 1, 2)])))
     np.testing.assert_allclose(found.corners[1][2], z_up(np.array((0, 1, 2))))
 
@@ -157,7 +156,7 @@ def test_points_and_lines_are_left_out_and_alone_refused():
     builder = Builder()
     content = builder.glb({"attributes": {"POSITION": builder.accessor(SQUARE)}, "mode": 1})
     with pytest.raises(InputError, match=r"x\.glb: found no triangles"):
-        patch(content)
+        only_primitive(content)
 
 
 GOOD = glb(textured(trimesh.creation.box(), np.zeros((8, 2)), picture()).scene())

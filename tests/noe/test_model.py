@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import trimesh
-import vtk
 from helpers.glbs import Z_UP, changed, coloured, glb, picture, png, textured, with_picture
 from helpers.vtk_reference import Thing, draw
 from PIL import Image
@@ -49,13 +48,9 @@ def sphere_uv(mesh, u=1.7, v=2.2):
     return np.column_stack([np.arctan2(z, x) / np.pi * u + 0.3, y * v])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("code", "wrap"),
-    [
-        (10497, vtk.vtkTexture.Repeat),
-        (33648, vtk.vtkTexture.MirroredRepeat),
-        (33071, vtk.vtkTexture.ClampToEdge),
-    ],
+    ("code", "wrap"), [(10497, "Repeat"), (33648, "MirroredRepeat"), (33071, "ClampToEdge")]
 )
 def test_textures_tile_as_their_wrap_mode_says(code, wrap):
     def sampler(data):
@@ -69,29 +64,24 @@ def test_textures_tile_as_their_wrap_mode_says(code, wrap):
     )
 
 
+@pytest.mark.slow
 def test_nodes_stand_where_the_scene_graph_puts_them():
     """Two materials, turned and stretched nodes below turned nodes, one of them mirrored."""
     one, other = picture(2), picture(3)
     scene = trimesh.Scene()
     outer = trimesh.transformations.rotation_matrix(0.7, (1, 2, 3), (0.1, 0, 0.2))
     inner = trimesh.transformations.translation_matrix((0.5, 0.2, -0.1)) @ np.diag([0.4, 0.9, 0.6, 1.0])
-    mirror = np.diag([-0.7, 0.7, 0.7, 1.0])
+    mirror = np.diag([-0.7, 0.7, 0.7, 1.0]) @ trimesh.transformations.translation_matrix((1.2, 0, 0))
     scene.add_geometry(textured(BALL, sphere_uv(BALL), one), node_name="ball", transform=outer)
-    box = textured(BOX, BOX.vertices[:, :2] * 2 + BOX.vertices[:, 2:], other)
+    box_uv = BOX.vertices[:, :2] * 2 + BOX.vertices[:, 2:]
+    box = textured(BOX, box_uv, other)
     scene.add_geometry(box, node_name="box", parent_node_name="ball", transform=inner)
-    scene.add_geometry(
-        box, node_name="mirrored", transform=mirror @ trimesh.transformations.translation_matrix((1.2, 0, 0))
-    )
+    scene.add_geometry(box, node_name="mirrored", transform=mirror)
     expected = []
     for mesh, matrix, image, uv in (
         (BALL, outer, one, sphere_uv(BALL)),
-        (BOX, outer @ inner, other, BOX.vertices[:, :2] * 2 + BOX.vertices[:, 2:]),
-        (
-            BOX,
-            mirror @ trimesh.transformations.translation_matrix((1.2, 0, 0)),
-            other,
-            BOX.vertices[:, :2] * 2 + BOX.vertices[:, 2:],
-        ),
+        (BOX, outer @ inner, other, box_uv),
+        (BOX, mirror, other, box_uv),
     ):
         points = trimesh.transform_points(mesh.vertices, matrix)
         normals = mesh.vertex_normals @ np.linalg.inv(matrix[:3, :3])
@@ -104,16 +94,20 @@ def test_nodes_stand_where_the_scene_graph_puts_them():
     agree(content, expected)
 
 
-def test_vertex_colours_are_linear():
+def test_srgb_and_linear_are_inverse():
     """A quarter of the light is 0.537 on the screen: 1.055 * 0.25 ** (1 / 2.4) - 0.055."""
+    assert to_srgb(np.array(0.25)) == pytest.approx(0.5371, abs=1e-4)
+    np.testing.assert_allclose(to_linear(to_srgb(np.linspace(0, 1, 50))), np.linspace(0, 1, 50), atol=1e-9)
+
+
+@pytest.mark.slow
+def test_vertex_colours_are_linear():
     rng = np.random.default_rng(0)
     faces = rng.integers(0, 256, (len(BOX.faces), 3), dtype=np.uint8)
     linear = np.zeros((len(BOX.vertices), 4), np.uint8)
     linear[BOX.faces] = np.concatenate([faces, np.full((len(faces), 1), 255, np.uint8)], axis=1)[:, None]
     seen = np.rint(to_srgb(linear[:, :3] / 255) * 255).astype(np.uint8)
     agree(glb(coloured(BOX, linear).scene()), [thing(BOX, colours=seen)])
-    assert to_srgb(np.array(0.25)) == pytest.approx(0.5371, abs=1e-4)
-    np.testing.assert_allclose(to_linear(to_srgb(np.linspace(0, 1, 50))), np.linspace(0, 1, 50), atol=1e-9)
 
 
 def spec_gloss(data):
@@ -127,6 +121,7 @@ def spec_gloss(data):
     }
 
 
+@pytest.mark.slow
 def test_specular_glossiness_shows_its_diffuse_colour_and_palettes_theirs():
     image = picture(4, (4, 4)).quantize(12)
     assert image.mode == "P"
@@ -137,17 +132,14 @@ def test_specular_glossiness_shows_its_diffuse_colour_and_palettes_theirs():
     mine = ours(content, supersample=1)
     rgb, depth = draw([thing(BALL, uv=uv, texture=shown)], C2W, SIZE, FOV, True)
     both = (depth > 0) & (mine.depth > 0)
-    assert (
-        np.abs(rgb - mine.rgba[..., :3])[both].mean() < 2.5 / 255
-    )  # texels are blended before the factor, not after
+    # texels are blended before the factor, not after
+    assert np.abs(rgb - mine.rgba[..., :3])[both].mean() < 2.5 / 255
 
 
 def plane(colour, x=0.0, **material):
     """A square of side 4 that faces the camera of `look`, `x` away from the origin."""
-    points = (
-        np.array([(x, y, z) for y, z in ((-2, -2), (2, -2), (2, 2), (-2, 2))]) @ Z_UP
-    )  # back to glTF's y-up
-    mesh = trimesh.Trimesh(points, [(0, 1, 2), (0, 2, 3)], process=False)
+    points = np.array([(x, y, z) for y, z in ((-2, -2), (2, -2), (2, 2), (-2, 2))])
+    mesh = trimesh.Trimesh(points @ Z_UP, [(0, 1, 2), (0, 2, 3)], process=False)  # y up
     image = Image.fromarray(np.broadcast_to(np.array(colour, np.uint8), (2, 2, len(colour))).copy())
     return textured(mesh, np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float), image, **material)
 
@@ -190,7 +182,7 @@ def test_glass_alone_is_partly_there_with_its_own_colour():
 
 
 def test_the_base_colour_factor_is_linear_and_the_light_is_the_toys():
-    """0.8 -> linear 0.604, times 0.25 = 0.151 -> 0.426. Facing +x: the sun (-0.40, ...) is behind, no sky: ambient 0.66."""
+    """0.8 is linear 0.604; times 0.25 = 0.151, sRGB 0.426. Facing +x, away from sun and sky: ambient 0.66."""
 
     def factor(data):
         data["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] = [0.25, 1, 1, 1]
@@ -276,9 +268,11 @@ def test_a_model_is_put_into_its_place():
     new_centre, new_longest = bounds(moved)
     np.testing.assert_allclose(new_centre, 0, atol=1e-9)
     assert new_longest == pytest.approx(2)
-    turned = np.concatenate([patch.corners for patch in moved.patches]).reshape(-1, 3)
+    turned = np.concatenate([primitive.corners for primitive in moved.primitives]).reshape(-1, 3)
     original = (
-        (np.concatenate([patch.corners for patch in model.patches]).reshape(-1, 3) - centre) * 2 / longest
+        (np.concatenate([primitive.corners for primitive in model.primitives]).reshape(-1, 3) - centre)
+        * 2
+        / longest
     )
     np.testing.assert_allclose(
         turned, np.column_stack([-original[:, 1], original[:, 0], original[:, 2]]), atol=1e-9
@@ -288,5 +282,5 @@ def test_a_model_is_put_into_its_place():
 def test_gltfs_front_is_ours():
     """glTF's +z (towards the viewer) is our -y, its +y (up) our +z."""
     mesh = trimesh.Trimesh([(0, 0, 5), (1, 0, 5), (0, 3, 5)], [(0, 1, 2)])
-    (patch,) = read_model(changed(glb(mesh.scene()), lambda _: None), "x.glb").patches
-    np.testing.assert_allclose(patch.corners[0], [(0, -5, 0), (1, -5, 0), (0, -5, 3)])
+    (primitive,) = read_model(changed(glb(mesh.scene()), lambda _: None), "x.glb").primitives
+    np.testing.assert_allclose(primitive.corners[0], [(0, -5, 0), (1, -5, 0), (0, -5, 3)])

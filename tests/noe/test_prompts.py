@@ -9,10 +9,11 @@ from helpers.chat_server import edits_for, good, hang, serving
 from PIL import Image
 
 from piva.errors import InputError
-from piva.noe.asking import Refused, ask_edits, parse_reply
 from piva.noe.chat import Chat, NoAnswer
+from piva.noe.prompts import PAPER, Refused, as_records, ask_edits, check_edit, parse_reply, read_edits
 
 PATH = "objaverse_synthetic/mug"
+GOOD = {"source_prompt": "a red mug", "target_prompt": "a blue mug", "type": "texturing"}
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def test_a_good_answer(view, monkeypatch):
 
 def test_without_a_key_none_is_sent(view, monkeypatch):
     monkeypatch.delenv("PIVA_CHAT_KEY", raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")  # of another host
     with serving(good) as endpoint:
         ask(endpoint, view)
     assert "Authorization" not in endpoint.headers[0]
@@ -92,6 +94,17 @@ def test_a_busy_server_is_asked_again(view):
     with serving(lambda _: (503, {})) as endpoint, pytest.raises(NoAnswer, match="status 503 after 2 tries"):
         ask(endpoint, view)
     assert len(endpoint.requests) == 2
+
+
+def test_a_redirect_is_not_followed(view, monkeypatch):
+    monkeypatch.setenv("PIVA_CHAT_KEY", "secret")
+    with (
+        serving(good) as other,
+        serving(lambda _: (307, {}), location=f"{other.url}/x") as endpoint,
+        pytest.raises(NoAnswer, match="too many redirects"),
+    ):
+        ask(endpoint, view)
+    assert (len(endpoint.requests), len(other.requests)) == (1, 0)
 
 
 def test_a_refused_key_ends_it_at_once(view):
@@ -138,3 +151,58 @@ def test_each_bad_reply_has_its_one_line(edits, message):
     with pytest.raises(InputError, match=message) as error:
         parse_reply(json.dumps(edits), PATH)
     assert "\n" not in str(error.value)
+
+
+def test_a_good_edit_keeps_its_fields():
+    assert check_edit(GOOD | {"more": 1}, "x") == GOOD | {"instruction": ""}
+    assert check_edit(GOOD | {"instruction": " Paint it blue "}, "x")["instruction"] == "Paint it blue"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source_prompt": ""}, "source_prompt: found 0 words, wanted 1 to 20"),
+        ({"target_prompt": "a " * 21}, "target_prompt: found 21 words"),
+        ({"target_prompt": "a red mug "}, "target_prompt: found the source prompt again"),
+        ({"target_prompt": 3}, "target_prompt: found 3, wanted text"),
+        ({"type": "colour"}, "type: found 'colour', wanted one of texturing, addition, translation"),
+        ({"instruction": ["x"]}, "instruction: found"),
+    ],
+)
+def test_each_bad_edit_has_its_one_line(changes, message):
+    with pytest.raises(InputError, match=message):
+        check_edit(GOOD | changes, "x")
+
+
+def test_the_papers_eleven_pairs():
+    edits = read_edits(PAPER)
+    assert sum(map(len, edits.values())) == 11
+    assert len(edits) == 7
+    kinds = [edit["type"] for listed in edits.values() for edit in listed]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"texturing": 2, "addition": 6, "translation": 3}
+    box = edits["objaverse_synthetic/e114ab027906482abe7daa04eef60e95"]
+    assert box[2]["target_prompt"] == "Herb garden box"
+    assert {edit["origin"] for edit in box} == {"paper, Table 4"}
+    assert "nerf_synthetic/hotdog" in edits
+
+
+def test_files_written_by_hand(tmp_path):
+    path = tmp_path / "edits.json"
+    path.write_text(
+        json.dumps({"records": [{"path": "mug", **GOOD}, {"path": "nerf_synthetic/lego", **GOOD}]})
+    )
+    edits = read_edits(path)
+    assert list(edits) == ["objaverse_synthetic/mug", "nerf_synthetic/lego"]
+    assert edits["objaverse_synthetic/mug"] == [GOOD | {"instruction": "", "origin": "hand"}]
+    path.write_text(json.dumps({"records": [GOOD]}))
+    with pytest.raises(InputError, match=r"records\[0\]: path: found nothing"):
+        read_edits(path)
+
+
+def test_records_have_ids_of_their_own():
+    edits = [GOOD | {"instruction": "", "origin": "hand"}] * 2 + [
+        GOOD | {"instruction": "", "origin": "hand", "type": "addition"}
+    ]
+    records = as_records("objaverse_synthetic/mug", edits)
+    assert [record["id"] for record in records] == ["mug/texturing", "mug/texturing-2", "mug/addition"]
+    assert {record["path"] for record in records} == {"objaverse_synthetic/mug"}
