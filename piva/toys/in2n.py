@@ -92,12 +92,12 @@ def cameras(name: str) -> NDArray[np.float32]:
     """Return the poses (92, 4, 4) in a room: hand-held laps to train on, then a steady one from the front."""
     rng = np.random.default_rng((SEED, *name.encode()))
     a_lap = TRAIN // len(LAPS)
-    walk = [
+    laps = [
         (-90 + 360 * (i + j / len(LAPS)) / a_lap, *lap) for j, lap in enumerate(LAPS) for i in range(a_lap)
     ]
     by_hand = [
         _aimed(np.add(at, rng.normal(0, (3, 1.5, 0.08))), rng.normal(0, 0.05, 3), rng.normal(0, 1.5))
-        for at in walk
+        for at in laps
     ]
     steady = [_aimed((-90 + 360 * i / TEST, 16, 2.9), np.zeros(3), 0) for i in range(TEST)]
     return np.stack(by_hand + steady).astype(np.float32)
