@@ -48,13 +48,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a config.yaml that a run wrote, interpolations resolved. Raises `InputError`."""
+    """Return the mapping in a config.yaml that a run wrote. Raises `InputError`.
+
+    Runs write resolved values: an interpolation is text here, not a question about the reader's environment.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
     try:
-        data = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=True)
+        data = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
     except (YAMLError, OmegaConfBaseException) as error:
         raise InputError(path, one_line(error), "what piva.run wrote", "check the file") from None
     if not isinstance(data, dict):
@@ -91,6 +94,11 @@ def inside(root: Path, name: str, where: object) -> Path:
         return path
     remedy = "use a relative path without .. or links to the outside"
     raise InputError(where, f"{name!r}", f"a path inside {root}", remedy)
+
+
+def is_regular(path: Path) -> bool:
+    """Return whether `path` is a file itself: no link to another, no device and no pipe."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _short(value: Any) -> str:

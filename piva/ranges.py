@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import PurePosixPath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -106,6 +107,7 @@ def _choose(ids: Sequence[str], choice: Any, where: str) -> list[int]:
     if twice or not ids:
         found = f"the id {twice[0]!r} twice" if twice else "no edits"
         raise InputError(where, found, "a choice among different ids")
+    _check_folders(ids, where)
     if choice == "all":
         return list(range(len(ids)))
     if isinstance(choice, int) and not isinstance(choice, bool) and str(choice) not in ids:  # or a PIE id
@@ -124,6 +126,17 @@ def _choose(ids: Sequence[str], choice: Any, where: str) -> list[int]:
     if len(set(indices)) < len(indices):
         raise InputError(where, f"an id twice in {choice}", WANTED)
     return indices
+
+
+def _check_folders(ids: Sequence[str], where: str) -> None:
+    """Raise `InputError` unless each id names a folder of its own, none of them inside another's."""
+    known = set(ids)
+    for name in ids:
+        path = PurePosixPath(name)
+        if name in ("", ".") or path.as_posix() != name or path.is_absolute() or ".." in path.parts:
+            raise InputError(where, f"the id {name!r}", "ids that are relative paths such as mug/blue")
+        if outer := next((str(parent) for parent in path.parents if str(parent) in known), None):
+            raise InputError(where, f"the id {name!r} inside {outer!r}", "ids that name folders apart")
 
 
 def _index(ids: Sequence[str], name: str, where: str) -> int:

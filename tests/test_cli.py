@@ -387,3 +387,11 @@ def test_from_python() -> None:
     code = "import sys; from piva import compose, run; assert callable(run) and 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert compose("task=image", "lambda=0.2")["lambda"] == 0.2
+
+
+def test_the_benchmark_builder_answers_to_its_first_name() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "piva.datasets.build_noe"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "source: found no value" in done.stderr

@@ -79,3 +79,11 @@ def test_a_shard_is_one_of_the_chosen_edits() -> None:
 def test_a_shard_that_cannot_be_is_named(shard: str) -> None:
     with pytest.raises(InputError, match=r"^dataset.shard: found "):
         select(["a", "b", "c", "d"], "all", shard=shard)
+
+
+@pytest.mark.parametrize("outer", ["", ".", "mug/", "./mug", "mug", "/mug", "a/../mug"])
+def test_ids_name_folders_apart(outer: str) -> None:
+    """Else the folder of one edit, replaced when it is finished, would take another's with it."""
+    with pytest.raises(InputError, match="dataset.edits: found the id"):
+        select(["mug/blue", outer], "all")
+    assert select(["mug/blue", "mug-2", "mugs"], "all") == [0, 1, 2]

@@ -35,7 +35,7 @@ class Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class Toys:
-    """The toys' own CLIP, and the distance in the features of its image tower in the place of LPIPS."""
+    """The toys' own CLIP, and the distance in the features of its image tower instead of LPIPS."""
 
     path: str  # `toys` are the networks shipped with the package
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from piva.files import is_regular
 from piva.metrics.table import Column
 from piva.report.intervals import Interval
 from piva.report.sections import Measured, Section
@@ -95,7 +96,7 @@ def _numbers(columns: list[Column], m: Measured) -> str:
 
 def thumbnails(paths: Iterable[Path], size: int) -> dict[Path, str]:
     """Return data URIs of WebP copies of at most `size` pixels a side, of those files that are pictures."""
-    wanted = list(dict.fromkeys(paths))
+    wanted = [path for path in dict.fromkeys(paths) if is_regular(path)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside Python's lock
         small = pool.map(lambda path: _thumbnail(path, size), wanted)
     return {path: uri for path, uri in zip(wanted, small, strict=True) if uri}
@@ -115,7 +116,7 @@ def _thumbnail(path: Path, size: int) -> str | None:
 
 def films(paths: Iterable[Path], page: Path, limit_mb: float) -> dict[Path, str]:
     """Return each film's data URI if all have at most `limit_mb` together, else its link."""
-    found = [path for path in dict.fromkeys(paths) if path.is_file()]
+    found = [path for path in dict.fromkeys(paths) if is_regular(path)]
     if sum(path.stat().st_size for path in found) <= limit_mb * 1e6:
         return {path: data_uri(path.read_bytes(), "video/mp4") for path in found}
     return {path: link(path, page) for path in found}

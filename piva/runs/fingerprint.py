@@ -5,6 +5,7 @@ part of it: with `score=dds`, neither lambda nor how the learned models are made
 """
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ from piva.models.learned import needs
 from piva.runs.folder import RESULT, RunFolder, lock
 from piva.runs.run import RECORD, Run, one_set_of_networks
 
+OWN = r"(?!hydra\b)\w[\w./@]*="  # overrides that a run may store: of piva's own keys
+HYDRAS = (  # and of Hydra's: how and where jobs run, in plain values that no shell reads
+    r"hydra(/launcher|/sweeper|\.mode|\.(launcher|sweeper)\.[\w.]+)=[\w.,:+-]*$|hydra\.sweep\.(dir|subdir)="
+)
 FREE = ("device", "checkpoint_every")  # may differ when a run goes on; of the device only its kind counts
 UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
 Fingerprint = dict[str, Any]
@@ -95,14 +100,30 @@ def overrides_of(folder: Path) -> list[str]:
     """Return the overrides that resume the run or sweep in `folder`. Raises `InputError` without one."""
     quoted = '"' + str(folder).replace('"', '\\"') + '"'  # a sweep's folders are named lambda=0.1,score=dds
     if record := Run(folder).record:
-        return [*get(record, "overrides", list, folder / RECORD), f"hydra.run.dir={quoted}"]
+        overrides = _checked(get(record, "overrides", list, folder / RECORD), OWN, folder / RECORD)
+        return [*overrides, f"hydra.run.dir={quoted}"]
+    where = folder / "multirun.yaml"
     try:
-        given = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
-        overrides = [*config.as_typed(given.hydra), *config.as_typed(given.task)]
+        given = OmegaConf.load(where).hydra.overrides
+        hydra, task = config.as_typed(given.hydra), config.as_typed(given.task)
     except (OSError, OmegaConfBaseException):
         found = f"no {RECORD} and no multirun.yaml in {folder}"
         raise InputError("resume", found, "the folder of a run or of a sweep") from None
+    overrides = [*_checked(hydra, HYDRAS, where), *_checked(task, OWN, where)]
     return [*overrides, f"hydra.sweep.dir={quoted}", "--multirun"]
+
+
+def _checked(overrides: list[Any], allowed: str, where: Path) -> list[str]:
+    """Return stored overrides that only choose values; raise `InputError` for others, which may run code.
+
+    A run folder may be somebody else's: what it would add to Hydra's own configuration, or name as a class to
+    make, is for the user to type.
+    """
+    for each in overrides:
+        if not isinstance(each, str) or not re.match(allowed, each) or "_target_" in each or "${oc." in each:
+            remedy = "if it is meant, put it after resume=FOLDER, and take it out of the file"
+            raise InputError(where, repr(each), "overrides of piva's own keys", remedy)
+    return overrides
 
 
 def expand_resume(argv: list[str]) -> list[str]:

@@ -124,7 +124,7 @@ class Run:
 
     def edit(self, id: str) -> Path:
         """Return the folder of an edit, if any. Raises `InputError` for an id that leads out of the run."""
-        return inside(self.folder / "edits", id, self.folder / "metrics.csv")
+        return inside(self.folder, f"edits/{id}", self.folder / "metrics.csv")
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -192,3 +192,18 @@ def test_large_films_are_linked_and_small_ones_embedded(tmp_path: Path) -> None:
         page = Page((tmp_path / "report.html").read_text())
         (found,) = [value for _, name, value in page.attributes if name == "data-film"]
         assert found.startswith(wanted)
+
+
+def test_a_page_takes_nothing_from_outside_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path / "runs/a", drawn(EDITS[:2]))
+    secret = tmp_path / "secret"
+    secret.write_text("top secret")
+    monkeypatch.setenv("SECRET", "s3cr3t")
+    (folder / "edits" / EDITS[0] / "turntable.mp4").symlink_to(secret)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("guidance_scale: 7.5", "guidance_scale: ${oc.env:SECRET}"))
+    write_run(tmp_path / "runs/b", drawn(EDITS[:2]))
+    report(str(tmp_path / "runs"), f"out={tmp_path / 'report.html'}")
+    page = (tmp_path / "report.html").read_text()
+    assert base64.b64encode(secret.read_bytes()).decode() not in page
+    assert "s3cr3t" not in page

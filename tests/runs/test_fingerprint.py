@@ -1,9 +1,13 @@
 """Which settings make a run another run."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from piva.config import check, compose
-from piva.runs.fingerprint import fingerprint
+from piva.errors import InputError
+from piva.runs.fingerprint import fingerprint, overrides_of
 
 
 def of(*overrides: str) -> dict[str, object]:
@@ -18,3 +22,38 @@ def test_what_a_run_does_not_read_makes_no_other_run(override: str) -> None:
 @pytest.mark.parametrize("override", ["lambda=0.1", "model.rank=8", "seed=1", "steps=7"])
 def test_what_a_run_reads_does(override: str) -> None:
     assert of("score=piva", override) != of("score=piva")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+hydra.callbacks.x._target_=sympy.sympify",
+        "hydra.searchpath=[file:///elsewhere]",
+        "score._target_=os.system",
+        "~lambda",
+        "seed=${oc.env:SECRET}",
+        5,
+    ],
+)
+def test_a_stored_override_that_could_run_code_is_refused(override: object, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"overrides": ["task=image", override], "fingerprint": {}}))
+    with pytest.raises(InputError, match=r"run.json: found .* wanted overrides of piva's own keys"):
+        overrides_of(tmp_path)
+
+
+def test_a_sweep_resumes_with_its_launchers_plain_values_alone(tmp_path: Path) -> None:
+    def stored(*hydra: str) -> Path:
+        given = {"hydra": {"overrides": {"hydra": list(hydra), "task": ["lambda=0.1,0.4", "score=dds"]}}}
+        (tmp_path / "multirun.yaml").write_text(json.dumps(given))
+        return tmp_path
+
+    plain = [
+        "hydra.mode=MULTIRUN",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "hydra.sweep.subdir=${lambda}",
+    ]
+    assert overrides_of(stored(*plain))[:6] == [*plain, "lambda=0.1,0.4", "score=dds"]
+    for bad in ("hydra.launcher.setup=['touch x']", "hydra.launcher.python=/tmp/x", "+hydra.callbacks.x=1"):
+        with pytest.raises(InputError, match=r"multirun.yaml: found .* wanted overrides of piva's own keys"):
+            overrides_of(stored(bad))
