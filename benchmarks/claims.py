@@ -6,17 +6,14 @@ unedited original) and the truth. The second table compares each score with DDS 
 guidance and steps, edit by edit: edits differ more than scores do.
 """
 
-import csv
 import math
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import OmegaConf
-
 from piva.report.intervals import interval, over_seeds
-from piva.runs.folder import one_set_of_networks
+from piva.runs.run import Row, Run, find_runs, one_set_of_networks
 
 COLUMNS = {  # heading: (key of a setting's row, of the identity, of the truth)
     "PSNR to the truth": ("truth/psnr", "nothing/psnr", None),
@@ -46,32 +43,25 @@ Values = dict[str, list[float]]  # edit -> one value a seed
 Table = dict[Setting | str, dict[str, Values]]  # setting or anchor -> heading -> values
 
 
-def read(run: Path) -> list[tuple[Setting, dict[str, str]]]:
+def read(run: Run) -> list[tuple[Setting, Row]]:
     """Return every row of a run's final and intermediate measurements."""
-    config = OmegaConf.load(run / "config.yaml")
-    score = config.score
+    score = run.config["score"]
     name = score["_target_"].rsplit(".", 1)[-1]
-    lam = score.lam if "lam" in score else None
-    rows = []
-    for file in ("snapshots.csv", "metrics.csv"):
-        if (run / file).is_file():
-            with (run / file).open(newline="") as lines:
-                for row in csv.DictReader(lines):
-                    steps = int(row.get("step") or config.steps)
-                    rows.append((Setting(name, score.reference, score.guidance_scale, lam, steps), row))
-    return rows
+    key = name, score["reference"], score["guidance_scale"], score.get("lam")
+    rows = *run.snapshots, *run.rows
+    return [(Setting(*key, int(row.get("step", run.config["steps"]))), row) for row in rows]
 
 
 def collect(folders: tuple[str, ...]) -> Table:
     table: Table = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    runs = sorted({path.parent for folder in folders for path in Path(folder).rglob("metrics.csv")})
+    runs = [Run.read(folder) for folder in find_runs(map(Path, folders))]
     one_set_of_networks(runs)
     for run in runs:
         for setting, row in read(run):
             for heading, (key, identity, truth) in COLUMNS.items():
                 for name, source in ((setting, key), ("identity | ", identity), ("truth | ", truth)):
-                    if source and row.get(source):
-                        table[name][heading][row["id"]].append(float(row[source]))
+                    if source in row:
+                        table[name][heading][row["id"]].append(row[source])
     return table
 
 

@@ -19,8 +19,8 @@ LAYOUTS = {
 }
 
 
-def main(*words: str) -> None:
-    threads = dict(word.split("=") for word in words).get("threads", "1,2")
+def main(*argv: str) -> None:
+    threads = dict(arg.split("=") for arg in argv).get("threads", "1,2")
     print("| grid | kernel | device | threads | forward | backward |\n|---|---|---|---|---|---|")
     for name, layout in LAYOUTS.items():
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):

@@ -25,10 +25,10 @@ from piva.nerf.render import render_image
 from piva.nerf.settings import Fit
 
 
-def main(*words: str) -> None:
-    own = dict(word.split("=", 1) for word in words if word.startswith(("size=", "threads=")))
-    folders = [Path(word) for word in words if "=" not in word]
-    cfg = compose("task=nerf", *(word for word in words if "=" in word and word.split("=")[0] not in own))
+def main(*argv: str) -> None:
+    own = dict(arg.split("=", 1) for arg in argv if arg.startswith(("size=", "threads=")))
+    folders = [Path(arg) for arg in argv if "=" not in arg]
+    cfg = compose("task=nerf", *(arg for arg in argv if "=" in arg and arg.split("=")[0] not in own))
     settings: Fit = build(get_class(cfg.field["_target_"]), cfg.field, "field")
     torch.set_num_threads(int(own.get("threads", torch.get_num_threads())))
     choice = cfg.hydra.runtime.choices.field

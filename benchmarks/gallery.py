@@ -34,9 +34,9 @@ def scaled(picture: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
 
 
-def main(out: Path, *words: str) -> None:
-    runs = [Path(word) for word in words if not word.startswith("edits=")]
-    named = [word.removeprefix("edits=").split(",") for word in words if word.startswith("edits=")]
+def main(out: Path, *argv: str) -> None:
+    runs = [Path(arg) for arg in argv if not arg.startswith("edits=")]
+    named = [arg.removeprefix("edits=").split(",") for arg in argv if arg.startswith("edits=")]
     edits = (
         named[0]
         if named

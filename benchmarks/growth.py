@@ -55,7 +55,7 @@ def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, fl
         begin = time.process_time()
         shown = state.view(randomness, original=False).latents[EDIT]
         seconds += time.process_time() - begin
-        ranges = (tuple(r) for r in (task.elevation_deg, task.fov_deg, task.distance))
+        ranges = map(tuple, (task.elevation_deg, task.fov_deg, task.distance))
         c2w, fov = sample_camera(cameras.host, *ranges)
         lens = pinhole(fov, size)
         rgba = torch.from_numpy(mesh.render_lens(c2w, lens).rgba).permute(2, 0, 1)
@@ -72,10 +72,10 @@ def growth(edit: Edit, task: NerfTask, size: int, steps: int) -> tuple[float, fl
     return reached[0], reached[1], 1000 * seconds / steps, occupied
 
 
-def main(*words: str) -> None:
-    kind = next((word.removeprefix("type=") for word in words if word.startswith("type=")), "")
-    words = ("dataset.edits=all", *(word for word in words if not word.startswith("type=")))
-    cfg = compose("task=nerf", "dataset=noe", *words)
+def main(*argv: str) -> None:
+    kind = next((arg.removeprefix("type=") for arg in argv if arg.startswith("type=")), "")
+    overrides = (arg for arg in argv if not arg.startswith("type="))
+    cfg = compose("task=nerf", "dataset=noe", "dataset.edits=all", *overrides)
     task: NerfTask = build(NerfTask, cfg.task, "task")
     dataset: Noe = build(Noe, cfg.dataset, "dataset")
     rows: dict[str, list[float]] = {}

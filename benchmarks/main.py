@@ -25,11 +25,11 @@ COMMANDS = [
 def main(folder: Path) -> None:
     print("| command | in all, s | fit, s | edit steps | ms a step | peak GB | U-Net passes a step (calls) |")
     print("|---|---|---|---|---|---|---|")
-    for index, words in enumerate(COMMANDS):
+    for index, overrides in enumerate(COMMANDS):
         out = folder / str(index)
         environment = {**os.environ, "PIVA_CACHE": str(folder / f"cache-{index}")}
         begin = time.perf_counter()
-        command = [sys.executable, "-m", "piva.run", *words.split(), f"hydra.run.dir={out}"]
+        command = [sys.executable, "-m", "piva.run", *overrides.split(), f"hydra.run.dir={out}"]
         subprocess.run(command, check=True, env=environment, capture_output=True)
         seconds = time.perf_counter() - begin
         timing = json.loads((out / "timing.json").read_text())
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
         passes = f"{unet['forward_per_step']:g} + {unet['backward_per_step']:g} ({unet['calls_per_step']:g})"
         step = 1000 * edit["optimise_s"] / summary["steps"]
         cells = f"{seconds:.0f} | {edit['open_s']} | {summary['steps']} | {step:.0f} | {timing['peak_gb']}"
-        print(f"| {words} | {cells} | {passes} |")
+        print(f"| {overrides} | {cells} | {passes} |")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from piva.metrics import reader, toys_clip
 from piva.metrics.toys import Toys
 from piva.priors.prior import Prior
 from piva.priors.stable_diffusion import StableDiffusion
-from piva.toys.training.trial import Trial, try_clip, try_reader
+from piva.toys.training.attributes import Trial, try_clip, try_reader
 from piva.toys.world import Toy, random_toy
 
 NETWORKS = Toys(path="toys").folder

@@ -33,9 +33,9 @@ def model() -> bytes:
     return file.getvalue()
 
 
-def main(*words: str) -> None:
-    words = ("source=none", "prompts=none", "views=100", *words)
-    settings: BuildNoe = build(BuildNoe, compose(*words, name="build_noe"))
+def main(*overrides: str) -> None:
+    overrides = ("source=none", "prompts=none", "views=100", *overrides)
+    settings: BuildNoe = build(BuildNoe, compose(*overrides, name="build_noe"))
     content = model()
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()

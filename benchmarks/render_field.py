@@ -24,8 +24,8 @@ from piva.nerf.scenes import fitted_scene
 REPEAT = 5
 
 
-def measure(size: int, threads: int, *words: str) -> None:
-    cfg = compose("task=nerf", "dataset=noe", "dataset.edits=[snowman/purple]", *words)
+def measure(size: int, threads: int, *overrides: str) -> None:
+    cfg = compose("task=nerf", "dataset=noe", "dataset.edits=[snowman/purple]", *overrides)
     dataset: Noe = build(Noe, cfg.dataset, "dataset")
     (edit,) = dataset.read()
     assert edit.scene is not None
@@ -57,11 +57,11 @@ def measure(size: int, threads: int, *words: str) -> None:
     print(f"{size}x{size}, {threads} threads: {times}, {samples} samples, {memory}")
 
 
-def main(*words: str) -> None:
+def main(*overrides: str) -> None:
     choice = {"size": "128,512", "threads": "1,2"} | {
-        k: v for k, _, v in (w.partition("=") for w in words) if k in ("size", "threads")
+        k: v for k, _, v in (w.partition("=") for w in overrides) if k in ("size", "threads")
     }
-    rest = [word for word in words if word.partition("=")[0] not in choice]
+    rest = [override for override in overrides if override.partition("=")[0] not in choice]
     for size in choice["size"].split(","):
         for threads in choice["threads"].split(","):
             code = f"from benchmarks.render_field import measure; measure({size}, {threads}, *{rest!r})"

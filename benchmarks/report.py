@@ -11,23 +11,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from PIL import Image
 
 from piva.report.__main__ import report
 from piva.runs.folder import RunFolder
-from piva.runs.run import Finished, read
+from piva.runs.run import Run
 
 SIZE = 512  # pixels a side, as profile=gpu leaves them
 
 
-def main(run: Path, *words: str) -> None:
-    given = dict(word.split("=") for word in words)
+def main(run: Path, *argv: str) -> None:
+    given = dict(arg.split("=") for arg in argv)
     edits, runs = int(given.get("edits", 700)), int(given.get("runs", 1))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for number in range(runs):
-            repeat(read(run), root / f"runs/{number}", edits, lam=0.1 * (number + 1))
+            repeat(Run.read(run), root / f"runs/{number}", edits, lam=0.1 * (number + 1))
         start, cpu = time.perf_counter(), time.process_time()
         (page,) = report(str(root / "runs"), f"out={root / 'report.html'}")
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -39,12 +38,12 @@ def main(run: Path, *words: str) -> None:
             shutil.copy(page, keep)
 
 
-def repeat(run: Finished, to: Path, edits: int, lam: float) -> None:
+def repeat(run: Run, to: Path, edits: int, lam: float) -> None:
     """Write a run of that many edits, whose pictures are hard links to one copy on disk."""
     score = {**run.config["score"], "lam": lam}
     rows = [{**run.rows[i % len(run.rows)], "id": f"{i:012d}"} for i in range(edits)]
     folder = RunFolder(to)
-    folder.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create({**run.config, "score": score})))
+    folder.write_config({**run.config, "score": score})
     folder.write_json("summary.json", run.summary)
     folder.write_rows("metrics.csv", rows)
     for i, row in enumerate(rows):

@@ -5,8 +5,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from piva.experiment import FLUSH_EVERY
-from piva.runs.tracking import About, WandB
+from piva.runs.progress import FLUSH_EVERY
+from piva.runs.tracking import RunMetadata, WandB
 
 
 def main(steps: int = 2000) -> None:
@@ -15,9 +15,9 @@ def main(steps: int = 2000) -> None:
         for i in range(steps)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        about = About(config={}, choices={}, edits=["a"], steps=steps)
+        metadata = RunMetadata(config={}, choices={}, edits=["a"], steps=steps)
         tracker = WandB(project="benchmark", mode="offline", start_timeout=5, finish_timeout=60)
-        mirror = tracker.mirror(about, Path(folder))
+        mirror = tracker.mirror(metadata, Path(folder))
         assert mirror
         mirror.steps(rows[:1])  # the first imports what wandb puts off
         wall, cpu = time.perf_counter(), time.process_time()

@@ -33,20 +33,13 @@ def _case(source: Toy, look: str, accessory: str, kind: str) -> Case:
     """Return a case from a colour or surface, a coloured accessory ("green ball") and another kind."""
     painted = replace(source, surface=look) if look in SURFACES else replace(source, colour=look)
     colour, thing = accessory.split()
-    return Case(
-        source.kind,
-        source,
-        (
-            Change(look, "texturing", painted, f"Make the {source.kind} {look}."),
-            Change(
-                thing,
-                "addition",
-                replace(source, accessory=thing, accessory_colour=colour),
-                f"Add a {accessory}.",
-            ),
-            Change(kind, "translation", replace(source, kind=kind), f"Turn the {source.kind} into a {kind}."),
-        ),
+    dressed = replace(source, accessory=thing, accessory_colour=colour)
+    changes = (
+        Change(look, "texturing", painted, f"Make the {source.kind} {look}."),
+        Change(thing, "addition", dressed, f"Add a {accessory}."),
+        Change(kind, "translation", replace(source, kind=kind), f"Turn the {source.kind} into a {kind}."),
     )
+    return Case(source.kind, source, changes)
 
 
 TEST = (

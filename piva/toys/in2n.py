@@ -33,12 +33,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of the format
 SEED = 0
 TRAIN, TEST = 80, 12
-LAPS = (
-    (6.0, 3.1),
-    (18.0, 2.9),
-    (30.0, 3.0),
-    (44.0, 2.8),
-)  # elevation and distance of each walk round the toy
+LAPS = ((6.0, 3.1), (18.0, 2.9), (30.0, 3.0), (44.0, 2.8))  # elevation, distance of each lap
 AIM = (0.0, 0.0, 0.95)  # what the cameras look at, about
 JPEG: dict[str, Any] = {"quality": 93, "subsampling": 0}
 SMALLER = (2, 4)  # of the folders images_2, images_4
@@ -97,12 +92,12 @@ def cameras(name: str) -> NDArray[np.float32]:
     """Return the poses (92, 4, 4) in a room: hand-held laps to train on, then a steady one from the front."""
     rng = np.random.default_rng((SEED, *name.encode()))
     a_lap = TRAIN // len(LAPS)
-    walk = [
+    laps = [
         (-90 + 360 * (i + j / len(LAPS)) / a_lap, *lap) for j, lap in enumerate(LAPS) for i in range(a_lap)
     ]
     by_hand = [
         _aimed(np.add(at, rng.normal(0, (3, 1.5, 0.08))), rng.normal(0, 0.05, 3), rng.normal(0, 1.5))
-        for at in walk
+        for at in laps
     ]
     steady = [_aimed((-90 + 360 * i / TEST, 16, 2.9), np.zeros(3), 0) for i in range(TEST)]
     return np.stack(by_hand + steady).astype(np.float32)
@@ -132,16 +127,11 @@ def _write(folder: Path, split: str, width: int, rooms: Sequence[str], workers: 
     from piva.toys.room import ROOMS
 
     cases = [case for case in SPLITS[split] if case.name in (rooms or ROOMS)]
-    draw_all(
-        _draw,
-        [job for case in cases for job in _prepare(folder, case, ROOMS[case.name], width)],
-        workers,
-        "rooms with toys",
-    )
+    jobs = [job for case in cases for job in _prepare(folder, case, ROOMS[case.name], width)]
+    draw_all(_draw, jobs, workers, "rooms with toys")
     listed = records(cases, "{toy}", "{toy}/truth/{edit}")
-    generated.save_json(
-        folder / "edits.json", {"name": f"in2n toys ({split})", "version": VERSION, "records": listed}
-    )
+    content = {"name": f"in2n toys ({split})", "version": VERSION, "records": listed}
+    generated.save_json(folder / "edits.json", content)
 
 
 def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
@@ -151,10 +141,8 @@ def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
     for place in ("images", *(f"images_{factor}" for factor in SMALLER), *truths):
         (scene / place).mkdir(parents=True)
     world = capture_world(case.name).tolist()
-    generated.save_json(
-        scene / "meta.json",
-        {"name": case.name, "room_to_world": world, "front": "-y in the room", "room": asdict(room)},
-    )
+    meta = {"name": case.name, "room_to_world": world, "front": "-y in the room", "room": asdict(room)}
+    generated.save_json(scene / "meta.json", meta)
     generated.save_json(scene / "transforms.json", _transforms(case.name, width))
     shares = [*(range(start, start + CHUNK) for start in range(0, TRAIN, CHUNK)), range(TRAIN, TRAIN + TEST)]
     return [Job(scene, case, room, frames, width) for frames in shares]
@@ -163,13 +151,8 @@ def _prepare(folder: Path, case: "Case", room: "Room", width: int) -> list[Job]:
 def _transforms(name: str, width: int) -> dict[str, Any]:
     names = [f"images/{_stem(i)}.jpg" for i in range(TRAIN + TEST)]
     poses = transform_poses(capture_world(name), cameras(name).astype(np.float64)).tolist()
-    return {
-        **intrinsics(lens(width)),
-        **split(names, TRAIN),
-        "frames": [
-            {"file_path": file, "transform_matrix": pose} for file, pose in zip(names, poses, strict=True)
-        ],
-    }
+    frames = [{"file_path": file, "transform_matrix": pose} for file, pose in zip(names, poses, strict=True)]
+    return {**intrinsics(lens(width)), **split(names, TRAIN), "frames": frames}
 
 
 def _stem(frame: int) -> str:
@@ -177,9 +160,9 @@ def _stem(frame: int) -> str:
 
 
 def _draw(job: Job) -> None:
-    toys = [job.case.source, *(change.target for change in job.case.changes)]
     from piva.noe.mesh import differs
 
+    toys = [job.case.source, *(change.target for change in job.case.changes)]
     sources, names = _views(job, toys, 0)
     for frame, view in zip(job.frames, sources, strict=True):
         _save_photo(job.folder, frame, Image.fromarray(view.rgb_bytes(np.ones(3))))
@@ -199,9 +182,8 @@ def _views(job: Job, toys: "Sequence[Any]", shown: int) -> "tuple[list[Picture],
     from piva.toys.room import room_renderer
 
     caster, poses = room_renderer(toys, shown, job.room), cameras(job.case.name)
-    return [caster.render_lens(poses[frame], lens(job.width)) for frame in job.frames], part_names(
-        caster.surfaces
-    )
+    pictures = [caster.render_lens(poses[frame], lens(job.width)) for frame in job.frames]
+    return pictures, part_names(caster.surfaces)
 
 
 def _save_photo(folder: Path, frame: int, photo: Image.Image) -> None:

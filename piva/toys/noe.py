@@ -69,9 +69,8 @@ def ensure(
     Raises:
         InputError: the folder cannot be written.
     """
-    content = generated.fingerprint(
-        (*LOOKS, "toys/edits.py", "toys/noe.py", "cameras/nerfstudio.py"), split, size, list(toys)
-    )
+    sources = *LOOKS, "toys/edits.py", "toys/noe.py", "cameras/nerfstudio.py"
+    content = generated.fingerprint(sources, split, size, list(toys))
     return generated.ensure(folder, content, lambda empty: _write(empty, split, size, toys, workers))
 
 
@@ -102,16 +101,11 @@ def _write(folder: Path, split: str, size: int, toys: Sequence[str], workers: in
     from piva.toys.edits import SPLITS
 
     cases = [case for case in SPLITS[split] if not toys or case.name in toys]
-    draw_all(
-        _draw,
-        [job for case in cases for job in _prepare(folder / "toys" / case.name, case, size)],
-        workers,
-        "the toys",
-    )
+    jobs = [job for case in cases for job in _prepare(folder / "toys" / case.name, case, size)]
+    draw_all(_draw, jobs, workers, "the toys")
     listed = records(cases, "toys/{toy}", "toys/{toy}/edits/{edit}")
-    generated.save_json(
-        folder / "benchmark.json", {"name": f"noe toys ({split})", "version": VERSION, "records": listed}
-    )
+    content = {"name": f"noe toys ({split})", "version": VERSION, "records": listed}
+    generated.save_json(folder / "benchmark.json", content)
 
 
 def _prepare(scene: Path, case: "Case", size: int) -> list[Job]:

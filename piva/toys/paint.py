@@ -62,9 +62,8 @@ def shadowed(paint: Shader, boxes: Sequence[NDArray[Any]], floor: float) -> Shad
         for low, high in near:
             away = (points[:, :2] - (low + high)[:2] / 2) / ((high - low)[:2] / 2 + 0.12)
             distance = np.hypot(away[:, :1], away[:, 1:])
-            light = np.minimum(
-                light, 1 - 0.5 * (1 - (low[2] - floor) / REACH) * np.clip(1.9 - 1.2 * distance, 0, 1)
-            )
+            shadow = 0.5 * (1 - (low[2] - floor) / REACH) * np.clip(1.9 - 1.2 * distance, 0, 1)
+            light = np.minimum(light, 1 - shadow)
         shade: Array = (paint(points) * light).astype(np.float32)
         return shade
 
@@ -131,16 +130,8 @@ def _blend(a: Triple, b: Triple, weight: NDArray[Any]) -> Array:
 
 # Where the second colour shows.
 PATTERNS: dict[str, Callable[[Array], Mask]] = {
-    "plain": _plain,
-    "striped": _striped,
-    "checkered": _checkered,
-    "spotted": _spotted,
+    mask.__name__[1:]: mask for mask in (_plain, _striped, _checkered, _spotted)
 }
 OWN_COLOURS: dict[str, Shader] = {
-    "wooden": _wooden,
-    "golden": _golden,
-    "grass": _grass,
-    "sand": _sand,
-    "stone": _stone,
-    "tiles": _tiles,
+    paint.__name__[1:]: paint for paint in (_wooden, _golden, _grass, _sand, _stone, _tiles)
 }

@@ -58,11 +58,7 @@ def _write(folder: Path, split: str, size: int, workers: int) -> None:
     from piva.toys.pie_entries import entries
 
     todo = entries(split)
-    for place in (
-        "truth/images",
-        "truth/masks",
-        *sorted({f"annotation_images/{entry.folder}" for entry in todo}),
-    ):
+    for place in ("truth/images", "truth/masks", *{f"annotation_images/{entry.folder}" for entry in todo}):
         (folder / place).mkdir(parents=True)
     jobs = [Job(folder, todo[i : i + CHUNK], size) for i in range(0, len(todo), CHUNK)]
     masks = [runs for chunk in draw_all(_draw, jobs, workers, "the pictures of toys") for runs in chunk]

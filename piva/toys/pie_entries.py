@@ -85,22 +85,16 @@ def _pairs(kind: int, kinds: list[str], count: int) -> Iterator[Pair]:
         toy, other = replace(random_toy(rng), kind=kinds[len(seen) % len(kinds)]), _lender(kinds, rng)
         pair = CHANGES[kind](toy, other)
         toys = pair.source, pair.target
-        if (
-            toys not in seen
-            and all(_fine(toy) for toy in toys)
-            and pair.source.caption != pair.target.caption
-        ):
+        differ = pair.source.caption != pair.target.caption
+        if differ and toys not in seen and all(map(_fine, toys)):
             seen.add(toys)
             yield pair
 
 
 def _fine(toy: Toy) -> bool:
     """Return whether the prior knows the toy, white hides none of it and its accessory has another colour."""
-    return (
-        not toy.held_out
-        and "white" not in (toy.colour, toy.accessory_colour)
-        and toy.colour != toy.accessory_colour
-    )
+    colours = toy.colour, toy.accessory_colour
+    return not toy.held_out and "white" not in colours and colours[0] != colours[1]
 
 
 def _outdoor(toy: Toy) -> bool:
@@ -119,12 +113,8 @@ def _lender(kinds: list[str], rng: np.random.Generator) -> Toy:
 
 
 def _change_object(toy: Toy, other: Toy) -> Pair:
-    return Pair(
-        toy,
-        replace(toy, kind=other.kind),
-        f"Turn the {toy.kind} into a {other.kind}.",
-        f"{toy.kind} {other.kind}",
-    )
+    turned = replace(toy, kind=other.kind)
+    return Pair(toy, turned, f"Turn the {toy.kind} into a {other.kind}.", f"{toy.kind} {other.kind}")
 
 
 def _add_object(toy: Toy, other: Toy) -> Pair:
@@ -150,21 +140,13 @@ def _change_content(toy: Toy, other: Toy) -> Pair:
 
 
 def _change_colour(toy: Toy, other: Toy) -> Pair:
-    return Pair(
-        toy,
-        replace(toy, colour=other.colour),
-        f"Make the {toy.kind} {other.colour}.",
-        f"{toy.kind} {toy.kind}",
-    )
+    painted = replace(toy, colour=other.colour)
+    return Pair(toy, painted, f"Make the {toy.kind} {other.colour}.", f"{toy.kind} {toy.kind}")
 
 
 def _change_material(toy: Toy, other: Toy) -> Pair:
-    return Pair(
-        toy,
-        replace(toy, surface=other.surface),
-        f"Make the {toy.kind} {other.surface}.",
-        f"{toy.kind} {toy.kind}",
-    )
+    covered = replace(toy, surface=other.surface)
+    return Pair(toy, covered, f"Make the {toy.kind} {other.surface}.", f"{toy.kind} {toy.kind}")
 
 
 def _change_background(toy: Toy, other: Toy) -> Pair:

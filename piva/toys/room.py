@@ -50,15 +50,9 @@ def _room(room: Room, standing: Sequence[Surface]) -> list[Surface]:
     """Return floor, ceiling, four walls with skirtings, and a picture on every second wall."""
     x, y, z = WIDTH / 2 + THICK / 2, DEPTH / 2 + THICK / 2, HEIGHT / 2
     low = 0.12
-    sides: list[tuple[Triple, Triple]] = [
-        ((-x, 0, z), (THICK, DEPTH, HEIGHT)),
-        ((x, 0, z), (THICK, DEPTH, HEIGHT)),
-    ]
-    ends: list[tuple[Triple, Triple]] = [
-        ((0, -y, z), (WIDTH, THICK, HEIGHT)),
-        ((0, y, z), (WIDTH, THICK, HEIGHT)),
-    ]
-    walls = sides + ends
+    side, end = (THICK, DEPTH, HEIGHT), (WIDTH, THICK, HEIGHT)
+    centres: list[Triple] = [(-x, 0, z), (x, 0, z), (0, -y, z), (0, y, z)]
+    walls = list(zip(centres, (side, side, end, end), strict=True))
     skirt = THICK + 0.08
     skirts = [((c[0], c[1], low), (max(s[0], skirt), max(s[1], skirt), 2 * low)) for c, s in walls]
     floor = shadowed(SHADERS[room.floor], [surface.mesh.bounds for surface in standing], 0.0)

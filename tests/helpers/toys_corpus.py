@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from piva.toys.training.trial import fresh
+from piva.toys.training.attributes import fresh
 
 
 def write_corpus(work: Path, count: int) -> Tensor:

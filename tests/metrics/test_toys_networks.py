@@ -10,9 +10,19 @@ import torch
 from piva.metrics import reader, toys_clip
 from piva.metrics.reader import Reader
 from piva.metrics.toys_clip import ToysClip
-from piva.toys.attributes import UNSEEN, WORDS, altered, labels, shows, without_colour
+from piva.toys.training.attributes import (
+    UNSEEN,
+    WORDS,
+    Trial,
+    altered,
+    fresh,
+    labels,
+    shows,
+    try_clip,
+    try_reader,
+    without_colour,
+)
 from piva.toys.training.metric_networks import contrastive
-from piva.toys.training.trial import Trial, fresh, try_clip, try_reader
 from piva.toys.world import Toy
 
 FOLDER = Path(str(resources.files("piva.toys") / "metric_networks"))

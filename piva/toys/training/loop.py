@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,13 +60,7 @@ def train(
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=recipe.weight_decay)
     parts: dict[str, Any] = {"model": model, "optimiser": optimiser}
     parts |= {f"average {decay}": average for decay, average in averages.items()}
-    start = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        for key, part in parts.items():
-            part.load_state_dict(state[key])
-        generator.set_state(state["generator"])
-        start = state["step"]
+    start = _resume(checkpoint, parts, generator) if checkpoint.exists() else 0
     bar = tqdm(range(start, recipe.steps), desc=name, unit="step", initial=start, total=recipe.steps)
     for step in bar:
         optimiser.param_groups[0]["lr"] = recipe.lr * warm_cosine(step, recipe)
@@ -86,12 +80,24 @@ def train(
             bar.set_postfix(figures)
             with checkpoint.with_suffix(".jsonl").open("a") as log:
                 log.write(json.dumps({"step": step + 1, **figures}) + "\n")
-            state = {key: part.state_dict() for key, part in parts.items()}
-            state |= {"generator": generator.get_state(), "step": step + 1}
-            with atomic(checkpoint) as temporary:
-                torch.save(state, temporary)
+            _save(checkpoint, parts, generator, step + 1)
     with torch.no_grad():
         return min(averages.values(), key=lambda average: check(average)["error"])
+
+
+def _resume(checkpoint: Path, parts: Mapping[str, Any], generator: torch.Generator) -> int:
+    """Restore all that training depends on and return the steps done."""
+    state = torch.load(checkpoint, weights_only=True)
+    for key, part in parts.items():
+        part.load_state_dict(state[key])
+    generator.set_state(state["generator"])
+    return int(state["step"])
+
+
+def _save(checkpoint: Path, parts: Mapping[str, Any], generator: torch.Generator, step: int) -> None:
+    state = {key: part.state_dict() for key, part in parts.items()}
+    with atomic(checkpoint) as temporary:
+        torch.save(state | {"generator": generator.get_state(), "step": step}, temporary)
 
 
 def warm_cosine(step: int, recipe: Recipe) -> float:

@@ -23,10 +23,19 @@ from transformers import PreTrainedTokenizerBase
 from piva.config import CONF
 from piva.metrics import reader, toys, toys_clip
 from piva.metrics.reader import Reader
-from piva.toys.attributes import UNSEEN, WORDS, altered, labels, without_colour
 from piva.toys.training import architectures, corpus
+from piva.toys.training.attributes import (
+    UNSEEN,
+    WORDS,
+    Trial,
+    altered,
+    fresh,
+    labels,
+    try_clip,
+    try_reader,
+    without_colour,
+)
 from piva.toys.training.loop import Recipe, train
-from piva.toys.training.trial import Trial, fresh, try_clip, try_reader
 from piva.toys.world import Toy
 
 log = logging.getLogger(__name__)

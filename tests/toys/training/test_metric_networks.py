@@ -12,14 +12,8 @@ from piva.metrics.toys import Toys
 from piva.toys.training.metric_networks import augment, main, recoloured
 
 SMALL = [
-    "images=24",
-    "held_out=8",
-    "fresh=2",
-    "workers=1",
-    "work=work",
-    "out=work/networks",
-    "clip.batch=8",
-    "reader.batch=8",
+    *("images=24", "held_out=8", "fresh=2", "workers=1", "work=work", "out=work/networks"),
+    *("clip.batch=8", "reader.batch=8"),
 ]
 
 

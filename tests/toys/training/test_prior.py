@@ -11,16 +11,11 @@ from piva.priors.prior import load
 from piva.toys.training.architectures import tokenizer, vocabulary
 from piva.toys.training.prior import main
 
-SMALL = [
-    "images=12",
-    "held_out=4",
-    "workers=1",
-    "work=work",
-    "out=work/prior",
-    "vae.steps=2",
-    "vae.crop_steps=1",
+SMALL = ["images=12", "held_out=4", "workers=1", "work=work", "out=work/prior"]
+SHORT = [
+    *("vae.steps=2", "vae.crop_steps=1", "unet.steps=3", "unet.batch=4", "unet.check_every=1"),
+    *("controlnet.steps=2", "controlnet.batch=2"),
 ]
-SHORT = ["unet.steps=3", "unet.batch=4", "unet.check_every=1", "controlnet.steps=2", "controlnet.batch=2"]
 
 
 @pytest.mark.slow

@@ -1,17 +1,62 @@
-"""Accuracies of the metric networks: pictures of known toys and the share that a network gets right."""
+"""The attributes of toys as labels, and accuracies: the share of them that a metric network gets right."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from piva.metrics.reader import Reader
 from piva.metrics.toys_clip import ToysClip
-from piva.toys.attributes import UNSEEN, WORDS, altered, labels, shows
+from piva.toys.objects import ACCESSORIES, GROUNDS, KINDS
+from piva.toys.paint import COLOURLESS, MAIN_COLOURS, SURFACES
 from piva.toys.training import corpus
 from piva.toys.world import Toy, random_toy
+
+WORDS: dict[str, tuple[str, ...]] = {  # the fields of a toy; "" where there is none
+    "kind": tuple(KINDS),
+    "colour": MAIN_COLOURS,
+    "surface": SURFACES,
+    "accessory": ("", *ACCESSORIES),
+    "accessory_colour": MAIN_COLOURS,
+    "ground": ("", *GROUNDS),
+}
+UNSEEN = -1  # the label of what a picture does not show: a golden toy's colour, the colour of no accessory
+
+
+def labels(toys: Sequence[Toy], words: Mapping[str, Sequence[str]]) -> Int64[Tensor, "b words"]:
+    """Return the index of each attribute's word in its list, or `UNSEEN`."""
+    return torch.tensor([[_label(toy, name, choices) for name, choices in words.items()] for toy in toys])
+
+
+def without_colour(truth: Int64[Tensor, "b words"]) -> Int64[Tensor, "b words"]:
+    """Return the labels of `WORDS` that remain when colours are exchanged: shapes and patterns."""
+    names = list(WORDS)
+    left = truth.clone()
+    left[:, [names.index(name) for name in ("colour", "accessory_colour", "ground")]] = UNSEEN
+    surface = left[:, names.index("surface")]
+    for word in COLOURLESS:
+        surface[surface == SURFACES.index(word)] = UNSEEN
+    return left
+
+
+def shows(toy: Toy, attribute: str) -> bool:
+    """Return whether a picture of the toy shows its `attribute`."""
+    if attribute == "colour":
+        return toy.surface not in COLOURLESS
+    return attribute != "accessory_colour" or bool(toy.accessory)
+
+
+def altered(toy: Toy, generator: torch.Generator, attribute: str | None = None) -> Toy:
+    """Return the toy with one attribute changed: the given one, or any that its caption tells, at random."""
+    shown = sorted(name for name in WORDS if shows(toy, name))
+    name = attribute or _one_of(shown, generator)
+    other = replace(toy, **{name: _one_of([w for w in WORDS[name] if w != getattr(toy, name)], generator)})
+    if other.accessory and not other.accessory_colour:
+        return replace(other, accessory_colour=_one_of(MAIN_COLOURS, generator))
+    return other
 
 
 @dataclass(frozen=True)
@@ -70,3 +115,11 @@ def try_reader(network: Reader, trial: Trial) -> dict[str, float]:
             if shown.any():
                 figures[name + suffix] = float((chosen == truth)[shown, k].float().mean())
     return figures
+
+
+def _label(toy: Toy, attribute: str, choices: Sequence[str]) -> int:
+    return choices.index(getattr(toy, attribute)) if shows(toy, attribute) else UNSEEN
+
+
+def _one_of(choices: Sequence[str], generator: torch.Generator) -> str:
+    return choices[int(torch.randint(len(choices), (1,), generator=generator))]

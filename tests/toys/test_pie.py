@@ -11,15 +11,8 @@ from piva.toys.pie_entries import entries
 
 SIZE = 32
 FIELDS = [
-    *(
-        "image_path",
-        "original_prompt",
-        "editing_prompt",
-        "editing_instruction",
-        "editing_type_id",
-        "blended_word",
-        "mask",
-    )
+    *("image_path", "original_prompt", "editing_prompt", "editing_instruction"),
+    *("editing_type_id", "blended_word", "mask"),
 ]
 
 
