@@ -59,7 +59,7 @@ def test_only_the_chosen_records_are_looked_at(root):
         ({"path": "../../x"}, "path: .*a path inside"),
         ({"path": "nowhere"}, "nowhere: found no such folder"),
         ({"path": None}, "path: found None, wanted text"),
-        ({"id": "../abc"}, "id: .*a path inside"),
+        ({"id": "../abc"}, "the id .*relative paths"),
         ({"id": 3}, "id: found 3, wanted text"),
         ({"target_prompt": ""}, "abc/blue: target prompt: found nothing"),
         ({"truth": "../.."}, "truth: .*a path inside"),
