@@ -1,4 +1,4 @@
-"""The row of an edit: which numbers it has, and what doing nothing and the truth score."""
+"""The row of an edit: which numbers it has, and what the unedited original and the truth score."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every kernel that this machine can run, against the twin in plain torch; the twin against finite
+"""Every kernel that this machine can run, against the plain torch reference; that against finite
 differences.
 """
 
