@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from piva.config import check, compose
 from piva.errors import InputError
@@ -11,7 +12,10 @@ from piva.runs.fingerprint import fingerprint, overrides_of
 
 
 def of(*overrides: str) -> dict[str, object]:
-    return fingerprint(check(compose("task=image", *overrides)))
+    """The fingerprint of a run on one photo."""
+    Image.new("RGB", (64, 64), "red").save("photo.png")
+    photo = ["dataset=single", "dataset.path=photo.png", "dataset.source=a", "dataset.target=b"]
+    return fingerprint(check(compose("task=image", *photo, *overrides)))
 
 
 @pytest.mark.parametrize("override", ["lambda=0.1", "model.rank=8", "tracker=wandb", "checkpoint_every=7"])
