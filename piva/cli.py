@@ -137,9 +137,7 @@ def run_cli(job: Callable[[], Any], name: str = "config") -> None:
     Bad input ends with 2, edits or jobs that failed with 1, Ctrl-C with 130.
     """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # Hydra then raises what went wrong instead of printing it over many lines
-    )
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing pages of it
     try:
         job()
     except KeyboardInterrupt:

@@ -33,9 +33,7 @@ class Needs:
     """What a score needs in the course of a run."""
 
     learned: tuple[Network, ...]  # the fine-tuned models, in a fixed order
-    original: (
-        bool  # whether a term or a training pair uses the original's latents, so that they must be rendered
-    )
+    original: bool  # whether a term or a training pair uses the original's latents: they must be rendered
 
     @property
     def training_pairs(self) -> list[Prediction]:

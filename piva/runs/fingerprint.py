@@ -25,8 +25,9 @@ from piva.runs.folder import RESULT, RunFolder, lock
 from piva.runs.run import RECORD, Run, one_set_of_networks
 
 OWN = r"(?!hydra\b)\w[\w./@]*="  # overrides that a run may store: of piva's own keys
-HYDRAS = (  # and of Hydra's: how and where jobs run, in plain values that no shell reads
-    r"hydra(/launcher|/sweeper|\.mode|\.(launcher|sweeper)\.[\w.]+)=[\w.,:+-]*$|hydra\.sweep\.(dir|subdir)="
+HYDRAS = (  # and of Hydra's: how and where jobs run, in plain values that no shell reads, and below the sweep
+    r"hydra(/launcher|/sweeper|\.mode|\.(launcher|sweeper)\.[\w.]+)=[\w.,:+-]*$"
+    r"|hydra\.sweep\.dir=|hydra\.sweep\.subdir=(?!.*\.\.)[^/]"
 )
 FREE = ("device", "checkpoint_every")  # may differ when a run goes on; of the device only its kind counts
 UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
@@ -114,13 +115,15 @@ def overrides_of(folder: Path) -> list[str]:
 
 
 def _checked(overrides: list[Any], allowed: str, where: Path) -> list[str]:
-    """Return stored overrides that only choose values; raise `InputError` for others, which may run code.
+    """Return stored overrides that only choose values; raise `InputError` for others, which may run code
+    or write elsewhere.
 
     A run folder may be somebody else's: what it would add to Hydra's own configuration, or name as a class to
     make, is for the user to type.
     """
     for each in overrides:
-        if not isinstance(each, str) or not re.match(allowed, each) or "_target_" in each or "${oc." in each:
+        fits = isinstance(each, str) and re.match(allowed, each)
+        if not fits or "_target_" in each or "${oc." in each:
             remedy = "if it is meant, put it after resume=FOLDER, and take it out of the file"
             raise InputError(where, repr(each), "overrides of piva's own keys", remedy)
     return overrides

@@ -12,7 +12,7 @@ def scheduled(optimiser: Optimizer, schedule: str, end: float, warmup: float, st
 
 
 def rate(step: int, steps: int, schedule: str, end: float, warmup: float) -> float:
-    """The part of its learning rate that step `step` of `steps`, counted from 0, has.
+    """Return the fraction of its learning rate that step `step` of `steps`, counted from 0, has.
 
     Args:
         schedule: `constant`; `cosine`, to zero; `exponential`, to `end`, where a step after the last arrives.

@@ -1,12 +1,12 @@
 """The workspace as JSON, and what the command answers to bad words."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb_workspaces.workspaces.internal as internal
+from helpers.command import call
 from helpers.finished_runs import drawn, write_run
 
 from piva.config import compose
@@ -61,17 +61,10 @@ def test_the_json_is_a_workspace_to_wandb_too(workspace: dict[str, Any]) -> None
     ],
     ids=" ".join,
 )
-def test_bad_arguments_are_one_line_and_exit_code_2(
-    argv: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # main sets it
-    monkeypatch.setattr(sys, "argv", ["dashboard", *argv])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert all(word in error for word in expected), error
+def test_bad_arguments_are_one_line_and_exit_code_2(argv: list[str], expected: list[str]) -> None:
+    done = call(main, "piva.dashboard", *argv)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert all(word in done.stderr for word in expected), done.stderr
 
 
 def test_a_torn_run_is_named(tmp_path: Path) -> None:

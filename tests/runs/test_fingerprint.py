@@ -58,6 +58,17 @@ def test_a_sweep_resumes_with_its_launchers_plain_values_alone(tmp_path: Path) -
         "hydra.sweep.subdir=${lambda}",
     ]
     assert overrides_of(stored(*plain))[:6] == [*plain, "lambda=0.1,0.4", "score=dds"]
-    for bad in ("hydra.launcher.setup=['touch x']", "hydra.launcher.python=./x", "+hydra.callbacks.x=1"):
+    for bad in (
+        "hydra.launcher.setup=['touch x']",
+        "hydra.launcher.python=./x",
+        "+hydra.callbacks.x=1",
+        "hydra.sweep.subdir=../x",
+    ):
         with pytest.raises(InputError, match=r"multirun.yaml: found .* wanted overrides of piva's own keys"):
             overrides_of(stored(bad))
+
+
+def test_paths_that_a_run_was_given_are_taken_up_again(tmp_path: Path) -> None:
+    stored = ["dataset.root=../noe", "prior.path=/models/sd", 'dataset.source="a cat, sitting"', "lambda=0.4"]
+    (tmp_path / "run.json").write_text(json.dumps({"overrides": stored, "fingerprint": {}}))
+    assert overrides_of(tmp_path)[:-1] == stored
