@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# Where the host waits for a GPU: a number is read (float, bool, item), a shape depends on numbers, or a tensor
-# is made of Python's numbers on the host and copied.
+# Where the host waits for a GPU: a number is read (float, bool, item), a shape depends on numbers, or a
+# tensor is made of Python's numbers on the host and copied.
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "lift_fresh"}
 
 
