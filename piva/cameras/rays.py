@@ -33,7 +33,8 @@ class Lenses(NamedTuple):
         distinct = list(dict.fromkeys(each))
         index = {lens: i for i, lens in enumerate(distinct)}
         which = torch.tensor([index[lens] for lens in each], device=device, dtype=torch.long)
-        optics = torch.tensor([Optics.of(lens) for lens in distinct], device=device, dtype=torch.float64).T
+        numbers = torch.tensor([Optics.of(lens) for lens in distinct], device=device, dtype=torch.float64)
+        optics = numbers.view(-1, len(Optics._fields)).T
         fisheye = torch.tensor([lens.fisheye for lens in distinct], device=device, dtype=torch.bool)
         return Lenses(distinct, which, optics, fisheye)
 
@@ -79,7 +80,7 @@ def z_depth(
     It is 0 where the opacity is below OPAQUE, and beside or behind the camera, where a fisheye may look.
     """
     cosine = -(image_rays(c2w, lens)[1] @ c2w[:3, 2]).view_as(distance)  # the camera looks along its -z
-    return (distance * cosine).masked_fill(opacity < OPAQUE, 0).clamp(min=0).detach()
+    return (distance * cosine).masked_fill(~(opacity >= OPAQUE), 0).clamp(min=0).detach()
 
 
 @lru_cache(maxsize=2)

@@ -128,7 +128,9 @@ def test_each_ray_goes_through_its_own_lens(lenses):
 
 
 ACTION = replace(PHONE, fx=50.0, fy=50.0, k1=-0.25, k2=0.07)  # an action camera's, bent by a quarter
-WIDE = replace(SPHERE, fx=28.0, fy=28.0, k1=0.05, k2=-0.01, k3=0.001, k4=-0.0001)  # sees 109 degrees off its axis
+WIDE = replace(
+    SPHERE, fx=28.0, fy=28.0, k1=0.05, k2=-0.01, k3=0.001, k4=-0.0001
+)  # sees 109 degrees off its axis
 
 
 @pytest.mark.parametrize(
