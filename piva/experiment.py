@@ -29,7 +29,7 @@ from piva.priors.prior import Prior
 from piva.runs.checkpoint import Checkpoints, Clock, EditState, load
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
 from piva.runs.progress import StepLogger, edits_bar
-from piva.runs.provenance import check_device, provenance
+from piva.runs.provenance import check_device, forget_peak, peak_gpu_gb, provenance
 from piva.runs.run import Run
 from piva.runs.tracking import Mirror
 from piva.scores.terms import EDIT, Prompt
@@ -46,6 +46,7 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     """
     run, folder = settings.run, RunFolder(path)
     check_device(run.device)
+    forget_peak(run.device)
     prior = settings.prior.load(run.device)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
@@ -99,7 +100,7 @@ def _run_edits(
                 errors[edit.id] = error
             else:
                 log.info("%s: %.1f s, %s", edit.id, sum(result.seconds.values()), main_metrics(result.row))
-                folder.write_tables(_in_order(settings, done), _cost())
+                folder.write_tables(_in_order(settings, done), _cost(settings.run.device))
                 if mirror:
                     mirror.edit(result.row, folder.path / "edits" / edit.id)
             bar.update()
@@ -119,7 +120,7 @@ def _resume(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:
     folder.keep_steps(steps)
     if done:
         log.info("%d of %d edits are finished already", len(done), len(settings.edits))
-        folder.write_tables(_in_order(settings, done), _cost())
+        folder.write_tables(_in_order(settings, done), _cost(settings.run.device))
     return done
 
 
@@ -231,8 +232,11 @@ def _in_order(settings: Settings, done: Mapping[str, EditRecord]) -> list[EditRe
     return [done[edit.id] for edit in settings.edits if edit.id in done]
 
 
-def _cost() -> dict[str, float]:
-    """Return the process's largest resident set so far, in GB, and the number of its compute threads."""
+def _cost(device: str) -> dict[str, float | None]:
+    """Return the process's largest resident set and the run's peak on its GPU so far, in GB, and the number
+    of compute threads.
+    """
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"peak_gb": round(peak, 2), "threads": torch.get_num_threads()}
+    gpu = peak_gpu_gb(device)
+    return {"peak_gb": round(peak, 2), "peak_gpu_gb": gpu, "threads": torch.get_num_threads()}
