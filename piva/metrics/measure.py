@@ -127,7 +127,7 @@ def _joined(comparisons: Sequence[Comparison]) -> Comparison:
     names = [field.name for field in dataclasses.fields(Comparison) if field.name != "size"]
     parts = {name: [p for each in comparisons if (p := getattr(each, name)) is not None] for name in names}
     joined: dict[str, Any] = {
-        name: (torch.cat(p) * 255).round() / 255 if p else None for name, p in parts.items()
+        name: torch.cat(p).mul_(255).round_().div_(255) if p else None for name, p in parts.items()
     }
     return Comparison(**joined)
 

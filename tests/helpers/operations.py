@@ -39,17 +39,18 @@ class Operations(TorchDispatchMode):
         by_number = name == "where" and any(x.dim() == 0 for x in args[1:] if isinstance(x, Tensor))
         if name in WAITING or by_mask or by_number:
             self.waits[name] += 1
+        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
-                self._see(tensor)
+                self._see(tensor, given)
         return result
 
-    def _see(self, tensor: Tensor) -> None:
+    def _see(self, tensor: Tensor, given: set[int]) -> None:
         self.dtypes.add(tensor.dtype)
         self.largest = max(self.largest, tensor.numel())
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
-        if key not in self._storages:
+        if key not in self._storages | given:  # a view of what was there takes nothing
             self._storages.add(key)
             self._alive += size
             self.peak = max(self.peak, self._alive)
