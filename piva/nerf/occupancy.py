@@ -125,7 +125,7 @@ def nerfacc_works(device: torch.device) -> bool:
     """Return whether nerfacc's kernel samples rays on this device, by one call of it; warn if it does not.
 
     The first call of a process may compile the kernel. What stands in its way shows only then, as an error of
-    any kind: no compiler, a broken one, one for another CUDA, a build that was stopped half-way.
+    any kind: no compiler, a broken one, one for another CUDA, what a build that failed has left.
     """
     try:
         cube = Occupancy(1.0, 1).to(device)
