@@ -57,6 +57,7 @@ class RunSettings:
     coarse_until: list[float]
     measure_at: list[int]
     checkpoint_every: Annotated[int, Ge(1)]
+    batch: Annotated[int, Ge(1)]
     samples: SamplesSettings
 
     def __post_init__(self) -> None:

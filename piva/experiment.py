@@ -1,41 +1,34 @@
-"""One run: load the prior, then open, optimise, measure and save each edit.
+"""One run: load the prior, then open, optimise, measure and save its edits, one by one or in batches.
 
-A stopped run is resumed in its folder: finished edits are read, the unfinished one continues from its
-checkpoint.
+A stopped run is resumed in its folder: finished edits are read, others continue from their checkpoints.
 """
 
-import hashlib
+import gc
 import logging
 import resource
 import shutil
 import sys
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
-from piva.errors import InputError, WriteError
-from piva.metrics.comparison import save_comparison
-from piva.metrics.measure import measure
-from piva.metrics.perceptual import MetricNetworks
-from piva.models.learned import Denoiser, needs
-from piva.models.sampling import Sampler, save_samples
+from piva.edit_run import Bench, EditRun, checkpoints
+from piva.errors import InputError, WriteError, one_line
+from piva.models.denoiser import Denoiser
+from piva.models.needs import needs
 from piva.optimise import Method, Sizes, optimise
-from piva.priors.prior import Prior
-from piva.runs.checkpoint import Checkpoints, Clock, EditState, load
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
-from piva.runs.progress import StepLogger, edits_bar
+from piva.runs.progress import edits_bar, steps_bar
 from piva.runs.provenance import check_device, forget_peak, peak_gpu_gb, provenance
 from piva.runs.run import Run
-from piva.runs.tracking import Mirror
-from piva.scores.terms import EDIT, Prompt
-from piva.tasks.base import Randomness
 
 log = logging.getLogger(__name__)
+
+Errors = dict[str, Exception]  # why edits failed, by id
 
 
 def run_experiment(settings: Settings, path: Path) -> Run:
@@ -48,11 +41,16 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     check_device(run.device)
     forget_peak(run.device)
     prior = settings.prior.load(run.device)
+    denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
+    bench = Bench(settings=settings, denoiser=denoiser, networks=networks, folder=folder, mirror=mirror)
     done = _resume(settings, folder)
-    errors = _run_edits(settings, prior, networks, folder, mirror, done)
+    try:
+        errors = _run_edits(bench, done)
+    finally:
+        denoiser.detach()
     results = _in_order(settings, done)
     metadata = {
         "metric_networks": dict(networks.names) if networks else {},
@@ -76,156 +74,117 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     return Run.read(path)
 
 
-def _run_edits(
-    settings: Settings,
-    prior: Prior,
-    networks: MetricNetworks | None,
-    folder: RunFolder,
-    mirror: Mirror | None,
-    done: dict[str, EditRecord],
-) -> dict[str, Exception]:
-    """Run the edits that are not in `done` and add them; return the errors of others by id."""
-    errors: dict[str, Exception] = {}
+def _run_edits(bench: Bench, done: dict[str, EditRecord]) -> Errors:
+    """Run the edits that are not in `done`, in batches, and add them; return why others failed, in order."""
+    settings, errors = bench.settings, Errors()
+    waiting = [edit for edit in settings.edits if edit.id not in done]
     with edits_bar(len(settings.edits), len(done)) as bar:
-        for edit in settings.edits:
-            if edit.id in done:
-                continue
-            log.info('%s: "%s" -> "%s"', edit.id, edit.source_prompt, edit.target_prompt)
-            try:
-                done[edit.id] = result = run_edit(edit, settings, prior, networks, folder, mirror)
-            except WriteError:
-                raise
-            except (InputError, FloatingPointError) as error:
-                log.error("%s failed: %s", edit.id, error)
-                errors[edit.id] = error
-            else:
-                log.info("%s: %.1f s, %s", edit.id, sum(result.seconds.values()), main_metrics(result.row))
-                folder.write_tables(_in_order(settings, done), _cost(settings.run.device))
-                if mirror:
-                    mirror.edit(result.row, folder.path / "edits" / edit.id)
+        for first in range(0, len(waiting), settings.run.batch):
+            batch = waiting[first : first + settings.run.batch]
+            errors |= _run_batch(bench, batch, done)
+            bar.update(len(batch))
+    return {edit.id: errors[edit.id] for edit in settings.edits if edit.id in errors}
+
+
+def _run_batch(bench: Bench, edits: Sequence[Edit], done: dict[str, EditRecord]) -> Errors:
+    """Run some edits together; where they do not fit in memory, halves of them, at last each one alone."""
+    try:
+        return _run_together(bench, edits, done)
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        reason = one_line(error)
+    gc.collect()  # the traceback, which held the batch's tensors, is gone
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    left = [edit for edit in edits if edit.id not in done]
+    if len(edits) == 1:
+        wanted = "less: a smaller resolution, or another switch of docs/stable_diffusion.md"
+        errors: Errors = {edit.id: InputError(edit.id, f"no memory left ({reason})", wanted) for edit in left}
+        log.error("%s failed: %s", left[0].id, errors[left[0].id])
+        return errors
+    half = (len(left) + 1) // 2
+    log.warning("%d edits together do not fit in memory (%s): going on with %d", len(edits), reason, half)
+    _keep_steps(bench.settings, bench.folder, done)
+    errors = _run_batch(bench, left[:half], done)
+    return errors | (_run_batch(bench, left[half:], done) if left[half:] else {})
+
+
+def _run_together(bench: Bench, edits: Sequence[Edit], done: dict[str, EditRecord]) -> Errors:
+    """Run some edits, a step of each at a time, and add those that are finished to `done`."""
+    run, errors = bench.settings.run, Errors()
+    opened: list[EditRun] = []
+    for edit in edits:
+        log.info('%s: "%s" -> "%s"', edit.id, edit.source_prompt, edit.target_prompt)
+        with _failing(edit, errors):
+            opened.append(EditRun(edit, bench))
+    for each in opened:
+        each.begin(len(opened))
+    by_work = {id(each.work): each for each in opened}
+    method = Method(bench.settings.schedule, bench.denoiser, _sizes(run))
+    start = sum(each.work.step for each in opened)
+    with steps_bar([each.edit.id for each in opened], run.steps, start) as bar:
+        for work, step in optimise([each.work for each in opened], method, run.steps):
+            by_work[id(work)].after(step)
             bar.update()
+    for each in opened:
+        with _failing(each.edit, errors):
+            _finish(each, bench, done)
     return errors
+
+
+@contextmanager
+def _failing(edit: Edit, errors: Errors) -> Iterator[None]:
+    """Add to `errors` why the block failed; a folder that cannot be written ends the run."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except (InputError, FloatingPointError) as error:
+        log.error("%s failed: %s", edit.id, error)
+        errors[edit.id] = error
+
+
+def _finish(each: EditRun, bench: Bench, done: dict[str, EditRecord]) -> None:
+    """Save a finished edit and the tables that it belongs to."""
+    name = each.edit.id
+    done[name] = record = each.finish()
+    log.info("%s: %.1f s, %s", name, sum(record.seconds.values()), main_metrics(record.row))
+    bench.folder.write_tables(_in_order(bench.settings, done), _cost(bench.settings.run.device))
+    if bench.mirror:
+        bench.mirror.edit(record.row, bench.folder.path / "edits" / name)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out: CUDA says so by a class, a CPU by its words."""
+    words = "not enough memory", "can't allocate memory", "out of memory"
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(w in str(error) for w in words)
 
 
 def _resume(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:
     """Return the finished edits by id; drop what a stopped process logged after its checkpoint."""
     done = {edit.id: result for edit in settings.edits if (result := folder.record(edit.id))}
-    steps = dict.fromkeys(done, settings.run.steps)
-    for edit in settings.edits:
-        checkpoints = _checkpoints(folder, edit)
-        if edit.id in done:
-            checkpoints.clear()
-        elif newest := checkpoints.newest():
-            steps[edit.id], _ = newest
-    folder.keep_steps(steps)
+    _keep_steps(settings, folder, done)
     if done:
         log.info("%d of %d edits are finished already", len(done), len(settings.edits))
         folder.write_tables(_in_order(settings, done), _cost(settings.run.device))
     return done
 
 
-def run_edit(
-    edit: Edit,
-    settings: Settings,
-    prior: Prior,
-    networks: MetricNetworks | None,
-    folder: RunFolder,
-    mirror: Mirror | None,
-) -> EditRecord:
-    """Optimise one edit, from its newest checkpoint if it has one, and save its folder.
-
-    Draws depend on seed and edit alone. Raises `FloatingPointError` if a direction or the state is not
-    finite, and `InputError`.
-    """
-    run, clock = settings.run, Clock()
-    generator = partial(seeded, run.seed, edit.id)
-    randomness = Randomness(generator("host", "cpu"), generator("noise", run.device))
-    state = settings.task.open(edit, prior, run.resolution or prior.resolution, run.steps, randomness)
-    prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
-    contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
-    learned = needs(settings.score).learned
-    models = settings.model.attach(prior, learned, generator("lora", run.device)) if learned else None
-    denoiser = Denoiser(prior, contexts, models)
-    method = Method(settings.score, settings.schedule, denoiser, _sizes(run))
-    sampler = Sampler(
-        denoiser=denoiser, learned=learned, steps=run.samples.steps, guidance_scale=run.samples.guidance
-    )
-    clock.lap("open_s")
-    edit_state = EditState(
-        state=state, models=models, randomness=randomness, evaluations=prior.evaluations, clock=clock
-    )
-    checkpoints, start = _checkpoints(folder, edit), 0
-    if newest := checkpoints.newest():
-        start, path = newest
-        edit_state.restore(load(path))
-        log.info("%s goes on after step %d", edit.id, start)
-    logger = StepLogger(edit.id, range(start, run.steps), folder, mirror)
-    try:
-        if settings.objective.metric:  # a name that is not measured shows before the work, not after
-            settings.objective.of(measure(state.compare(), edit, networks))
-        for step in optimise(state, method, run.steps, randomness, start):
-            done = step.index + 1
-            logger(step.index, step.logged)
-            if done in run.measure_at:
-                measured = measure(state.compare(), edit, networks)
-                edit_state.snapshots.append({"id": edit.id, "step": done} | measured)
-            if done in run.samples.at:  # always from the same noise, so that steps can be compared
-                noise = generator("samples", run.device)
-                samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples.count, noise)
-                edit_state.samples[str(done)] = samples.cpu()
-            if done % run.checkpoint_every == 0 and done < run.steps:
-                logger.flush()
-                clock.lap("optimise_s")
-                checkpoints.save(done, edit_state.checkpoint())
-        logger.flush()
-        clock.lap("optimise_s")
-        result = _save(edit, edit_state, networks, folder)
-        checkpoints.clear()
-    finally:
-        logger.bar.close()
-        if models:
-            models.detach()
-    return result
-
-
-def _save(
-    edit: Edit, edit_state: EditState, networks: MetricNetworks | None, folder: RunFolder
-) -> EditRecord:
-    """Measure an optimised edit and write its folder."""
-    comparison = edit_state.state.compare()
-    row = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
-    row |= measure(comparison, edit, networks)
-    tensors = {name: x.contiguous().cpu() for name, x in edit_state.state.state_dict().items()}
-    with folder.edit(edit.id) as place:
-        save_comparison(comparison, place)
-        save_samples(edit_state.samples, place)
-        save_file(tensors, place / "state.safetensors")
-        if edit_state.models:
-            edit_state.models.save(place / "adapters")
-        edit_state.clock.lap("look_s")
-        result = EditRecord(
-            row=row,
-            snapshots=edit_state.snapshots,
-            seconds=edit_state.clock.laps,
-            passes=vars(edit_state.evaluations).copy(),
-        )
-        result.write(place)
-    return result
+def _keep_steps(settings: Settings, folder: RunFolder, done: Mapping[str, EditRecord]) -> None:
+    """Keep the logged steps of finished edits, and of the others those before their newest checkpoints."""
+    steps = dict.fromkeys(done, settings.run.steps)
+    for edit in settings.edits:
+        if edit.id in done:
+            checkpoints(folder, edit).clear()
+        elif newest := checkpoints(folder, edit).newest():
+            steps[edit.id], _ = newest
+    folder.keep_steps(steps)
 
 
 def _sizes(run: RunSettings) -> Sizes:
     until = [round(part * run.steps) for part in run.coarse_until]
     return Sizes(list(zip(until, run.coarse, strict=True)))
-
-
-def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:
-    """Return a generator of these arguments alone, so that an edit draws the same alone and in a sweep."""
-    digest = hashlib.sha256(f"{seed}/{edit}/{purpose}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def _checkpoints(folder: RunFolder, edit: Edit) -> Checkpoints:
-    return Checkpoints(folder.path / "checkpoints" / edit.id)
 
 
 def _in_order(settings: Settings, done: Mapping[str, EditRecord]) -> list[EditRecord]:

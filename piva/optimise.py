@@ -1,16 +1,17 @@
-"""Algorithm 1 of the paper: the loop that every score, task and model shares."""
+"""Algorithm 1 of the paper: the loop that every score, task and model shares, for one edit or several."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from piva.models.learned import Denoiser, needs
-from piva.scores.evaluate import evaluate
-from piva.scores.terms import EDIT, Network, Score
+from piva.models.denoiser import Conditioning, Denoiser, Query
+from piva.models.learned import learn
+from piva.models.needs import needs
+from piva.scores.evaluate import Request, evaluate
+from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Score
 from piva.tasks.base import Randomness, TaskState, View
 
 
@@ -35,12 +36,24 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Method:
-    """What turns latents into a direction."""
+    """How steps are taken, the same for every edit."""
 
-    score: Score
     schedule: TimestepSchedule
     denoiser: Denoiser
     sizes: Sizes = Sizes()
+    train_every: int = 1  # the learned models learn at every so many steps
+
+
+@dataclass
+class Work:
+    """One edit being optimised: what is edited, by which score, what the networks know, how far it is."""
+
+    state: TaskState
+    score: Score
+    edit: Conditioning
+    randomness: Randomness
+    step: int = 0  # the next one, counted from 0
+    error: Exception | None = None  # why it is left out from now on
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class Step:
     t: int
     view: View
     direction_rms: Tensor
-    losses: dict[Network, Tensor]  # of the learned models, before their update
+    losses: dict[Network, Tensor] = field(default_factory=dict)  # of the learned models, before their update
 
     @property
     def logged(self) -> dict[str, Tensor | float]:
@@ -60,30 +73,74 @@ class Step:
         return {"t": self.t, "train/direction_rms": self.direction_rms, **losses}
 
 
-def optimise(
-    state: TaskState, method: Method, steps: int, randomness: Randomness, start: int = 0
-) -> Iterator[Step]:
-    """Take the steps from `start` to `steps` down w(t) times the score's direction, and yield after each.
+def optimise(works: Sequence[Work], method: Method, steps: int) -> Iterator[tuple[Work, Step]]:
+    """Take all edits on to `steps` steps, together, and yield each step after it was taken.
+
+    A work with an `error`, its state's or one that the caller sets, is left out from then on.
+    """
+    while at_work := [work for work in works if work.error is None and work.step < steps]:
+        yield from take_step(at_work, method, steps)
+
+
+def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[Work, Step]]:
+    """Take one step of each edit down w(t) times the score's direction, with one set of network calls.
 
     The direction is applied as the gradient of the loss with respect to the latents: theta receives exactly
     w(t) * direction * d latents / d theta, averaged over the views of the step. The learned models are
-    trained beside it (Eq. 7 and 8).
+    trained beside it (Eq. 7 and 8). What an edit gets does not depend on the others, up to the rounding of
+    larger batches. An edit whose state fails gets its `error` and no step.
     """
-    score, denoiser, need = method.score, method.denoiser, needs(method.score)
-    schedule, models = denoiser.prior.schedule, denoiser.models
-    depth = models is not None and models.needs_depth
-    for step in range(start, steps):
-        view = state.view(randomness, need.original, depth, method.sizes.at(step))
-        clean = {kind: x.detach() for kind, x in view.latents.items()}
-        x = view.latents[EDIT]
-        t = method.schedule.draw(step, steps, len(schedule), randomness.host)
-        noise = torch.randn(x.shape, generator=randomness.device, device=x.device)
-        noisy = {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
-        terms = score.direction(schedule, t, progress=step / max(steps - 1, 1))
-        predict = partial(denoiser.predict, t=t, depth=view.depth)
-        result = evaluate(terms, need.training_pairs, clean, noisy, noise, predict)
+    asked = [each for work in works if (each := _ask(work, method, steps))]
 
-        x.backward(schedule.weight(score.weight, t) / len(x) * result.direction)
-        state.step()
-        losses = models.learn(result.predicted, noise) if models else {}
-        yield Step(step, t, view, result.direction.square().mean().sqrt(), losses)
+    def predict(predictions: Sequence[Sequence[Prediction]]) -> list[dict[Prediction, Tensor]]:
+        queries = [each.query for each in asked]
+        pairs = zip(queries, predictions, strict=True)
+        return method.denoiser.predict([replace(query, predictions=of_it) for query, of_it in pairs])
+
+    schedule = method.denoiser.prior.schedule
+    results = evaluate([each.request for each in asked], predict)
+    for each, result in zip(asked, results, strict=True):
+        x, weight = each.view.latents[EDIT], schedule.weight(each.work.score.weight, each.query.t)
+        x.backward(weight / len(x) * result.direction)
+        each.work.state.step()
+    losses = learn([
+        (each.work.edit.models, result.predicted, each.request.noise)
+        for each, result in zip(asked, results, strict=True)
+    ])  # fmt: skip
+    taken = []
+    for each, result, loss in zip(asked, results, losses, strict=True):
+        rms = result.direction.square().mean().sqrt()
+        taken.append((each.work, Step(each.work.step, each.query.t, each.view, rms, loss)))
+        each.work.step += 1
+    return taken
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a work sees at its next step, and what it asks of the networks."""
+
+    work: Work
+    view: View
+    query: Query
+    request: Request
+
+
+def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
+    """Look at a state and draw its timestep and noise; None, and the work's `error`, if it has failed."""
+    schedule, models = method.denoiser.prior.schedule, work.edit.models
+    pairs = models.pairs(work.step) if models else []
+    original = needs(work.score).original or any(p.latents is ORIGINAL for p in pairs)
+    depth = models is not None and method.denoiser.control is not None
+    try:
+        view = work.state.view(work.randomness, original, depth, method.sizes.at(work.step))
+    except FloatingPointError as error:
+        work.error = error
+        return None
+    clean = {kind: x.detach() for kind, x in view.latents.items()}
+    x, draw = clean[EDIT], work.randomness
+    t = method.schedule.draw(work.step, steps, len(schedule), draw.host)
+    noise = torch.randn(x.shape, generator=draw.device, device=x.device)
+    noisy = {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
+    terms = work.score.direction(schedule, t, progress=work.step / max(steps - 1, 1))
+    query = Query(work.edit, (), noisy, t, view.depth)
+    return _Asked(work, view, query, Request(terms, pairs, clean, noise))

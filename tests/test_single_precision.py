@@ -10,9 +10,12 @@ from helpers.operations import Operations
 from PIL import Image
 
 from piva.config import check, compose
-from piva.experiment import run_edit
+from piva.edit_run import Bench, EditRun
 from piva.metrics import networks
 from piva.metrics.perceptual import MetricNetworks
+from piva.models.denoiser import Denoiser
+from piva.models.needs import needs
+from piva.optimise import Method, optimise
 from piva.priors.prior import Prior
 from piva.runs.folder import RunFolder
 
@@ -49,10 +52,19 @@ def test_an_edit_of_a_picture_needs_no_float64(
         "samples.at=[2]", "samples.count=1", "samples.steps=2",
     )  # fmt: skip
     settings = check(cfg)
-    with Operations() as seen:
-        record = run_edit(
-            settings.edits[0], settings, prior, metric_networks, RunFolder(tmp_path / "run"), None
-        )
+    learned = needs(settings.score).learned
+    denoiser = settings.model.denoiser(prior) if learned else Denoiser(prior)
+    folder = RunFolder(tmp_path / "run")
+    bench = Bench(settings=settings, denoiser=denoiser, networks=metric_networks, folder=folder, mirror=None)
+    try:
+        with Operations() as seen:
+            edit = EditRun(settings.edits[0], bench)
+            edit.begin(1)
+            for _, step in optimise([edit.work], Method(settings.schedule, denoiser), settings.run.steps):
+                edit.after(step)
+            record = edit.finish()
+    finally:
+        denoiser.detach()
     assert {"eval/clip", "eval/ssim", "eval/lpips"} <= set(record.row)
     assert torch.float32 in seen.dtypes
     assert torch.float64 not in seen.dtypes

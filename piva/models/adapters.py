@@ -1,113 +1,123 @@
-"""LoRA adapters, one for each learned model, on one network or on several.
+"""LoRA adapters as rows of one batch: each row of a call has its own low-rank term, in one batched product.
 
-The adapters and their files are peft's; only the forward pass is ours, so that one batch can hold rows of the
-frozen network and of both adapters. (peft's `adapter_names` finds its rows by index lists, which on a GPU
-costs a host synchronisation a layer.)
+peft's adapters are modules of a network, one in force at a time. Here an adapter is one matrix beside the
+network, and a call is given one for each of its rows, zeros for the frozen network: shapes are fixed, nothing
+is split or looked up, so a call compiles whole and can be captured in a CUDA graph. The files are peft's.
 """
 
 import copy
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
-from diffusers.utils import recurse_remove_peft_layers
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
+from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import Linear, Parameter
 
-from piva.scores.terms import Network, Prediction
+from piva.scores.terms import Network
 
-Groups = Sequence[tuple[Network, int]]  # consecutive rows of a batch and the network that predicts them
-TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
+TARGETS = ("to_k", "to_out.0", "to_q", "to_v")  # query, key, value and output projections of every attention
+DECODER = r"(.*\.)?up_blocks\..*\.(to_k|to_out\.0|to_q|to_v)"  # peft reads a text as a pattern of whole names
+
+Weights = dict[Network, Parameter]  # of one edit: a matrix (rank, width) each, see `LowRank`
 
 
-class Adapters:
-    """One zero-effect adapter for each of `networks` on each host.
+class LowRank:
+    """The adapted layers of some networks: y = W x + (alpha / rank) B A x, with A and B of each row's own.
 
-    `hosts` are networks of diffusers, by the subfolder in which their part of an adapter is saved.
+    An adapter is one matrix (rank, width): the A (rank, in) of every layer side by side, then every B
+    transposed (rank, out). So a batch of them is one stack, and its optimiser has one tensor.
     """
 
     def __init__(
-        self,
-        hosts: Mapping[str, Any],
-        rank: int,
-        alpha: float,
-        networks: Collection[Network],
-        generator: torch.Generator,
+        self, hosts: Mapping[str, Any], rank: int, alpha: float, init: str, decoder_only: bool
     ) -> None:
-        """Draw the initial weights from `generator`, as peft draws them from the global one."""
-        self._hosts, self._names = hosts, [network.value for network in networks]
-        self._groups: Groups = ()
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGETS)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # there are two adapters
-            for host in hosts.values():
-                for name in self._names:
-                    inject_adapter_in_model(config, host, name)
-        layers = [m for host in hosts.values() for m in host.modules() if isinstance(m, LoraLayer)]
-        for layer in layers:
-            for name in self._names:
-                a, b = layer.lora_A[name].float(), layer.lora_B[name].float()
-                torch.nn.init.kaiming_uniform_(a.weight, a=5**0.5, generator=generator)
-                torch.nn.init.zeros_(b.weight)
-                a.requires_grad_(True), b.requires_grad_(True)
-            layer.forward = partial(_grouped_forward, layer, lambda: self._groups)
-        self.weights = [p for layer in layers for p in layer.parameters() if p.requires_grad]
+        """Find the layers of `hosts`: networks of diffusers, by the subfolder of their adapters' files.
 
-    @contextmanager
-    def rows(self, groups: Groups) -> Iterator[None]:
-        """Within, each call of a host has batches made of these groups, in this order."""
-        self._groups = groups
-        try:
-            yield
-        finally:
-            self._groups = ()
+        Args:
+            init: how A is drawn; `peft`, uniform within 1/sqrt(in), peft's default; `gaussian`, with a
+                standard deviation of 1/rank, peft's init_lora_weights="gaussian" and threestudio's. B starts
+                at zero.
+            decoder_only: adapt the layers of the way up only, so that a backward pass ends at the middle.
+        """
+        targets = DECODER if decoder_only else list(TARGETS)
+        self._config = LoraConfig(
+            r=rank, lora_alpha=alpha, target_modules=targets, init_lora_weights=init == "peft" or init
+        )
+        self._rank, self._scale = rank, alpha / rank
+        self._layers: list[tuple[str, str, Linear]] = []  # host, name
+        self._rows: dict[str, Sequence[Tensor] | None] = dict.fromkeys(hosts)  # in force: A's, then B's
+        self._handles = []
+        for host, network in hosts.items():
+            for name, layer in network.named_modules():
+                inside = "up_blocks." in name or not decoder_only
+                if inside and any(name.endswith(f".{target}") for target in TARGETS):
+                    term = partial(self._add, host, len(self._layers))
+                    self._handles.append(layer.register_forward_hook(term))
+                    self._layers.append((host, name, layer))
+        self._widths = [layer.in_features for *_, layer in self._layers]
+        self._widths += [layer.out_features for *_, layer in self._layers]
+        first = self._layers[0][2].weight
+        self.device, self.dtype = first.device, first.dtype  # of the networks; adapters are float32
+        self._zeros = torch.zeros((rank, sum(self._widths)), device=self.device)
 
-    def save(self, folder: Path) -> None:
-        """Write peft's `adapter_model.safetensors` and `adapter_config.json` to `<name>/<host>/`."""
-        for name in self._names:
-            for part, host in self._hosts.items():
-                config = copy.copy(host.peft_config[name])
-                config.target_modules = sorted(config.target_modules)  # a set, which peft writes in any order
-                config.save_pretrained(folder / name / part)
-                weights = get_peft_model_state_dict(host, adapter_name=name)
-                path = folder / name / part / "adapter_model.safetensors"
-                save_file({key: weight.contiguous() for key, weight in weights.items()}, path)
+    @property
+    def hosts(self) -> Collection[str]:
+        """Return the subfolders of the networks that have adapted layers."""
+        return self._rows
+
+    def draw(self, networks: Collection[Network], generator: torch.Generator) -> Weights:
+        """Return new adapters without effect, float32, whose A's `generator` draws."""
+        weights = {network: torch.zeros_like(self._zeros) for network in networks}
+        parts = [matrix.split(self._widths, dim=1) for matrix in weights.values()]
+        for i, width in enumerate(self._widths[: len(self._layers)]):
+            for part in parts:
+                if self._config.init_lora_weights == "gaussian":
+                    part[i].normal_(std=1 / self._rank, generator=generator)
+                else:
+                    part[i].uniform_(-(width**-0.5), width**-0.5, generator=generator)
+        return {network: Parameter(matrix) for network, matrix in weights.items()}
+
+    def select(self, host: str, rows: Sequence[Tensor | None]) -> None:
+        """Give the next calls of `host` one adapter for each row of their batch; None is the frozen network.
+
+        They stay in force until the next selection: a checkpointed network reads them in its backward pass.
+        """
+        if all(row is None for row in rows):
+            self._rows[host] = None
+        else:
+            stacked = torch.stack([self._zeros if row is None else row for row in rows]).to(self.dtype)
+            self._rows[host] = stacked.split(self._widths, dim=2)
+
+    @no_type_check  # or what checks shapes in tests would break the compiled graph
+    def _add(self, host: str, i: int, layer: Linear, args: tuple[Tensor], output: Tensor) -> Tensor | None:
+        """Add each row's low-rank term to what a layer gives (b, n, out); a forward hook."""
+        rows = self._rows[host]
+        if rows is None:
+            return None
+        a, b = rows[i], rows[len(self._layers) + i]
+        return torch.baddbmm(output, torch.bmm(args[0], a.mT), b, alpha=self._scale)
+
+    def save(self, weights: Weights, folder: Path) -> None:
+        """Write peft's `adapter_model.safetensors` and `adapter_config.json` to `<network>/<host>/`."""
+        config = copy.copy(self._config)
+        if isinstance(config.target_modules, set):  # which peft would write in any order
+            config.target_modules = sorted(config.target_modules)
+        for network, matrix in weights.items():
+            parts = matrix.detach().split(self._widths, dim=1)
+            tensors: dict[str, dict[str, Tensor]] = {host: {} for host in self._rows}
+            for i, (host, name, _) in enumerate(self._layers):
+                prefix = f"base_model.model.{name}"
+                tensors[host][f"{prefix}.lora_A.weight"] = parts[i].contiguous()
+                tensors[host][f"{prefix}.lora_B.weight"] = parts[len(self._layers) + i].T.contiguous()
+            for host, of_host in tensors.items():
+                config.save_pretrained(folder / network.value / host)
+                save_file(of_host, folder / network.value / host / "adapter_model.safetensors")
 
     def detach(self) -> None:
-        """Remove the adapters from their hosts."""
-        for host in self._hosts.values():
-            recurse_remove_peft_layers(host)
-            del host.peft_config
-
-
-def groups(predictions: Sequence[Prediction], rows: int) -> Groups:
-    """Return which network predicts how many consecutive rows, if each prediction has as many of them."""
-    each = rows // len(predictions)
-    runs = groupby(prediction.network for prediction in predictions)
-    return [(network, each * len(list(run))) for network, run in runs]
-
-
-def _grouped_forward(
-    layer: Any, groups: Callable[[], Groups], x: Tensor, *args: Any, **kwargs: Any
-) -> Tensor:
-    """The frozen layer for all rows, plus each adapter's low-rank term on its own rows."""
-    base: Tensor = layer.base_layer(x, *args, **kwargs)
-    if all(network is Network.FROZEN for network, _ in groups()):
-        return base
-    counts = [count for _, count in groups()]
-    out = []
-    for (network, _), rows, of_base in zip(groups(), x.split(counts), base.split(counts), strict=True):
-        if network is Network.FROZEN:
-            out.append(of_base)
-        else:
-            a, b = layer.lora_A[network.value], layer.lora_B[network.value]
-            low_rank = b(a(rows.to(a.weight.dtype))) * layer.scaling[network.value]
-            out.append(of_base + low_rank.to(of_base.dtype))
-    return torch.cat(out)
+        """Give the networks back as they were."""
+        for handle in self._handles:
+            handle.remove()

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from diffusers import ControlNetModel
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from piva.errors import InputError
-from piva.models.adapters import Adapters, groups
 from piva.priors.prior import Prior, Residuals
 from piva.scores.terms import Latents, Network, Prediction
 
@@ -21,43 +21,28 @@ class DepthControl:
 
     def residuals(
         self,
-        adapters: Adapters,
         prior: Prior,
-        predictions: Sequence[Prediction],
-        noisy: Tensor,
-        t: int,
-        context: Tensor,
-        depth: Mapping[Latents, Tensor],
-    ) -> Residuals | None:
-        """Return residuals for `LearnedModels.predict`; None if all rows are the frozen model's."""
-        each = len(noisy) // len(predictions)
-        learned = [i for i, prediction in enumerate(predictions) if prediction.network is not Network.FROZEN]
-        if not learned:
-            return None
-        x, text = (torch.cat([rows.split(each)[i] for i in learned]) for rows in (noisy, context))
-        chosen = [predictions[i] for i in learned]
-        hint = depth_hint(torch.cat([depth[self._seen_by(prediction)] for prediction in chosen]))
-        with adapters.rows(groups(chosen, len(x))):
-            down, mid = self._run(prior, x, t, text, hint)
-        return [_spread(r, learned, len(predictions), each) for r in down], _spread(
-            mid, learned, len(predictions), each
-        )
+        asked: Sequence[tuple[Prediction, Mapping[Latents, Tensor]]],
+        noisy: Float[Tensor, "b c y x"],
+        t: Int[Tensor, "b"],
+        context: Float[Tensor, "b n d"],
+        rows: int,
+    ) -> Residuals:
+        """Return residuals for a batch of `rows` that begins with these, of learned models.
+
+        `asked` are their predictions, with the depths (b, h, w) of the views behind each kind of latents.
+        """
+        hint = depth_hint(torch.cat([depth[self._seen_by(prediction)] for prediction, depth in asked]))
+        hint = hint.to(prior.dtype).expand(-1, self.network.config.conditioning_channels, -1, -1)
+        x, text = noisy.to(prior.dtype), context.to(prior.dtype)
+        down, mid = self.network(x, t, text, hint, conditioning_scale=self._scale, return_dict=False)
+        others = (0, 0) * 3 + (0, rows - len(noisy))
+        return [F.pad(each, others) for each in down], F.pad(mid, others)
 
     def _seen_by(self, prediction: Prediction) -> Latents:
         """Return whose depth a model sees: its latents', or `source_sees` for eps_psi on the edit."""
         source_on_edit = prediction.network is Network.SOURCE and prediction.latents is Latents.EDIT
         return self._source_sees if source_on_edit else prediction.latents
-
-    def _run(self, prior: Prior, noisy: Tensor, t: int, context: Tensor, hint: Tensor) -> Residuals:
-        count, dtype, rows = prior.evaluations, prior.dtype, len(noisy)
-        count.control_forward += rows
-        hint = hint.to(dtype).expand(-1, self.network.config.conditioning_channels, -1, -1)
-        down, mid = self.network(
-            noisy.to(dtype), t, context.to(dtype), hint, conditioning_scale=self._scale, return_dict=False
-        )
-        if mid.requires_grad:
-            mid.register_hook(lambda _: count.add_control_backward(rows))
-        return down, mid
 
 
 def load(path: str, prior: Prior) -> ControlNetModel:
@@ -85,10 +70,3 @@ def depth_hint(depth: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1 h w"]:
     near = inverse.amax(dim=(1, 2), keepdim=True)
     hint = torch.where(hit, (inverse - far) / (near - far).clamp(min=1e-6), 0.0)
     return hint[:, None]
-
-
-def _spread(rows: Tensor, places: Sequence[int], count: int, each: int) -> Tensor:
-    """Put blocks of `each` rows at these of `count` places and zeros at the others."""
-    blocks = dict(zip(places, rows.split(each), strict=True))
-    nothing = torch.zeros_like(rows[:each])
-    return torch.cat([blocks.get(i, nothing) for i in range(count)])

@@ -4,7 +4,6 @@ Both share the ControlNet and differ by LoRA adapters. In training each sees the
 eps_psi that of the original's renders, eps_phi that of the edit's. The frozen model has no ControlNet.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -13,13 +12,11 @@ from annotated_types import Ge, Gt
 
 from piva.errors import InputError
 from piva.priors.stable_diffusion import check_readable, read_config
-from piva.scores.terms import Latents, Network
+from piva.scores.terms import Latents
 from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
-    import torch
-
-    from piva.models.learned import LearnedModels
+    from piva.models.denoiser import Denoiser
     from piva.priors.prior import Prior
     from piva.priors.stable_diffusion import StableDiffusion
 
@@ -43,7 +40,11 @@ class ControlNet:
     tune: bool  # adapters on the ControlNet too
     rank: Annotated[int, Ge(1)]
     alpha: Annotated[float, Gt(0)]
+    init: Literal["peft", "gaussian"]
+    layers: Literal["all", "decoder"]  # of the U-Net; of the ControlNet, which has no decoder, all or none
     lr: Annotated[float, Gt(0)]
+    train_every: Annotated[int, Ge(1)]
+    source_warmup: Annotated[int, Ge(0)]
 
     def check(self, prior: "StableDiffusion") -> None:
         """Raise `InputError` if the ControlNet is missing, damaged or does not fit the prior."""
@@ -63,18 +64,16 @@ class ControlNet:
         """Return what must be downloaded before a run: nothing for a local folder."""
         return [self._hub(self.path)] if self.path and not Path(self.path).expanduser().is_dir() else []
 
-    def attach(
-        self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
-    ) -> "LearnedModels":
-        """Load the ControlNet and add zero-effect adapters, whose weights `generator` draws."""
-        from piva.models.adapters import Adapters
+    def denoiser(self, prior: "Prior") -> "Denoiser":
+        """Load the ControlNet; return it and the prior's U-Net with room for adapters."""
+        from piva.models.adapters import LowRank
         from piva.models.controlled import DepthControl, load
-        from piva.models.learned import LearnedModels
+        from piva.models.denoiser import Denoiser
 
         control = load(str(self._folder(Path(prior.path)) or self.path), prior)
         hosts = {".": prior.unet} | ({"controlnet": control} if self.tune else {})
-        adapters = Adapters(hosts, self.rank, self.alpha, networks, generator)
-        return LearnedModels(adapters, self.lr, DepthControl(control, self.scale, Latents(self.source_sees)))
+        low_rank = LowRank(hosts, self.rank, self.alpha, self.init, self.layers == "decoder")
+        return Denoiser(prior, low_rank, DepthControl(control, self.scale, Latents(self.source_sees)))
 
     def _folder(self, prior: Path) -> Path | None:
         """Return its folder, for the prior in `prior`; None if it is on the hub and not in its cache."""

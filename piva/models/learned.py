@@ -1,159 +1,90 @@
-"""The learned models eps_psi (source) and eps_phi (target): which a score needs, their training pairs, loss
-and step.
+"""The learned models of one edit: their adapters, diffusion losses and optimiser (Eq. 7 and 8)."""
 
-Checking settings needs this file, so torch is imported where it is used.
-"""
-
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any
 
-from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, ORIGINAL, Latents, Network, Prediction, Prompt, Score, TensorTerm
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import AdamW
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from piva.models.adapters import Adapters
-    from piva.models.controlled import DepthControl
-    from piva.priors.prior import Prior
-    from piva.priors.stable_diffusion import StableDiffusion
-
-TRAINING_PAIRS = {
-    Network.SOURCE: Prediction(Network.SOURCE, ORIGINAL, Prompt.SOURCE),  # Eq. 7: psi follows the original
-    Network.TARGET: Prediction(Network.TARGET, EDIT, Prompt.TARGET),  # Eq. 8: phi follows the edit
-}
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a score needs in the course of a run."""
-
-    learned: tuple[Network, ...]  # the fine-tuned models, in a fixed order
-    original: bool  # whether a term or a training pair uses the original's latents: they must be rendered
-
-    @property
-    def training_pairs(self) -> list[Prediction]:
-        return [TRAINING_PAIRS[network] for network in self.learned]
-
-
-@cache
-def needs(score: Score) -> Needs:
-    """Return what the terms of a score's sums need."""
-    schedule = Schedule((0.99, 0.5, 0.01))  # any: which terms there are does not depend on the prior's
-    sums = [score.direction(schedule, t, progress) for t in (1, 2) for progress in (0.0, 1.0)]
-    terms = {term for weighted in sums for term in weighted.weights}
-    networks = {term.network for term in terms if isinstance(term, Prediction)}
-    learned = tuple(network for network in TRAINING_PAIRS if network in networks)
-    seen = {p.latents for p in [*terms, *map(TRAINING_PAIRS.get, learned)] if isinstance(p, Prediction)}
-    return Needs(learned, ORIGINAL in seen or TensorTerm("original") in terms)
+from piva.models.adapters import LowRank, Weights
+from piva.models.needs import TRAINING_PAIRS
+from piva.scores.terms import Network, Prediction
 
 
 class LearnedModels:
-    """The fine-tuned models of one edit: LoRA adapters, with or without a ControlNet beside the U-Net."""
+    """eps_psi and eps_phi of one edit. One optimiser serves both, since they share no weight."""
 
-    def __init__(self, adapters: "Adapters", lr: float, control: "DepthControl | None" = None) -> None:
-        from torch.optim import AdamW
+    def __init__(self, low_rank: LowRank, weights: Weights, lr: float, train_every: int = 1) -> None:
+        """Take over new adapters (`LowRank.draw`), all of which learn at every `train_every`-th step."""
+        self._low_rank, self.weights, self._train_every = low_rank, weights, train_every
+        self.learning = list(weights)
+        self._optimiser = AdamW(weights.values(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        # of float16's gradients a third would be zero: the loss is a mean over thousands of latents
+        half = low_rank.dtype == torch.float16
+        self._scaler = GradScaler(low_rank.device.type, enabled=half)
 
-        self._adapters, self._control = adapters, control
-        self._optimiser = AdamW(adapters.weights, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    def pairs(self, step: int) -> list[Prediction]:
+        """Return what they learn from at this step, counted from 0."""
+        return [] if step % self._train_every else [TRAINING_PAIRS[network] for network in self.learning]
 
-    @property
-    def needs_depth(self) -> bool:
-        """Whether `predict` looks at depth."""
-        return self._control is not None
-
-    def predict(
-        self,
-        prior: "Prior",
-        predictions: Sequence[Prediction],
-        noisy: "Tensor",
-        t: int,
-        context: "Tensor",
-        depth: "Mapping[Latents, Tensor]",
-    ) -> "Tensor":
-        """Return noise predictions, of as many rows of `noisy` and `context` for each of `predictions`, in
-        order.
-
-        `depth` (b, h, w) is that of the views behind each kind of latents. Rows of the frozen network are the
-        prior's own; the others have gradients to the adapters, if those are enabled.
-        """
-        from piva.models.adapters import groups
-
-        residuals = None
-        if control := self._control:
-            residuals = control.residuals(self._adapters, prior, predictions, noisy, t, context, depth)
-        with self._adapters.rows(groups(predictions, len(noisy))):
-            return prior.predict(noisy, t, context, residuals)
-
-    def learn(self, predicted: "Mapping[Network, Tensor]", noise: "Tensor") -> "dict[Network, Tensor]":
-        """Take one step down the diffusion losses (Eq. 7 and 8) of the training pairs' predictions; return
-        the losses.
-
-        One optimiser serves both, since the adapters share no weight.
-        """
-        import torch
-
+    def loss(
+        self, predicted: Mapping[Network, Tensor], noise: Tensor
+    ) -> tuple[Tensor, dict[Network, Tensor]]:
+        """Return the sum of the losses, scaled, to back-propagate; and each one, without a graph."""
         losses = {network: (eps - noise).square().mean() for network, eps in predicted.items()}
+        total: Tensor = self._scaler.scale(torch.stack(list(losses.values())).sum())
+        return total, {network: loss.detach() for network, loss in losses.items()}
+
+    def step(self) -> None:
+        """Take a step by the gradients that are there, none by such as overflowed, and clear them."""
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
         self._optimiser.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        self._optimiser.step()
-        return {network: loss.detach() for network, loss in losses.items()}
 
     def save(self, folder: Path) -> None:
         """Write the adapters in peft's format."""
-        self._adapters.save(folder)
+        self._low_rank.save(self.weights, folder)
 
-    def checkpoint(self) -> "dict[str, Any]":
-        """Return all that `learn` changes, between two steps, as in `TaskState.checkpoint`."""
-        weights = [weight.detach() for weight in self._adapters.weights]
-        return {"weights": weights, "optimiser": self._optimiser.state_dict()}
+    def checkpoint(self) -> dict[str, Any]:
+        """Return all that `step` changes, between two steps, as in `TaskState.checkpoint`."""
+        weights = {network.value: matrix.detach() for network, matrix in self.weights.items()}
+        return {
+            "weights": weights,
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
 
-    def restore(self, saved: "Mapping[str, Any]") -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over what `checkpoint` returned, in models made with the same settings."""
-        for weight, stored in zip(self._adapters.weights, saved["weights"], strict=True):
-            weight.data.copy_(stored)
+        for network, matrix in self.weights.items():
+            matrix.data.copy_(saved["weights"][network.value])
         self._optimiser.load_state_dict(saved["optimiser"])
-
-    def detach(self) -> None:
-        """Remove the adapters from the prior's networks."""
-        self._adapters.detach()
+        self._scaler.load_state_dict(saved["scaler"])
 
 
-@runtime_checkable
-class Model(Protocol):
-    """Settings of how the learned models are made from the prior."""
-
-    needs_depth: ClassVar[bool]  # whether the task must give the depth of its views
-
-    def check(self, prior: "StableDiffusion") -> None:
-        """Raise `InputError` if they cannot be made from this prior. Imports no torch."""
-
-    def attach(
-        self, prior: "Prior", networks: Collection[Network], generator: "torch.Generator"
-    ) -> LearnedModels:
-        """Make the models of `networks`; `generator` draws their initial weights."""
+Lesson = tuple[
+    LearnedModels | None, Mapping[Network, Tensor], Tensor
+]  # predictions of its pairs, and the noise
 
 
-@dataclass(frozen=True)
-class Denoiser:
-    """The frozen model and the learned ones, conditioned on the prompts of one edit."""
+def learn(lessons: Sequence[Lesson]) -> list[dict[Network, Tensor]]:
+    """Take one step of each edit's models down their losses; return these, none where nothing is to learn.
 
-    prior: "Prior"
-    contexts: "Mapping[Prompt, Tensor]"  # (1, n, d) each
-    models: LearnedModels | None = None  # None for a score that needs none
-
-    def predict(
-        self, predictions: Sequence[Prediction], noisy: "Tensor", t: int, depth: "Mapping[Latents, Tensor]"
-    ) -> "Tensor":
-        """Return noise predictions, of as many rows of `noisy` for each of `predictions`, in order."""
-        import torch
-
-        each = len(noisy) // len(predictions)
-        context = torch.cat([self.contexts[p.prompt].expand(each, -1, -1) for p in predictions])
-        if self.models is None:
-            return self.prior.predict(noisy, t, context)
-        return self.models.predict(self.prior, predictions, noisy, t, context, depth)
+    The predictions come from one call, whose graph they share: one backward pass serves all.
+    """
+    scaled: list[Tensor] = []
+    losses: list[dict[Network, Tensor]] = []
+    for models, predicted, noise in lessons:
+        losses.append({})
+        if models and predicted:
+            total, losses[-1] = models.loss(predicted, noise)
+            scaled.append(total)
+    if scaled:
+        torch.stack(scaled).sum().backward()
+    for models, predicted, _ in lessons:
+        if models and predicted:
+            models.step()
+    return losses

@@ -1,6 +1,6 @@
 """Samples of the frozen, source and target models in the course of a run (the paper's Figures 8 and 9)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from piva.images import save_image, to_uint8
-from piva.models.learned import Denoiser
-from piva.priors.prior import NetworkEvaluations
+from piva.models.denoiser import Conditioning, Denoiser, NetworkEvaluations, Query
 from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Network, Sum, frozen, source_model, target_model
 
 
@@ -21,7 +20,7 @@ class Sampler:
     """DDIM with each model: the learned ones without guidance, as they are used (the paper, A.1)."""
 
     denoiser: Denoiser
-    learned: Collection[Network]
+    edit: Conditioning
     steps: int  # of DDIM
     guidance_scale: float  # of the frozen model
 
@@ -30,7 +29,8 @@ class Sampler:
         """Return each model's prediction: psi with the source prompt, the others with the target prompt."""
         own = {Network.SOURCE: source_model(EDIT, SOURCE), Network.TARGET: target_model(EDIT, TARGET)}
         frozen_model = frozen(EDIT, TARGET, self.guidance_scale)
-        return [frozen_model, *(own[network] for network in own if network in self.learned)]
+        learned = self.edit.models.weights if self.edit.models else ()
+        return [frozen_model, *(own[network] for network in own if network in learned)]
 
     @torch.no_grad()
     def sample(
@@ -39,25 +39,23 @@ class Sampler:
         """Return `count` pictures in [0, 1] of each of the m models, all from the same noise.
 
         Their latents have the size of `like` (b, c, y, x); the models see the first view's `depth`, if there
-        is any. The run's network evaluations do not count these.
+        is any. The edit's network evaluations do not count these.
         """
-        prior = replace(self.denoiser.prior, evaluations=NetworkEvaluations())
-        denoiser = replace(self.denoiser, prior=prior)
+        prior, edit = self.denoiser.prior, replace(self.edit, evaluations=NetworkEvaluations())
         scheduler = DDIMScheduler.from_pretrained(prior.path, subfolder="scheduler")
         scheduler = DDIMScheduler.from_config(scheduler.config, prediction_type="epsilon")  # Prior.predict's
         scheduler.set_timesteps(self.steps)
         depth = {which: seen[:1].expand(count, -1, -1) for which, seen in depth.items()}
-        noise = torch.randn(count, *like.shape[1:], generator=generator, device=like.device)
         sums = self.sums
-        predictions = [prediction for terms in sums for prediction in terms.predictions]
-        model = [i for i, terms in enumerate(sums) for _ in terms.predictions]  # of each prediction
-        weights = [weight for terms in sums for weight in terms.weights.values()]
-        latents = [noise] * len(sums)
+        latents = [torch.randn(count, *like.shape[1:], generator=generator, device=like.device)] * len(sums)
         for t in scheduler.timesteps.tolist():
-            rows = denoiser.predict(predictions, torch.cat([latents[i] for i in model]), t, depth)
-            eps = [torch.zeros_like(noise) for _ in sums]
-            for i, weight, predicted in zip(model, weights, rows.split(count), strict=True):
-                eps[i] += weight * predicted
+            queries = [
+                Query(edit, terms.predictions, {EDIT: x}, t, depth)
+                for terms, x in zip(sums, latents, strict=True)
+            ]
+            eps = []
+            for terms, answer in zip(sums, self.denoiser.predict(queries), strict=True):
+                eps.append(torch.stack([terms.weights[p] * answer[p] for p in terms.predictions]).sum(0))
             latents = [scheduler.step(e, t, x).prev_sample for e, x in zip(eps, latents, strict=True)]
         return torch.stack([prior.decode(x) for x in latents])
 

@@ -135,9 +135,12 @@ def nerfacc_works(device: torch.device) -> bool:
         if len(t_starts) == 4:  # from t = 1 to 3
             return True
         reason = f"it finds {len(t_starts)} samples where there are 4"
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        full = isinstance(error, torch.OutOfMemoryError) or "cudaErrorMemoryAllocation" in str(
+            error
+        )  # Thrust's
+        if full:
+            raise
         reason = f"{type(error).__name__}: {one_line(error)[:300]}"
     log.warning("nerfacc's kernel does not work on %s, torch marches instead, slower (%s)", device, reason)
     return False

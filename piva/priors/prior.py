@@ -1,4 +1,4 @@
-"""A loaded text-to-image model: latents, text, noise predictions, and a count of what they cost."""
+"""A loaded text-to-image model: latents, text, noise predictions."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 import transformers
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
 
@@ -23,23 +23,6 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 Residuals = tuple[Sequence[Tensor], Tensor]  # for the features of the U-Net's way down, and of its middle
 
 
-@dataclass
-class NetworkEvaluations:
-    """Network evaluations so far: rows through the U-Net and through a ControlNet, and calls of the U-Net."""
-
-    forward: int = 0
-    backward: int = 0
-    calls: int = 0
-    control_forward: int = 0
-    control_backward: int = 0
-
-    def add_backward(self, samples: int) -> None:
-        self.backward += samples
-
-    def add_control_backward(self, samples: int) -> None:
-        self.control_backward += samples
-
-
 @dataclass(frozen=True)
 class Prior:
     """The parts of a Stable Diffusion model, frozen."""
@@ -51,7 +34,6 @@ class Prior:
     tokenizer: PreTrainedTokenizerBase
     schedule: Schedule
     prediction_type: str
-    evaluations: NetworkEvaluations
 
     # diffusers looks through all modules for these two, which took a twentieth of a step
     @cached_property
@@ -111,23 +93,30 @@ class Prior:
             return []
         return [word for word in prompt.split() if len(self.tokenizer.tokenize(word)) > 1]
 
+    @cached_property
+    def _steps(self) -> tuple[Tensor, Tensor]:
+        """Every timestep, and its alpha and sigma (t, 2), on the device: slices of them copy nothing."""
+        t = range(len(self.schedule))
+        table = [(self.schedule.alpha(i), self.schedule.sigma(i)) for i in t]
+        return torch.arange(len(t), device=self.device), torch.tensor(table, device=self.device)
+
+    def timestep(self, t: int) -> Int[Tensor, "1"]:
+        """Return a timestep on the device, without a host synchronisation."""
+        return self._steps[0][t : t + 1]
+
     def predict(
         self,
         noisy: Float[Tensor, "b c y x"],
-        t: int,
+        t: Int[Tensor, "b"] | Int[Tensor, "1"],
         context: Float[Tensor, "b n d"],
         residuals: Residuals | None = None,
     ) -> Float[Tensor, "b c y x"]:
         """Return noise predictions in float32, whatever the network was trained to predict.
 
-        `residuals` are what a ControlNet adds to the U-Net's features. Backward passes are counted when they
-        happen.
+        `residuals` are what a ControlNet adds to the U-Net's features.
         """
-        count = self.evaluations
-        count.calls += 1
-        count.forward += len(noisy)
         down, mid = residuals or (None, None)
-        output = self.unet(
+        eps: Tensor = self.unet(
             noisy.to(self.dtype),
             t,
             context.to(self.dtype),
@@ -135,11 +124,9 @@ class Prior:
             mid_block_additional_residual=mid,
             return_dict=False,
         )[0].float()
-        if output.requires_grad:
-            output.register_hook(lambda _: count.add_backward(len(noisy)))
         if self.prediction_type == "v_prediction":  # v = alpha eps - sigma x
-            output = self.schedule.alpha(t) * output + self.schedule.sigma(t) * noisy
-        eps: Tensor = output
+            alpha, sigma = self._steps[1].index_select(0, t)[:, :, None, None, None].unbind(1)
+            eps = alpha * eps + sigma * noisy
         return eps
 
 
@@ -165,4 +152,4 @@ def load(path: str, device: str, dtype: str) -> Prior:
     for part in (unet, vae, text_encoder):
         part.to(device).requires_grad_(False).eval()
     schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()))
-    return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type, NetworkEvaluations())
+    return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type)

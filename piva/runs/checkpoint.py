@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from piva.files import atomic
+from piva.models.denoiser import NetworkEvaluations
 from piva.models.learned import LearnedModels
-from piva.priors.prior import NetworkEvaluations
 from piva.tasks.base import Randomness, TaskState
 
 log = logging.getLogger(__name__)
@@ -103,11 +103,17 @@ class Clock:
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
+        self._last, self._sharers = time.perf_counter(), 1
+
+    def share(self, sharers: int) -> None:
+        """Start a lap whose time so many edits share."""
+        self._last, self._sharers = time.perf_counter(), sharers
 
     def lap(self, name: str) -> None:
+        """End a lap, and start one of this edit alone."""
         now = time.perf_counter()
-        self.laps[name], self._last = round(self.laps.get(name, 0) + now - self._last, 2), now
+        self.laps[name] = round(self.laps.get(name, 0) + (now - self._last) / self._sharers, 2)
+        self._last, self._sharers = now, 1
 
     def add(self, laps: Mapping[str, float]) -> None:
         """Add the laps of an earlier process."""
@@ -117,7 +123,7 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class EditState:
-    """One edit between two steps: all that changes from step to step. `evaluations` counts from zero."""
+    """One edit between two steps: all that changes from step to step."""
 
     state: TaskState
     models: LearnedModels | None
@@ -126,9 +132,6 @@ class EditState:
     clock: Clock
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Tensor] = field(default_factory=dict)  # drawn so far, by step
-
-    def __post_init__(self) -> None:
-        vars(self.evaluations).update(vars(NetworkEvaluations()))
 
     def checkpoint(self) -> Tree:
         """Return all of it; restored into a state opened in the same way, the edit goes on as before."""

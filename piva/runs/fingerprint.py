@@ -20,7 +20,7 @@ from piva import config
 from piva.config import PARTS, RunSettings, Settings
 from piva.errors import InputError
 from piva.files import get
-from piva.models.learned import needs
+from piva.models.needs import needs
 from piva.runs.folder import RESULT, RunFolder, lock
 from piva.runs.run import RECORD, Run, one_set_of_networks
 
@@ -29,7 +29,11 @@ HYDRAS = (  # and of Hydra's: how and where jobs run, in plain values that no sh
     r"hydra(/launcher|/sweeper|\.mode|\.(launcher|sweeper)\.[\w.]+)=[\w.,:+-]*$"
     r"|hydra\.sweep\.dir=|hydra\.sweep\.subdir=(?!.*\.\.)[^/]"
 )
-FREE = ("device", "checkpoint_every")  # may differ when a run goes on; of the device only its kind counts
+FREE = (
+    "device",
+    "checkpoint_every",
+    "batch",
+)  # may differ when a run goes on; of the device only its kind counts
 UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
 Fingerprint = dict[str, Any]
 

@@ -1,10 +1,11 @@
 """How a run shows that it goes on: a bar over the edits, one over the steps, and metrics.jsonl."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -25,27 +26,30 @@ def edits_bar(total: int, done: int) -> Iterator[Any]:
         yield bar
 
 
-class StepLogger:
-    """Logs a row a step to metrics.jsonl, tracker and bar, reading the device's numbers now and then."""
+@contextmanager
+def steps_bar(edits: Sequence[str], steps: int, start: int) -> Iterator[Any]:
+    """Show a bar over the steps of edits that are optimised together, on a terminal."""
+    name = edits[0] if len(edits) == 1 else f"{len(edits)} edits"
+    total = len(edits) * steps
+    with tqdm(total=total, initial=start, desc=name, unit="step", disable=None, leave=False) as bar:
+        yield bar
 
-    def __init__(self, edit: str, steps: range, folder: RunFolder, mirror: Mirror | None) -> None:
+
+class StepLogger:
+    """Logs an edit's steps to metrics.jsonl and tracker, reading the device's numbers now and then."""
+
+    def __init__(self, edit: str, folder: RunFolder, mirror: Mirror | None) -> None:
         self._edit, self._folder, self._mirror = edit, folder, mirror
         self._waiting: list[dict[str, Tensor | float]] = []
-        bar = {"desc": edit, "unit": "step", "disable": None, "dynamic_ncols": True, "leave": False}
-        self.bar = tqdm(total=steps.stop, initial=steps.start, **bar)
 
     def __call__(self, step: int, values: Mapping[str, Tensor | float]) -> None:
         self._waiting.append({"step": step, **values})
-        self.bar.update()
         if len(self._waiting) == FLUSH_EVERY:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits. Raises `FloatingPointError` if a direction was not finite."""
-        rows: list[dict[str, Any]] = [
-            {"edit": self._edit} | {key: _rounded(value) for key, value in row.items()}
-            for row in self._waiting
-        ]
+        rows: list[dict[str, Any]] = [{"edit": self._edit} | row for row in _on_host(self._waiting)]
         self._waiting = []
         self._folder.append_steps([json_safe(row) for row in rows])
         if self._mirror:
@@ -53,10 +57,11 @@ class StepLogger:
         for row in rows:
             if not math.isfinite(row["train/direction_rms"]):
                 raise FloatingPointError(f"step {row['step']}, t {row['t']}: the direction is not finite")
-        if rows:
-            self.bar.set_postfix(direction_rms=rows[-1]["train/direction_rms"], refresh=False)
 
 
-def _rounded(value: Tensor | float) -> float | int:
-    number = value.item() if isinstance(value, Tensor) else value
-    return float(f"{number:.6g}") if isinstance(number, float) else number
+def _on_host(rows: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]]:
+    """Return the rows as plain numbers; the device is asked once."""
+    tensors = [value for row in rows for value in row.values() if isinstance(value, Tensor)]
+    read = iter(torch.stack(tensors).tolist() if tensors else [])
+    plain = [{k: next(read) if isinstance(v, Tensor) else v for k, v in row.items()} for row in rows]
+    return [{k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()} for row in plain]

@@ -1,8 +1,8 @@
-"""From a sum of terms to a tensor, in as few network calls as possible.
+"""From sums of terms to tensors, in as few network calls as possible.
 
 A prediction serves the direction and the learned models' training at once: eps_phi(x_t, target) is Eq. 9's
-term and Eq. 8's forward pass. So a step makes at most two calls: one with gradients to the adapters (the
-training pairs), one without (everything else).
+term and Eq. 8's forward pass. So a step makes at most two calls, for however many edits: one with gradients
+to the adapters (the training pairs), one without (everything else).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,18 @@ from torch import Tensor
 
 from piva.scores.terms import Latents, Network, Prediction, Sum, TensorTerm, Term
 
-Predict = Callable[
-    [Sequence[Prediction], Tensor], Tensor
-]  # rows of noisy latents, as many for each prediction
+# the predictions of each edit, answered together
+Predict = Callable[[Sequence[Sequence[Prediction]]], Sequence[dict[Prediction, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one edit needs at one step: a direction, and predictions to train on. Tensors get no gradient."""
+
+    terms: Sum
+    training_pairs: Sequence[Prediction]
+    clean: Mapping[Latents, Float[Tensor, "b c y x"]]
+    noise: Float[Tensor, "b c y x"]
 
 
 @dataclass(frozen=True)
@@ -27,29 +36,28 @@ class Evaluated:
     predicted: dict[Network, Float[Tensor, "b c y x"]]
 
 
-def evaluate(
-    terms: Sum,
-    training_pairs: Sequence[Prediction],
-    clean: Mapping[Latents, Float[Tensor, "b c y x"]],
-    noisy: Mapping[Latents, Float[Tensor, "b c y x"]],
-    noise: Float[Tensor, "b c y x"],
-    predict: Predict,
-) -> Evaluated:
-    """Evaluate `terms` and `training_pairs` on latents without and with `noise`, which get no gradient."""
-
-    def rows(predictions: Sequence[Prediction]) -> dict[Term, Tensor]:
-        if not predictions:
-            return {}
-        eps = predict(predictions, torch.cat([noisy[p.latents].detach() for p in predictions]))
-        return dict(zip(predictions, eps.split(len(noise)), strict=True))
-
-    trained = rows(training_pairs)
+def evaluate(requests: Sequence[Request], predict: Predict) -> list[Evaluated]:
+    """Evaluate the requests of some edits, whose networks' answers `predict` gives together."""
     with torch.no_grad():
-        values: dict[Term, Tensor] = {TensorTerm(kind.value): x for kind, x in clean.items()}
-        values[TensorTerm("noise")] = noise
-        values |= rows([p for p in terms.predictions if p not in trained])
-        values |= {pair: eps.detach() for pair, eps in trained.items()}
-        direction = torch.zeros_like(noise)
-        for term, weight in terms.weights.items():
-            direction += weight * values[term]
-    return Evaluated(direction, {pair.network: trained[pair] for pair in training_pairs})
+        others = predict([_others(request) for request in requests])
+    trained = predict([request.training_pairs for request in requests])
+    results = []
+    for request, rest, pairs in zip(requests, others, trained, strict=True):
+        direction = _direction(request, {**rest, **pairs})
+        results.append(Evaluated(direction, {pair.network: eps for pair, eps in pairs.items()}))
+    return results
+
+
+def _others(request: Request) -> list[Prediction]:
+    return [each for each in request.terms.predictions if each not in request.training_pairs]
+
+
+@torch.no_grad()
+def _direction(request: Request, predictions: Mapping[Prediction, Tensor]) -> Tensor:
+    values: dict[Term, Tensor] = {TensorTerm(kind.value): x for kind, x in request.clean.items()}
+    values[TensorTerm("noise")] = request.noise
+    values |= {term: eps for term, eps in predictions.items()}  # noqa: C416 - a dict of terms
+    direction = torch.zeros_like(request.noise)
+    for term, weight in request.terms.weights.items():
+        direction.add_(values[term], alpha=weight)
+    return direction

@@ -160,13 +160,21 @@ def test_a_compiler_that_fails_is_named_once_and_torch_marches(device, tmp_path)
     assert "Error" in warning
 
 
-def test_a_full_gpu_is_no_broken_build(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("bad allocation: cudaErrorMemoryAllocation: out of memory"),
+    ],
+    ids=["torch", "thrust"],
+)
+def test_a_full_gpu_is_no_broken_build(error, monkeypatch):
     def full(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(OccGridEstimator, "sampling", full)
     nerfacc_works.cache_clear()
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error), match="out of memory"):
         nerfacc_works(torch.device("cpu"))
 
 

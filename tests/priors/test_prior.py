@@ -30,7 +30,7 @@ def test_a_v_prediction_prior_predicts_noise(v_prior_folder: Path, generator: to
     with torch.no_grad():
         v = prior.unet(noisy, 500, context).sample
         x0 = scheduler.step(v, 500, noisy).pred_original_sample
-        eps = prior.predict(noisy, 500, context)
+        eps = prior.predict(noisy, prior.timestep(500), context)
     torch.testing.assert_close(prior.schedule.noised(x0, eps, 500), noisy, rtol=1e-4, atol=1e-5)
 
 

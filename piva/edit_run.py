@@ -1,0 +1,157 @@
+"""One edit at work: opened or gone on with, logged, measured, sampled, checkpointed and saved."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from safetensors.torch import save_file
+
+from piva.config import Settings
+from piva.datasets.edit import Edit
+from piva.metrics.comparison import save_comparison
+from piva.metrics.measure import measure
+from piva.metrics.perceptual import MetricNetworks
+from piva.models.denoiser import Conditioning, Denoiser
+from piva.models.learned import LearnedModels
+from piva.models.needs import needs
+from piva.models.sampling import Sampler, save_samples
+from piva.optimise import Step, Work
+from piva.runs.checkpoint import Checkpoints, Clock, EditState, load
+from piva.runs.folder import EditRecord, RunFolder
+from piva.runs.progress import StepLogger
+from piva.runs.tracking import Mirror
+from piva.scores.terms import EDIT, Prompt
+from piva.tasks.base import Randomness
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all edits of a run share."""
+
+    settings: Settings
+    denoiser: Denoiser
+    networks: MetricNetworks | None  # that measure
+    folder: RunFolder
+    mirror: Mirror | None
+
+
+class EditRun:
+    """An edit of a run. What it draws depends on the run's seed and the edit's id alone."""
+
+    def __init__(self, edit: Edit, bench: Bench) -> None:
+        """Open the edit and restore it from its newest checkpoint, if it has one. Raises `InputError`."""
+        settings, prior, clock = bench.settings, bench.denoiser.prior, Clock()
+        run = settings.run
+        self.edit, self._bench = edit, bench
+        self._generator = partial(seeded, run.seed, edit.id)
+        randomness = Randomness(self._generator("host", "cpu"), self._generator("noise", run.device))
+        state = settings.task.open(edit, prior, run.resolution or prior.resolution, run.steps, randomness)
+        if settings.objective.metric:  # a name that is not measured shows before the work, not after
+            settings.objective.of(measure(state.compare(), edit, bench.networks))
+        prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
+        contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
+        conditioning = Conditioning(contexts, self._models())
+        self.work = Work(state, settings.score, conditioning, randomness)
+        self._saved = EditState(
+            state=state,
+            models=conditioning.models,
+            randomness=randomness,
+            evaluations=conditioning.evaluations,
+            clock=clock,
+        )
+        clock.lap("open_s")
+        self._checkpoints = checkpoints(bench.folder, edit)
+        if newest := self._checkpoints.newest():
+            self.work.step, path = newest
+            self._saved.restore(load(path))
+            log.info("%s goes on after step %d", edit.id, self.work.step)
+        self._logger = StepLogger(edit.id, bench.folder, bench.mirror)
+
+    def _models(self) -> LearnedModels | None:
+        """Return the learned models that the score needs, if any."""
+        low_rank, model = self._bench.denoiser.low_rank, self._bench.settings.model
+        if low_rank is None:
+            return None
+        learned = needs(self._bench.settings.score).learned
+        weights = low_rank.draw(learned, self._generator("lora", self._bench.settings.run.device))
+        return LearnedModels(low_rank, weights, model.lr, model.train_every)
+
+    def begin(self, together: int) -> None:
+        """Start the clock of the steps, which so many edits take together."""
+        self._together = together
+        self._saved.clock.share(together)
+
+    def after(self, step: Step) -> None:
+        """Log a step, and do what the settings want after it; what fails here becomes the work's `error`."""
+        try:
+            self._after(step)
+        except FloatingPointError as error:
+            self.work.error = error
+
+    def _after(self, step: Step) -> None:
+        run, saved, done = self._bench.settings.run, self._saved, step.index + 1
+        self._logger(step.index, step.logged)
+        if done in run.measure_at:
+            measured = measure(saved.state.compare(), self.edit, self._bench.networks)
+            saved.snapshots.append({"id": self.edit.id, "step": done} | measured)
+        if done in run.samples.at:  # always from the same noise, so that steps can be compared
+            sampler = Sampler(
+                denoiser=self._bench.denoiser,
+                edit=self.work.edit,
+                steps=run.samples.steps,
+                guidance_scale=run.samples.guidance,
+            )
+            noise = self._generator("samples", run.device)
+            samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples.count, noise)
+            saved.samples[str(done)] = samples.cpu()
+        if done % run.checkpoint_every == 0 and done < run.steps:
+            self._logger.flush()
+            saved.clock.lap("optimise_s")
+            self._checkpoints.save(done, saved.checkpoint())
+            saved.clock.share(self._together)
+
+    def finish(self) -> EditRecord:
+        """Measure the optimised edit, write its folder and return its record.
+
+        Raises `FloatingPointError` where that failed in the course of the run.
+        """
+        if self.work.error:
+            raise self.work.error
+        edit, saved, networks = self.edit, self._saved, self._bench.networks
+        self._logger.flush()
+        saved.clock.lap("optimise_s")
+        comparison = saved.state.compare()
+        row = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
+        row |= measure(comparison, edit, networks)
+        tensors = {name: x.contiguous().cpu() for name, x in saved.state.state_dict().items()}
+        with self._bench.folder.edit(edit.id) as place:
+            save_comparison(comparison, place)
+            save_samples(saved.samples, place)
+            save_file(tensors, place / "state.safetensors")
+            if saved.models:
+                saved.models.save(place / "adapters")
+            saved.clock.lap("look_s")
+            record = EditRecord(
+                row=row,
+                snapshots=saved.snapshots,
+                seconds=saved.clock.laps,
+                passes=vars(saved.evaluations).copy(),
+            )
+            record.write(place)
+        self._checkpoints.clear()
+        return record
+
+
+def checkpoints(folder: RunFolder, edit: Edit) -> Checkpoints:
+    """Return the place of an edit's checkpoints."""
+    return Checkpoints(folder.path / "checkpoints" / edit.id)
+
+
+def seeded(seed: int, edit: str, purpose: str, device: str) -> torch.Generator:
+    """Return a generator of these arguments alone, so that an edit draws the same alone and in a sweep."""
+    digest = hashlib.sha256(f"{seed}/{edit}/{purpose}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))

@@ -1,0 +1,65 @@
+"""The learned models eps_psi (source) and eps_phi (target): which a score needs, what they train on, and the
+contract of the settings that make them. No torch: checking settings needs this file.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from piva.priors.schedule import Schedule
+from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Prompt, Score, TensorTerm
+
+if TYPE_CHECKING:
+    from piva.models.denoiser import Denoiser
+    from piva.priors.prior import Prior
+    from piva.priors.stable_diffusion import StableDiffusion
+
+TRAINING_PAIRS = {
+    Network.SOURCE: Prediction(Network.SOURCE, ORIGINAL, Prompt.SOURCE),  # Eq. 7: psi follows the original
+    Network.TARGET: Prediction(Network.TARGET, EDIT, Prompt.TARGET),  # Eq. 8: phi follows the edit
+}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a score needs in the course of a run."""
+
+    learned: tuple[Network, ...]  # the fine-tuned models, in a fixed order
+    original: bool  # whether the direction uses the original's latents; the source model's training does too
+
+
+@cache
+def needs(score: Score) -> Needs:
+    """Return what the terms of a score's sums need."""
+    schedule = Schedule((0.99, 0.5, 0.01))  # any: which terms there are does not depend on the prior's
+    sums = [score.direction(schedule, t, progress) for t in (1, 2) for progress in (0.0, 1.0)]
+    terms = {term for weighted in sums for term in weighted.weights}
+    networks = {term.network for term in terms if isinstance(term, Prediction)}
+    learned = tuple(network for network in TRAINING_PAIRS if network in networks)
+    seen = {term.latents for term in terms if isinstance(term, Prediction)}
+    return Needs(learned, ORIGINAL in seen or TensorTerm("original") in terms)
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Settings of how the learned models are made from the prior, and how they learn."""
+
+    needs_depth: ClassVar[bool]  # whether the task must give the depth of its views
+
+    @property
+    def lr(self) -> float:
+        """The adapters' learning rate."""
+
+    @property
+    def train_every(self) -> int:
+        """They learn at every so many steps."""
+
+    @property
+    def source_warmup(self) -> int:
+        """So many steps eps_psi learns the original before an edit, and none beside it; 0: beside it."""
+
+    def check(self, prior: "StableDiffusion") -> None:
+        """Raise `InputError` if they cannot be made from this prior. Imports no torch."""
+
+    def denoiser(self, prior: "Prior") -> "Denoiser":
+        """Return the prior's networks with room for adapters, once for all edits."""
