@@ -130,9 +130,9 @@ def nerfacc_works(device: torch.device) -> bool:
     try:
         cube = Occupancy(1.0, 1).to(device)
         cube.open_box()
-        origin, direction = torch.tensor([[[-2.0, 0, 0]], [[1.0, 0, 0]]], device=device)
+        origin, direction = torch.tensor([[[-2.0, 0.1, 0.2]], [[0.96, 0.2, 0.2]]], device=device)
         _, t_starts, _ = cube.sampling(origin, direction, render_step_size=0.5)
-        if len(t_starts) == 4:  # from t = 1 to 3
+        if len(t_starts) == 4:  # the ray is in the cube from t = 1.04 to 3.13
             return True
         reason = f"it finds {len(t_starts)} samples where there are 4"
     except Exception as error:

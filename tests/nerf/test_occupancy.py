@@ -147,7 +147,7 @@ def test_a_compiler_that_fails_is_named_once_and_torch_marches(device, tmp_path)
         "import logging, torch; logging.basicConfig(format='%(levelname)s %(message)s')\n"
         "from piva.nerf.occupancy import Occupancy, nerfacc_works\n"
         f"grid = Occupancy(1.0, 1).to('{device}'); grid.open_box()\n"
-        f"o, d = torch.tensor([[[-2.0, 0, 0]], [[1.0, 0, 0]]], device='{device}')\n"
+        f"o, d = torch.tensor([[[-2.0, 0.1, 0.2]], [[0.96, 0.2, 0.2]]], device='{device}')\n"
         "assert not nerfacc_works(o.device) and not nerfacc_works(o.device)\n"
         "for _ in range(2): assert len(grid.sample(o, d, torch.zeros_like(o[:, 0]), 0.5)[0]) == 4\n"
     )
