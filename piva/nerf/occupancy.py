@@ -18,6 +18,8 @@ from piva.nerf.march import march
 
 log = logging.getLogger(__name__)
 
+POINTS = 1 << 19  # asked for their density at once: with a hash grid's some 700 bytes a point, 0.4 GB
+
 Density = Callable[[Float[Tensor, "m 3"]], Float[Tensor, "m"]]
 
 
@@ -112,7 +114,8 @@ def _cell_density(
     size = torch.stack([side / n for side, n in zip(box[3:] - box[:3], cells.shape, strict=True)])
 
     def at(index: Tensor) -> Tensor:  # (x, y, z, 3), in cells from the lower corner of the box
-        return density((box[:3] + index * size).reshape(-1, 3)).view(index.shape[:3])
+        points = (box[:3] + index * size).reshape(-1, 3)
+        return torch.cat([density(part) for part in points.split(POINTS)]).view(index.shape[:3])
 
     axes = [torch.arange(n + 1.0, device=box.device) for n in cells.shape]
     corners = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)

@@ -196,6 +196,21 @@ def test_a_refresh_reads_nothing_back():
     assert not seen.waits
 
 
+def test_a_field_is_asked_for_some_points_at_a_time(monkeypatch):
+    whole, parts, asked = Occupancy(1.0, 12), Occupancy(1.0, 12), []
+    whole.refresh(ball(0.5), 1.0)
+    monkeypatch.setattr("piva.nerf.occupancy.POINTS", 100)
+
+    def density(x):
+        asked.append(len(x))
+        return ball(0.5)(x)
+
+    parts.refresh(density, 1.0)
+    assert torch.equal(whole.occs, parts.occs)
+    assert max(asked) == 100
+    assert sum(asked) == 13**3 + 12**3
+
+
 @pytest.mark.gpu
 def test_nerfacc_is_tried_on_each_device():
     """It works here, or the reason is in the log; either way rays are sampled alike."""
