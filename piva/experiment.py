@@ -45,7 +45,8 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
-    bench = Bench(settings=settings, denoiser=denoiser, networks=networks, folder=folder, mirror=mirror)
+    method = Method(settings.schedule, denoiser, _sizes(run))
+    bench = Bench(settings=settings, method=method, networks=networks, folder=folder, mirror=mirror)
     done = _resume(settings, folder)
     try:
         errors = _run_edits(bench, done)
@@ -121,10 +122,9 @@ def _run_together(bench: Bench, edits: Sequence[Edit], done: dict[str, EditRecor
     for each in opened:
         each.begin(len(opened))
     by_work = {id(each.work): each for each in opened}
-    method = Method(bench.settings.schedule, bench.denoiser, _sizes(run))
     start = sum(each.work.step for each in opened)
     with steps_bar([each.edit.id for each in opened], run.steps, start) as bar:
-        for work, step in optimise([each.work for each in opened], method, run.steps):
+        for work, step in optimise([each.work for each in opened], bench.method, run.steps):
             by_work[id(work)].after(step)
             bar.update()
     for each in opened:

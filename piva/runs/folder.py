@@ -37,7 +37,7 @@ class EditRecord:
     row: dict[str, Any]  # of metrics.csv
     snapshots: list[dict[str, Any]]  # rows of snapshots.csv
     seconds: dict[str, float]  # of its stages
-    passes: dict[str, int]  # of the networks, as `NetworkEvaluations` counts them
+    passes: dict[str, float]  # of the networks, as `NetworkEvaluations` counts them
 
     def write(self, folder: Path) -> None:
         """Write result.json in the edit's folder."""
