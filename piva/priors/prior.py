@@ -151,5 +151,5 @@ def load(path: str, device: str, dtype: str) -> Prior:
         raise InputError(f"prior.path={path}", found, wanted)
     for part in (unet, vae, text_encoder):
         part.to(device).requires_grad_(False).eval()
-    schedule = Schedule(tuple(scheduler.alphas_cumprod.double().tolist()))
+    schedule = Schedule(tuple(scheduler.alphas_cumprod.tolist()))
     return Prior(path, unet, vae, text_encoder, tokenizer, schedule, prediction_type)
