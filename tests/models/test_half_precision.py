@@ -60,10 +60,10 @@ def exact() -> World:
 def test_gradients_in_float16_are_float32s(exact: World) -> None:
     expected, got = exact.gradients(scaled=False), World("float16").gradients(scaled=True)
     assert torch.cosine_similarity(expected, got, dim=0) > 0.999
-    assert (got == 0).float().mean() < 0.01
+    assert (got == 0).float().mean() < 0.001
     torch.testing.assert_close(got.norm(), expected.norm(), rtol=0.02, atol=0)
     unscaled = World("float16").gradients(scaled=False)
-    assert (unscaled == 0).float().mean() > 0.05  # what the scaling is for
+    assert (unscaled == 0).float().mean() > 0.02  # and a third of them at Stable Diffusion's size
 
 
 def young(world: World) -> tuple[Tensor, Tensor]:
