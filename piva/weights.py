@@ -105,7 +105,7 @@ class HubFolder:
             )
         cache = to / "huggingface/hub" if to else None
         try:
-            names = HfApi().list_repo_files(self.repo)
+            names = [file.rfilename for file in HfApi().model_info(self.repo).siblings or ()]
             chosen = {pattern: preferred(names, pattern) for pattern in self.files}
             if all(chosen.values()):
                 wanted = [name for fits in chosen.values() for name in fits]
