@@ -30,7 +30,7 @@ def test_a_v_prediction_prior_predicts_noise(v_prior_folder: Path, generator: to
     with torch.no_grad():
         v = prior.unet(noisy, 500, context).sample
         x0 = scheduler.step(v, 500, noisy).pred_original_sample
-        eps = prior.predict(noisy, 500, context)
+        eps = prior.predict(noisy, prior.timestep(500), context)
     torch.testing.assert_close(prior.schedule.noised(x0, eps, 500), noisy, rtol=1e-4, atol=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_nothing_of_the_prior_learns(prior: Prior) -> None:
 
 
 def test_sizes_come_from_the_folder(prior: Prior) -> None:
-    assert (prior.factor, prior.resolution, prior.multiple) == (4, 32, 8)
+    assert (prior.factor, prior.resolution) == (4, 32)
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(
