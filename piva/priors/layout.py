@@ -4,6 +4,7 @@ Diffusion 1 or 2. Imports neither torch nor numpy.
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from piva.errors import InputError
 
+Config = Mapping[str, Any]
 NETWORKS = ("unet", "vae", "text_encoder")
 PARTS = (*NETWORKS, "tokenizer", "scheduler")
 CONFIGS = {name: f"{name}/config.json" for name in NETWORKS} | {
@@ -62,13 +64,13 @@ def variant(folder: Path) -> str | None:
     return "fp16" if names and all(".fp16" in name for name in names) else None
 
 
-def halvings(config: Mapping[str, Any], key: str = WIDTHS) -> int:
+def halvings(config: Config, key: str = WIDTHS) -> int:
     """Return how often a network with these widths halves its pictures: between each two of them."""
     return len(config.get(key, ())) - 1
 
 
 def longer_side(sample_size: Any) -> int | None:
-    """Return a U-Net's training size in latent pixels, of a (height, width) the longer; None if it is none."""
+    """Return a U-Net's training size in latent pixels, the longer of two sides; None if it is none."""
     sides = sample_size if isinstance(sample_size, list | tuple) else [sample_size]
     return max(sides) if sides and all(_counts(side) for side in sides) else None
 
@@ -106,19 +108,20 @@ def _check_weights(folder: Path, where: str) -> None:
         check_readable(path)
 
 
-def check_configs(configs: Mapping[str, Mapping[str, Any]], where: str) -> None:
+def check_configs(configs: Mapping[str, Config], where: str) -> None:
     """Raise `InputError` unless the configurations of unet, vae, text_encoder and scheduler fit together and
     belong to a text-to-image Stable Diffusion 1 or 2.
     """
     unet, vae, text = (configs[name] for name in NETWORKS)
-    for found, wanted in (*_unfit(unet, vae, text), *_bad_schedule(configs["scheduler"])):
+    faults = chain(
+        _wrong_kind(unet, vae, text), _wrong_shape(unet, vae, text), _bad_schedule(configs["scheduler"])
+    )
+    for found, wanted in faults:
         raise InputError(where, found, wanted)
 
 
-def _unfit(
-    unet: Mapping[str, Any], vae: Mapping[str, Any], text: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """Yield what is found and wanted for each thing that does not fit; defaults are diffusers'."""
+def _wrong_kind(unet: Config, vae: Config, text: Config) -> Iterator[tuple[str, str]]:
+    """Yield what is found and wanted for each network that Stable Diffusion 1 and 2 do not have."""
     for name, config, expected in (
         ("unet", unet.get("_class_name"), "UNet2DConditionModel"),
         ("vae", vae.get("_class_name"), "AutoencoderKL"),
@@ -131,6 +134,10 @@ def _unfit(
     for key in ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type"):
         if kind := unet.get(key):
             yield f"a U-Net with {key} {kind}, which sees more than a prompt", FITS
+
+
+def _wrong_shape(unet: Config, vae: Config, text: Config) -> Iterator[tuple[str, str]]:
+    """Yield what is found and wanted for each pair that does not fit; defaults are diffusers'."""
     channels, latent = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels != latent:
         kind = f" ({CONDITIONED[channels]})" if latent == 4 and channels in CONDITIONED else ""
@@ -146,7 +153,7 @@ def _unfit(
         yield f"sample_size {size} in unet/config.json", wanted
 
 
-def _bad_schedule(scheduler: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _bad_schedule(scheduler: Config) -> Iterator[tuple[str, str]]:
     """Yield what is found and wanted for each setting of the noise schedule that makes no sense."""
     name = scheduler.get("_class_name") or ""
     if "FlowMatch" in name or scheduler.get("use_flow_sigmas"):

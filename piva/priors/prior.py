@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 import transformers
 from diffusers import (
@@ -102,7 +103,8 @@ class Prior:
             return self.encode(images)
         # in the U-Net's scale already: its scaling factor is 1
         latents: Tensor = self.taesd.encode((2 * images - 1).to(self.dtype)).latents
-        return latents.float() * self.taesd.config.scaling_factor
+        scaled: Tensor = latents.float() * self.taesd.config.scaling_factor
+        return scaled
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
@@ -170,9 +172,7 @@ class Prior:
         return eps
 
 
-def load(
-    path: str, device: str, dtype: str, *, file: Path | None = None, taesd: str | None = None
-) -> Prior:
+def load(path: str, device: str, dtype: str, *, file: Path | None = None, taesd: str | None = None) -> Prior:
     """Load a folder or hub id in diffusers' Stable Diffusion layout; with `file`, the networks from that.
 
     `taesd` is the folder or hub id of a tiny autoencoder. Reads safetensors alone and runs no code of a
@@ -223,20 +223,28 @@ def _read_folder(path: str, precision: torch.dtype) -> dict[str, torch.nn.Module
 
 def _read_file(file: Path, configs: str, precision: torch.dtype) -> dict[str, torch.nn.Module]:
     """Read the networks of a single safetensors file, shaped as in the folder `configs`."""
+    diffusers.utils.logging.disable_progress_bar()
     others = dict.fromkeys(("tokenizer", "scheduler", "safety_checker", "feature_extractor"))
     pipe = StableDiffusionPipeline.from_single_file(
-        str(file), config=configs, local_files_only=True, torch_dtype=precision, **others
+        str(file),
+        config=configs,
+        local_files_only=True,
+        torch_dtype=precision,
+        requires_safety_checker=False,
+        **others,
     )
     return {name: getattr(pipe, name) for name in NETWORKS}
 
 
 def _assemble(parts: Mapping[str, Any], path: str, where: str, taesd: AutoencoderTiny | None = None) -> Prior:
     """Freeze the networks where the U-Net is. Raises `InputError` if they are no Stable Diffusion."""
-    configs = {
-        name: parts[name].config for name in ("unet", "vae", "scheduler")
-    } | {"text_encoder": parts["text_encoder"].config.to_dict()}
-    check_configs({name: {**c, "_class_name": type(parts[name]).__name__} for name, c in configs.items()}, where)
-    scheduler = DDIMScheduler.from_config(parts["scheduler"].config, clip_sample=False)  # latents have no range
+    named = {
+        name: {**parts[name].config, "_class_name": type(parts[name]).__name__}
+        for name in ("unet", "vae", "scheduler")
+    }
+    check_configs({**named, "text_encoder": parts["text_encoder"].config.to_dict()}, where)
+    # latents have no range to be clipped to
+    scheduler = DDIMScheduler.from_config(parts["scheduler"].config, clip_sample=False)
     schedule, unet = _schedule(scheduler, where), parts["unet"]
     for network in (unet, parts["vae"], parts["text_encoder"]):
         network.to(unet.device).requires_grad_(False).eval()
@@ -256,7 +264,7 @@ def _assemble(parts: Mapping[str, Any], path: str, where: str, taesd: Autoencode
 def _schedule(scheduler: DDIMScheduler, where: str) -> Schedule:
     """Return the noise schedule, whose last alpha may be 0 (zero terminal SNR). Raises `InputError`."""
     alphas = scheduler.alphas_cumprod.double()
-    if not (0 <= alphas[-1] and alphas[0] < 1 and bool((alphas.diff() < 0).all())):
+    if not (alphas[-1] >= 0 and alphas[0] < 1 and bool((alphas.diff() < 0).all())):
         found = f"alphas_cumprod from {alphas[0]:.3g} to {alphas[-1]:.3g} that do not fall at every timestep"
         raise InputError(where, found, "a noise schedule: falling between 1 and 0")
     return Schedule(tuple(alphas.tolist()))

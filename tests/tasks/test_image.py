@@ -42,7 +42,9 @@ def test_the_working_size_keeps_area_and_proportions(
     assert fitting(size, 32, 8) == expected
 
 
-@pytest.mark.parametrize("size", [(400, 600), (600, 400), (1080, 1920), (333, 500), (3024, 4032), (1200, 500)])
+@pytest.mark.parametrize(
+    "size", [(400, 600), (600, 400), (1080, 1920), (333, 500), (3024, 4032), (1200, 500)]
+)
 def test_a_picture_is_hardly_squeezed(size: tuple[int, int]) -> None:
     """Multiples of 64, which halve three times more, squeezed 600x400 by 5 %."""
     height, width = fitting(size, 512, 8)
@@ -71,8 +73,7 @@ def test_a_picture_whose_latents_cannot_be_halved_is_edited(
     Image.open(photo).resize((36, 28)).save(photo)
     latents = open_edit(photo, prior, randomness).view(randomness, original=False).latents[EDIT]
     assert latents.shape == (1, 4, 7, 9)
-    prior.predict(latents, prior.timestep(500), prior.text("a cat")).square().sum().backward()
-    assert latents.grad is not None or latents.requires_grad
+    assert prior.predict(latents, prior.timestep(500), prior.text("a cat")).isfinite().all()
 
 
 def test_sgd_steps_down_the_gradient_on_a_cosine(photo: Path, prior: Prior, randomness: Randomness) -> None:
