@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from helpers.recorder import Recorder
-from helpers.tiny_prior import contexts
+from helpers.tiny_prior import LORA, contexts, new_models
 from torch import Tensor
 
-from piva.models.learned import Denoiser, needs
-from piva.models.lora import Lora
-from piva.optimise import Method, Sizes, Step, optimise
-from piva.priors.prior import NetworkEvaluations, Prior
+from piva.models.denoiser import Conditioning, Denoiser, NetworkEvaluations
+from piva.models.needs import needs
+from piva.optimise import Method, Sizes, Step, Work, optimise
+from piva.priors.prior import Prior
 from piva.schedules.uniform import Uniform
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
@@ -34,17 +34,18 @@ class Edit:
     """An edit with this score: its state, the steps taken, what they cost, and the adapters they trained."""
 
     def __init__(self, prior: Prior, score: Score, steps: int, seed: int = 0, batch: int = 1) -> None:
-        vars(prior.evaluations).update(vars(NetworkEvaluations()))
         self.state = Recorder(torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(5)))
-        learned, lora = needs(score).learned, Lora(rank=2, alpha=2, lr=1e-2)
-        models = lora.attach(prior, learned, torch.Generator().manual_seed(seed)) if learned else None
-        method = Method(score, SCHEDULE, Denoiser(prior, contexts(prior), models), Sizes([(1, 16)]))
+        learned = needs(score).learned
+        denoiser = LORA.denoiser(prior) if learned else Denoiser(prior)
+        models = new_models(LORA, denoiser, learned, seed) if learned else None
+        method = Method(SCHEDULE, denoiser, Sizes([(1, 16)]))
         randomness = Randomness(torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1))
-        self.steps: list[Step] = list(optimise(self.state, method, steps, randomness))
-        self.cost = replace(prior.evaluations)
-        self.adapters = {n: w.detach() for n, w in prior.unet.named_parameters() if "lora_" in n}
-        if models:
-            models.detach()
+        edit = Conditioning(contexts(prior), models)
+        work = Work(self.state, score, edit, randomness)
+        self.steps: list[Step] = [step for _, step in optimise([work], method, steps)]
+        self.cost = edit.evaluations
+        self.models = models
+        denoiser.detach()
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -60,7 +61,7 @@ def test_theta_receives_exactly_the_weighted_direction(prior: Prior, weight: str
     noisy, words = abar**0.5 * edit.state.original + (1 - abar) ** 0.5 * noise, contexts(prior)
 
     def eps(prompt: Prompt) -> Tensor:
-        return prior.predict(noisy, t, words[prompt].expand(batch, -1, -1))
+        return prior.predict(noisy, prior.timestep(t), words[prompt].expand(batch, -1, -1))
 
     direction = 7.5 * (eps(Prompt.TARGET) - eps(Prompt.SOURCE))  # edit and original coincide at first
     w = 1 - abar if weight == "sigma_squared" else 1.0
@@ -106,7 +107,7 @@ def test_piva_with_zero_lambda_is_dds_bit_for_bit(prior: Prior, reference: str) 
     piva = Edit(prior, Piva(lam=0.0, reference=reference, **GUIDED), 2)
     dds = Edit(prior, DDS(reference=reference, **GUIDED), 2)
     assert torch.equal(piva.state.theta, dds.state.theta)
-    assert not piva.adapters
+    assert piva.models is None
 
 
 def test_lambda_changes_the_edit(prior: Prior) -> None:
@@ -123,9 +124,8 @@ def test_the_same_seed_gives_the_same_edit(prior: Prior) -> None:
 
 def test_the_learned_models_learn(prior: Prior) -> None:
     edit = Edit(prior, Piva(lam=0.4, reference="edit", **GUIDED), 2)
-    outputs = [weight for name, weight in edit.adapters.items() if "lora_B" in name]
-    assert outputs
-    assert all(weight.abs().sum() > 0 for weight in outputs)
+    assert edit.models is not None
+    assert all((matrix != 0).all() for matrix in edit.models.weights.values())  # B is zero at first
     assert [*edit.steps[0].logged] == ["t", "train/direction_rms", "train/loss_source", "train/loss_target"]
 
 
@@ -156,11 +156,60 @@ def test_a_score_hears_how_far_the_run_is(prior: Prior) -> None:
     assert heard[-1] == 0.0
 
 
+def recorded(prior: Prior, score: Score, seed: int, step: int = 0, denoiser: Denoiser | None = None) -> Work:
+    """A work on noise of its own, with adapters if there is a denoiser with room for them."""
+    draw = [torch.Generator().manual_seed(seed + i) for i in range(3)]
+    models = new_models(LORA, denoiser, needs(score).learned, seed) if denoiser else None
+    state = Recorder(torch.randn(1, 4, 8, 8, generator=draw[2]))
+    return Work(state, score, Conditioning(contexts(prior), models), Randomness(draw[0], draw[1]), step)
+
+
 def test_optimise_goes_on_at_a_later_step(prior: Prior) -> None:
-    randomness = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
-    method = Method(SDS(**GUIDED), SCHEDULE, Denoiser(prior, contexts(prior)))
-    taken = optimise(Recorder(torch.ones(1, 4, 8, 8)), method, 4, randomness, start=2)
-    assert [step.index for step in taken] == [2, 3]
+    taken = optimise([recorded(prior, SDS(**GUIDED), 0, step=2)], Method(SCHEDULE, Denoiser(prior)), 4)
+    assert [step.index for _, step in taken] == [2, 3]
+
+
+def test_edits_together_are_those_one_by_one(prior: Prior) -> None:
+    """Of other lambdas and seeds, at other steps; one whose field dies on the way takes no other with it."""
+    scores = [Piva(lam=lam, reference="original", **GUIDED) for lam in (0.2, 0.4, 0.8)]
+    denoiser = LORA.denoiser(prior)
+    method = Method(SCHEDULE, denoiser)
+
+    def works() -> list[Work]:
+        return [recorded(prior, score, i, i, denoiser) for i, score in enumerate(scores)]
+
+    alone = works()
+    for work in alone:
+        list(optimise([work], method, 4))
+    together = works()
+    dying = recorded(prior, scores[0], 9, 0, denoiser)
+    dying.state.view = _dies_at_its_second_view(dying.state.view)  # type: ignore[method-assign]
+    steps = [(work, step.index) for work, step in optimise([dying, *together], method, 4)]
+    assert isinstance(dying.error, FloatingPointError)
+    assert [index for work, index in steps if work is dying] == [0]
+    for one, other in zip(alone, together, strict=True):
+        assert (one.step, other.step, other.error) == (4, 4, None)
+        torch.testing.assert_close(one.state.theta, other.state.theta, rtol=1e-5, atol=1e-5)  # type: ignore[attr-defined]
+        assert vars(one.edit.evaluations) == vars(other.edit.evaluations)
+
+
+def _dies_at_its_second_view(view: Any) -> Any:
+    views = iter([view])
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if (alive := next(views, None)) is None:
+            raise FloatingPointError("the field is empty")
+        return alive(*args, **kwargs)
+
+    return dying
+
+
+def test_a_batch_makes_no_more_calls_than_an_edit(prior: Prior) -> None:
+    denoiser, calls = LORA.denoiser(prior), []
+    prior.unet.register_forward_hook(lambda _m, args, _o: calls.append(len(args[0])))
+    works = [recorded(prior, Piva(lam=0.4, reference="edit", **GUIDED), i, 0, denoiser) for i in range(3)]
+    list(optimise(works, Method(SCHEDULE, denoiser), 2))
+    assert calls == [9, 6] * 2
 
 
 def test_renders_grow_from_coarse_to_the_runs_own_size(prior: Prior) -> None:

@@ -76,7 +76,7 @@ class StableDiffusion:
             raise InputError(where, "no such file", "a .safetensors file, or a folder in diffusers' layout")
         if self.config is None:
             wanted = "prior.config=FOLDER or a hub id for those of its family"
-            remedy = f"take prior=sd15, sd21 or sd21v with {where}: they name theirs, and piva.fetch gets it"
+            remedy = f"take prior=sd15, sd21 or sd21v with {where}: they name theirs"
             raise InputError(where, "a file without tokenizer and configurations", wanted, remedy)
 
     @property

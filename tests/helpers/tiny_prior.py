@@ -1,15 +1,25 @@
 """Tiny random models in Stable Diffusion 2.1's layout, and what tests do with them."""
 
+import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from piva.models.denoiser import Denoiser
+from piva.models.learned import LearnedModels
+from piva.models.lora import Lora
+from piva.models.needs import Model
 from piva.priors.prior import Prior, load
 from piva.scores.terms import Network, Prompt
+
+LORA = Lora(rank=2, alpha=2, init="peft", layers="all", lr=1e-2, train_every=1, source_warmup=0)
 
 
 def write_prior(folder: Path, prediction_type: str) -> Path:
@@ -105,43 +115,49 @@ def contexts(prior: Prior) -> dict[Prompt, Tensor]:
     return {prompt: prior.text(text) for prompt, text in zip(Prompt, ("a cat", "a dog", ""), strict=True)}
 
 
-def perturb_adapters(*hosts: torch.nn.Module) -> None:
+def perturbed(models: LearnedModels) -> LearnedModels:
     """Make new adapters do something: their output matrices start at zero, which would hide a mix-up."""
     noise = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for host in hosts:
-            for name, weight in host.named_parameters():
-                if "lora_B" in name:
-                    weight.copy_(0.3 * torch.randn(weight.shape, generator=noise))
+    for matrix in models.weights.values():
+        zero = (matrix == 0).all(dim=0)
+        matrix.data[:, zero] = 0.3 * torch.randn(len(matrix), int(zero.sum()), generator=noise)
+    return models
 
 
-def predict_alone(
-    prior: Prior,
-    network: Network,
-    x: Tensor,
-    t: int,
-    context: Tensor,
-    control: ControlNetModel | None = None,
-    hint: Tensor | None = None,
-) -> Tensor:
-    """One model's prediction by plain diffusers with peft's own switching of adapters."""
-    hosts = [prior.unet] if control is None else [prior.unet, control]
-    layers = [m for host in hosts for m in host.modules() if hasattr(m, "lora_A")]
-    patched = [layer.__dict__.pop("forward") for layer in layers]
-    for layer in layers:
-        layer.enable_adapters(network is not Network.FROZEN)
-        if network is not Network.FROZEN:
-            layer.set_adapter(network.value)
-    context, down, mid = context.expand(len(x), -1, -1), None, None
-    with torch.no_grad():
-        if control is not None and hint is not None:
-            down, mid = control(x, t, context, hint.repeat(1, 3, 1, 1), return_dict=False)
-        out: Tensor = prior.unet(
-            x, t, context, down_block_additional_residuals=down, mid_block_additional_residual=mid
-        ).sample
-    for layer, forward in zip(layers, patched, strict=True):
-        layer.forward = forward
-    for host in hosts:
-        for name, weight in host.named_parameters():  # set_adapter freezes the others
-            weight.requires_grad_("lora_" in name)
-    return out
+class Alone:
+    """Each model's prediction by plain diffusers, with peft's own adapters read from the files piva saves."""
+
+    def __init__(
+        self, prior_folder: Path, models: LearnedModels, to: Path, control: ControlNetModel | None = None
+    ) -> None:
+        models.save(to)
+        self._folder, self._adapters, self._control = prior_folder, to, control
+
+    def __call__(
+        self, network: Network, x: Tensor, t: int, context: Tensor, hint: Tensor | None = None
+    ) -> Tensor:
+        unet, control = load(str(self._folder), "cpu", "float32").unet, copy.deepcopy(self._control)
+        hosts = {".": unet} | ({} if control is None else {"controlnet": control})
+        for host, module in hosts.items():
+            place = self._adapters / network.value / host
+            if place.is_dir() and (place / "adapter_config.json").is_file():
+                inject_adapter_in_model(LoraConfig.from_pretrained(place), module)
+                weights = load_file(place / "adapter_model.safetensors")
+                assert not set_peft_model_state_dict(module, weights).unexpected_keys
+        context, down, mid = context.expand(len(x), -1, -1), None, None
+        with torch.no_grad():
+            if control is not None and hint is not None:
+                down, mid = control(x, t, context, hint.repeat(1, 3, 1, 1), return_dict=False)
+            out: Tensor = unet(
+                x, t, context, down_block_additional_residuals=down, mid_block_additional_residual=mid
+            ).sample
+        return out
+
+
+def new_models(
+    settings: Model, denoiser: Denoiser, networks: Sequence[Network], seed: int = 1
+) -> LearnedModels:
+    """Models of one edit, as a run makes them."""
+    assert denoiser.low_rank is not None
+    weights = denoiser.low_rank.draw(networks, torch.Generator().manual_seed(seed))
+    return LearnedModels(denoiser.low_rank, weights, settings.lr, settings.train_every)

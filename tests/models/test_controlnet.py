@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -11,18 +10,18 @@ import pytest
 import torch
 from diffusers import ControlNetModel
 from helpers.recorder import Recorder
-from helpers.tiny_prior import contexts, perturb_adapters, predict_alone, write_controlnet
-from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
-from safetensors.torch import load_file
+from helpers.tiny_prior import LORA, Alone, contexts, new_models, perturbed, write_controlnet
 from torch import Tensor
 
 from piva.errors import InputError
 from piva.models.controlled import depth_hint
 from piva.models.controlnet import ControlNet
-from piva.models.learned import Denoiser, LearnedModels, needs
+from piva.models.denoiser import Conditioning, Denoiser, NetworkEvaluations, Query
+from piva.models.learned import LearnedModels, learn
 from piva.models.lora import Lora
-from piva.optimise import Method, Step, optimise
-from piva.priors.prior import NetworkEvaluations, Prior, load
+from piva.models.needs import needs
+from piva.optimise import Method, Step, Work, optimise
+from piva.priors.prior import Prior, load
 from piva.priors.stable_diffusion import StableDiffusion
 from piva.schedules.uniform import Uniform
 from piva.scores.dds import DDS
@@ -32,7 +31,7 @@ from piva.scores.vsd import VSD
 from piva.tasks.base import Randomness, View
 
 T = 400
-CONTROL = ControlNet(path=None, scale=1.0, source_sees="edit", tune=False, rank=2, alpha=2, lr=1e-2)
+CONTROL = ControlNet(path=None, scale=1.0, source_sees="edit", tune=False, **vars(LORA))
 BOTH = [Network.SOURCE, Network.TARGET]
 PIVA = Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="uniform")
 
@@ -55,16 +54,16 @@ def view() -> View:
     )
 
 
-def trained(prior: Prior, settings: ControlNet, networks: Sequence[Network] = BOTH) -> LearnedModels:
-    """Models whose adapters do something."""
-    models = settings.attach(prior, networks, torch.Generator().manual_seed(1))
-    perturb_adapters(prior.unet, network_of(models))
-    return models
+def trained(prior: Prior, settings: ControlNet) -> tuple[Denoiser, Conditioning, LearnedModels]:
+    """An edit whose adapters do something."""
+    denoiser = settings.denoiser(prior)
+    models = perturbed(new_models(settings, denoiser, BOTH))
+    return denoiser, Conditioning(contexts(prior), models), models
 
 
-def network_of(models: LearnedModels) -> ControlNetModel:
-    assert models._control is not None
-    return models._control.network
+def network_of(denoiser: Denoiser) -> ControlNetModel:
+    assert denoiser.control is not None
+    return denoiser.control.network
 
 
 PREDICTIONS = [
@@ -77,38 +76,42 @@ PREDICTIONS = [
 
 @pytest.mark.parametrize("tune", [False, True])
 @pytest.mark.parametrize("sees", ["edit", "original"])
-def test_each_row_gets_its_own_network_and_depth_in_any_order(folder: Path, sees: str, tune: bool) -> None:
+def test_each_row_gets_its_own_network_and_depth_in_any_order(
+    folder: Path, sees: str, tune: bool, tmp_path: Path
+) -> None:
     prior = load(str(folder), "cpu", "float32")
-    models = trained(prior, replace(CONTROL, source_sees=sees, tune=tune))
-    seen, words = view(), contexts(prior)
+    denoiser, edit, models = trained(prior, replace(CONTROL, source_sees=sees, tune=tune))
+    plain = ControlNetModel.from_pretrained(folder / "controlnet")
+    alone, seen = Alone(folder, models, tmp_path, plain), view()
     depths = [None, ORIGINAL if sees == "original" else EDIT, EDIT, ORIGINAL]
     expected = {
-        p: predict_alone(
-            prior, p.network, seen.latents[p.latents], T, words[p.prompt],
-            network_of(models), depth and depth_hint(seen.depth[depth]),
+        p: alone(
+            p.network,
+            seen.latents[p.latents],
+            T,
+            edit.contexts[p.prompt],
+            depth and depth_hint(seen.depth[depth]),
         )
         for p, depth in zip(PREDICTIONS, depths, strict=True)
-    }  # fmt: skip
+    }
     for order in list(permutations(PREDICTIONS))[::3]:
-        x = torch.cat([seen.latents[p.latents] for p in order])
-        context = torch.cat([words[p.prompt].expand(2, -1, -1) for p in order])
         with torch.no_grad():
-            got = models.predict(prior, order, x, T, context, seen.depth).split(2)
-        for prediction, eps in zip(order, got, strict=True):
-            torch.testing.assert_close(eps, expected[prediction], rtol=1e-4, atol=1e-4)
+            (got,) = denoiser.predict([Query(edit, order, seen.latents, T, seen.depth)])
+        for prediction in order:
+            torch.testing.assert_close(got[prediction], expected[prediction], rtol=1e-4, atol=1e-4)
 
 
 def step(prior: Prior, settings: ControlNet | Lora, score: Score) -> tuple[Step, Tensor, NetworkEvaluations]:
     """One step, the direction it took, and what it cost."""
     learned = needs(score).learned
-    models = settings.attach(prior, learned, torch.Generator().manual_seed(1)) if learned else None
-    method = Method(score, Uniform(t_min=0.4, t_max=0.401), Denoiser(prior, contexts(prior), models))
+    denoiser = settings.denoiser(prior) if learned else Denoiser(prior)
+    edit = Conditioning(contexts(prior), new_models(settings, denoiser, learned) if learned else None)
     randomness = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(3))
     state = Recorder(view().latents[EDIT] / 3, view().depth)
-    (taken,) = optimise(state, method, 1, randomness)
-    if models:
-        models.detach()
-    return taken, state.gradients[0], prior.evaluations
+    method = Method(Uniform(t_min=0.4, t_max=0.401), denoiser)
+    ((_, taken),) = optimise([Work(state, score, edit, randomness)], method, 1)
+    denoiser.detach()
+    return taken, state.gradients[0], edit.evaluations
 
 
 @pytest.mark.parametrize("how", ["zero weights", "zero scale"])
@@ -119,9 +122,7 @@ def test_a_controlnet_that_adds_nothing_is_model_lora(
     write_controlnet(tmp_path / "sd", 0.0 if how == "zero weights" else 0.3)
     settings = replace(CONTROL, scale=1.0 if how == "zero weights" else 0.0)
     got, direction, _ = step(load(str(tmp_path / "sd"), "cpu", "float32"), settings, PIVA)
-    wanted, expected, _ = step(
-        load(str(prior_folder), "cpu", "float32"), Lora(rank=2, alpha=2, lr=1e-2), PIVA
-    )
+    wanted, expected, _ = step(load(str(prior_folder), "cpu", "float32"), LORA, PIVA)
     _, other, _ = step(load(str(folder), "cpu", "float32"), CONTROL, PIVA)
     torch.testing.assert_close(direction, expected)
     torch.testing.assert_close(got.losses, wanted.losses)
@@ -149,20 +150,18 @@ def test_what_a_step_costs(folder: Path, score: Score, tune: bool, cost: tuple[i
 @pytest.mark.parametrize("tune", [False, True])
 def test_learning_moves_the_adapters_and_nothing_else(folder: Path, tune: bool) -> None:
     prior = load(str(folder), "cpu", "float32")
-    models = trained(prior, replace(CONTROL, tune=tune))
-    hosts = {"unet": prior.unet, "controlnet": network_of(models)}
-    before = {
-        (h, name): w.detach().clone() for h, host in hosts.items() for name, w in host.named_parameters()
-    }
-    pair = [Prediction(Network.TARGET, EDIT, TARGET)]
-    eps = models.predict(
-        prior, pair, view().latents[EDIT], T, contexts(prior)[TARGET].expand(2, -1, -1), view().depth
-    )
-    models.learn({Network.TARGET: eps}, torch.ones_like(eps))
-    after = {(h, name): w for h, host in hosts.items() for name, w in host.named_parameters()}
-    moved = {key for key, weight in after.items() if not torch.equal(weight, before[key])}
-    assert moved == {(h, name) for h, name in after if "lora_" in name and ".target." in name}
-    assert ("controlnet" in {h for h, _ in moved}) == tune
+    denoiser, edit, models = trained(prior, replace(CONTROL, tune=tune))
+    hosts = [prior.unet, network_of(denoiser)]
+    frozen = [weight.clone() for host in hosts for weight in host.parameters()]
+    before = {network: matrix.detach().clone() for network, matrix in models.weights.items()}
+    pair = Prediction(Network.TARGET, EDIT, TARGET)
+    (eps,) = denoiser.predict([Query(edit, [pair], view().latents, T, view().depth)])
+    learn([(models, {Network.TARGET: eps[pair]}, torch.ones_like(eps[pair]))])
+    weights = [weight for host in hosts for weight in host.parameters()]
+    assert all(map(torch.equal, frozen, weights))
+    assert torch.equal(models.weights[Network.SOURCE], before[Network.SOURCE])
+    moved = (models.weights[Network.TARGET] != before[Network.TARGET]).float().mean()
+    assert moved > 0.95  # the ControlNet's with the U-Net's, if it has some
 
 
 @pytest.mark.parametrize("tune", [False, True])
@@ -170,41 +169,15 @@ def test_saved_models_predict_the_same_in_plain_diffusers_and_peft(
     folder: Path, tmp_path: Path, tune: bool
 ) -> None:
     prior = load(str(folder), "cpu", "float32")
-    models = trained(prior, replace(CONTROL, tune=tune))
-    seen, words = view(), contexts(prior)
-    pair = [Prediction(Network.SOURCE, ORIGINAL, SOURCE)]
+    denoiser, edit, models = trained(prior, replace(CONTROL, tune=tune))
+    seen, pair = view(), Prediction(Network.SOURCE, ORIGINAL, SOURCE)
     with torch.no_grad():
-        x, context = seen.latents[ORIGINAL], words[SOURCE].expand(2, -1, -1)
-        expected = models.predict(prior, pair, x, T, context, seen.depth)
-    models.save(tmp_path)
-
-    unet = load(str(folder), "cpu", "float32").unet
-    control = ControlNetModel.from_pretrained(folder / "controlnet")
-    for host, place in [
-        (unet, tmp_path / "source"),
-        *([(control, tmp_path / "source/controlnet")] if tune else []),
-    ]:
-        inject_adapter_in_model(LoraConfig.from_pretrained(place), host)
-        assert not set_peft_model_state_dict(
-            host, load_file(place / "adapter_model.safetensors")
-        ).unexpected_keys
+        (expected,) = denoiser.predict([Query(edit, [pair], seen.latents, T, seen.depth)])
+    alone = Alone(folder, models, tmp_path, ControlNetModel.from_pretrained(folder / "controlnet"))
     assert (tmp_path / "source/controlnet").exists() == tune
-    with torch.no_grad():
-        down, mid = control(
-            x, T, context, depth_hint(seen.depth[ORIGINAL]).repeat(1, 3, 1, 1), return_dict=False
-        )
-        got = unet(
-            x, T, context, down_block_additional_residuals=down, mid_block_additional_residual=mid
-        ).sample
-    torch.testing.assert_close(got, expected)
-
-
-def test_detaching_gives_the_frozen_network_back(folder: Path) -> None:
-    prior = load(str(folder), "cpu", "float32")
-    names = [name for name, _ in prior.unet.named_modules()]
-    for _ in range(2):  # and the next edit can attach its own
-        replace(CONTROL, tune=True).attach(prior, BOTH, torch.Generator().manual_seed(0)).detach()
-        assert [name for name, _ in prior.unet.named_modules()] == names
+    hint = depth_hint(seen.depth[ORIGINAL])
+    got = alone(Network.SOURCE, seen.latents[ORIGINAL], T, edit.contexts[SOURCE], hint)
+    torch.testing.assert_close(got, expected[pair], rtol=1e-5, atol=1e-5)
 
 
 def altered(folder: Path, to: Path, **values: object) -> Path:

@@ -1,18 +1,16 @@
 """Samples of the three models, against diffusers' own pipelines."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
 import pytest
 import torch
 from diffusers import ControlNetModel, DDIMScheduler, StableDiffusionPipeline
-from helpers.tiny_prior import contexts
+from helpers.tiny_prior import LORA, contexts, new_models
 from torch import Tensor
 
 from piva.models.controlnet import ControlNet
-from piva.models.learned import Denoiser
-from piva.models.lora import Lora
+from piva.models.denoiser import Conditioning, NetworkEvaluations
 from piva.models.sampling import Sampler, save_samples
 from piva.priors.prior import Prior, load
 from piva.scores.terms import EDIT, Network
@@ -23,10 +21,9 @@ DEPTH = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def sampler(prior: Prior, guidance_scale: float = 3.0, learned: list[Network] = BOTH) -> Sampler:
-    lora, draw = Lora(rank=2, alpha=2, lr=1e-2), torch.Generator().manual_seed(1)
-    models = lora.attach(prior, learned, draw) if learned else None
-    denoiser = Denoiser(prior, contexts(prior), models)
-    return Sampler(denoiser=denoiser, learned=learned, steps=4, guidance_scale=guidance_scale)
+    denoiser = LORA.denoiser(prior)
+    edit = Conditioning(contexts(prior), new_models(LORA, denoiser, learned) if learned else None)
+    return Sampler(denoiser=denoiser, edit=edit, steps=4, guidance_scale=guidance_scale)
 
 
 def seeded() -> torch.Generator:
@@ -73,10 +70,10 @@ def test_untrained_models_sample_what_diffusers_pipeline_does(
 
 @pytest.mark.parametrize("learned", [[], [Network.TARGET], BOTH])
 def test_only_models_that_exist_sample_and_nothing_is_counted(prior: Prior, learned: list[Network]) -> None:
-    before = replace(prior.evaluations)
-    pictures = sampler(prior, learned=learned).sample(LIKE, {}, 3, seeded())
+    drawing = sampler(prior, learned=learned)
+    pictures = drawing.sample(LIKE, {}, 3, seeded())
     assert pictures.shape == (1 + len(learned), 3, 3, 32, 32)
-    assert prior.evaluations == before
+    assert drawing.edit.evaluations == NetworkEvaluations()
 
 
 def test_the_learned_models_sample_by_depth_and_the_frozen_one_does_not(prior: Prior, tmp_path: Path) -> None:
@@ -89,10 +86,17 @@ def test_the_learned_models_sample_by_depth_and_the_frozen_one_does_not(prior: P
                 weight.copy_(torch.randn(weight.shape, generator=seeded()))
     control.save_pretrained(tmp_path)
     settings = ControlNet(
-        path=str(tmp_path), scale=1.0, source_sees="edit", tune=False, rank=2, alpha=2, lr=1e-2
+        path=str(tmp_path),
+        scale=1.0,
+        source_sees="edit",
+        tune=False,
+        train_every=1,
+        source_warmup=0,
+        **common,
     )
-    denoiser = Denoiser(prior, contexts(prior), settings.attach(prior, BOTH, seeded()))
-    controlled = Sampler(denoiser=denoiser, learned=BOTH, steps=4, guidance_scale=3.0)
+    denoiser = settings.denoiser(prior)
+    edit = Conditioning(contexts(prior), new_models(settings, denoiser, BOTH))
+    controlled = Sampler(denoiser=denoiser, edit=edit, steps=4, guidance_scale=3.0)
     near, far = (controlled.sample(LIKE, {EDIT: d}, 2, seeded()) for d in (DEPTH, DEPTH.flip(1)))
     assert torch.equal(near[0], far[0])
     assert ((near - far).abs().amax(dim=(1, 2, 3, 4))[1:] > 1e-3).all()

@@ -10,11 +10,11 @@ from piva.priors.schedule import Schedule
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
 from piva.scores.dreamcatalyst import DreamCatalyst
-from piva.scores.evaluate import evaluate
+from piva.scores.evaluate import Request, evaluate
 from piva.scores.pds import PDS
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
-from piva.scores.terms import EDIT, ORIGINAL, SOURCE, TARGET, Latents, Network, Prediction, Score
+from piva.scores.terms import EDIT, ORIGINAL, SOURCE, TARGET, Latents, Network, Prediction, Score, Sum
 from piva.scores.vsd import VSD
 
 SCHEDULE = Schedule((0.99, 0.5, 0.01))
@@ -48,10 +48,14 @@ class World:
             10.0**-i * kind.index(part) for i, (kind, part) in enumerate(zip(kinds, parts, strict=True))
         )  # type: ignore[arg-type]
 
-    def predict(self, predictions: Sequence[Prediction], noisy: Tensor) -> Tensor:
-        self.calls.append((list(predictions), torch.is_grad_enabled()))
-        rows = noisy.split(2)
-        return torch.cat([self.weight * self.factor(p) * x for p, x in zip(predictions, rows, strict=True)])
+    def predict(self, asked: Sequence[Sequence[Prediction]]) -> list[dict[Prediction, Tensor]]:
+        self.calls += [(list(each), torch.is_grad_enabled()) for each in asked if each]
+        return [
+            {p: self.weight * self.factor(p) * self.noisy[p.latents].detach() for p in each} for each in asked
+        ]
+
+    def request(self, terms: Sum, pairs: Sequence[Prediction]) -> Request:
+        return Request(terms, pairs, {kind: x.detach() for kind, x in self.clean.items()}, self.noise)
 
 
 @pytest.mark.parametrize("score", SCORES, ids=lambda score: type(score).__name__)
@@ -64,7 +68,7 @@ def test_the_direction_is_the_sum_of_its_terms(score: Score, pairs: list[Predict
                   else tensors[term.name])
         for term, weight in terms.weights.items()
     )  # fmt: skip
-    result = evaluate(terms, pairs, world.clean, world.noisy, world.noise, world.predict)
+    (result,) = evaluate([world.request(terms, pairs)], world.predict)
     torch.testing.assert_close(result.direction, expected)
     assert not result.direction.requires_grad
 
@@ -72,8 +76,8 @@ def test_the_direction_is_the_sum_of_its_terms(score: Score, pairs: list[Predict
 def test_training_pairs_are_predicted_once_with_gradients_and_the_rest_without() -> None:
     world = World()
     terms = SCORES[-1].direction(SCHEDULE, 1, 0.0)
-    result = evaluate(terms, PAIRS, world.clean, world.noisy, world.noise, world.predict)
-    (trained, graph), (rest, no_graph) = world.calls
+    (result,) = evaluate([world.request(terms, PAIRS)], world.predict)
+    (rest, no_graph), (trained, graph) = world.calls
     assert (trained, graph, no_graph) == (PAIRS, True, False)
     assert set(rest) == set(terms.predictions) - set(PAIRS)
     for pair in PAIRS:
@@ -82,12 +86,20 @@ def test_training_pairs_are_predicted_once_with_gradients_and_the_rest_without()
         )
     torch.stack(list(result.predicted.values())).sum().backward()
     assert world.weight.grad is not None
-    assert all(x.grad is None for x in world.clean.values())  # latents get no gradient
 
 
 def test_a_sum_without_predictions_calls_no_network() -> None:
     world = World()
     terms = SCORES[0].direction(SCHEDULE, 1, 0.0) - SCORES[0].direction(SCHEDULE, 1, 1.0)
-    result = evaluate(terms, [], world.clean, world.noisy, world.noise, world.predict)
+    (result,) = evaluate([world.request(terms, [])], world.predict)
     assert not world.calls
     assert not result.direction.any()
+
+
+def test_several_requests_are_answered_each_by_its_own_sum() -> None:
+    world = World()
+    sums = [score.direction(SCHEDULE, 1, 0.0) for score in SCORES]
+    together = evaluate([world.request(terms, []) for terms in sums], world.predict)
+    for terms, result in zip(sums, together, strict=True):
+        (alone,) = evaluate([world.request(terms, [])], world.predict)
+        assert torch.equal(result.direction, alone.direction)

@@ -26,7 +26,11 @@ def test_a_trained_prior_loads_and_training_goes_on(capfd: pytest.CaptureFixture
     assert (prior.resolution, prior.factor) == (64, 4)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     latents = prior.encode(image)
-    assert prior.predict(latents, 500, prior.text("a red mug")).shape == latents.shape == (1, 4, 16, 16)
+    assert (
+        prior.predict(latents, prior.timestep(500), prior.text("a red mug")).shape
+        == latents.shape
+        == (1, 4, 16, 16)
+    )
     before = prior.unet.state_dict()
     capfd.readouterr()
     main(compose(*SMALL, *SHORT, "unet.steps=5", name="train_toys"))
