@@ -123,7 +123,7 @@ def fitting(size: tuple[int, int], resolution: int, multiple: int) -> tuple[int,
 
     def cost(pair: tuple[int, int]) -> float:
         squeeze, area = pair[0] * w / (pair[1] * h), pair[0] * pair[1] / resolution**2
-        return abs(math.log(squeeze)) + 0.1 * abs(math.log(area))
+        return abs(math.log(squeeze)) + 0.2 * abs(math.log(area))
 
     return min(product(*near), key=cost)
 
