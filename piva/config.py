@@ -167,7 +167,7 @@ def check(cfg: DictConfig) -> Settings:
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:
-        _check_sizes(run, parts["prior"].multiple or 1)
+        _check_sizes(run, parts["prior"].factor or 1)
     elif run.coarse:
         raise InputError(
             "coarse", str(run.coarse), "[] for a picture, whose latents have one size", "use task=nerf"
@@ -268,7 +268,7 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
 
 
 def _check_sizes(run: RunSettings, multiple: int) -> None:
-    """Renders must suit the prior, whose networks halve them so often."""
+    """Renders must suit the prior, whose autoencoder halves them so often."""
     sizes = {"resolution": [] if run.resolution is None else [run.resolution], "coarse": run.coarse}
     for key, values in sizes.items():
         if any(size < 1 or size % multiple for size in values):
