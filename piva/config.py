@@ -164,6 +164,9 @@ def check(cfg: DictConfig) -> Settings:
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
+    if parts["task"].renders and run.device == "mps":
+        found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
+        raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:

@@ -23,7 +23,7 @@ from piva.models.needs import needs
 from piva.optimise import Method, Sizes, optimise
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
 from piva.runs.progress import edits_bar, steps_bar
-from piva.runs.provenance import check_device, provenance
+from piva.runs.provenance import check_device, forget_peak, peak_gpu_gb, provenance
 from piva.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     """
     run, folder = settings.run, RunFolder(path)
     check_device(run.device)
+    forget_peak(run.device)
     prior = settings.prior.load(run.device)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     networks = settings.metrics.load(run.device)
@@ -149,7 +150,7 @@ def _finish(each: EditRun, bench: Bench, done: dict[str, EditRecord]) -> None:
     name = each.edit.id
     done[name] = record = each.finish()
     log.info("%s: %.1f s, %s", name, sum(record.seconds.values()), main_metrics(record.row))
-    bench.folder.write_tables(_in_order(bench.settings, done), _cost())
+    bench.folder.write_tables(_in_order(bench.settings, done), _cost(bench.settings.run.device))
     if bench.mirror:
         bench.mirror.edit(record.row, bench.folder.path / "edits" / name)
 
@@ -166,7 +167,7 @@ def _resume(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:
     _keep_steps(settings, folder, done)
     if done:
         log.info("%d of %d edits are finished already", len(done), len(settings.edits))
-        folder.write_tables(_in_order(settings, done), _cost())
+        folder.write_tables(_in_order(settings, done), _cost(settings.run.device))
     return done
 
 
@@ -190,8 +191,11 @@ def _in_order(settings: Settings, done: Mapping[str, EditRecord]) -> list[EditRe
     return [done[edit.id] for edit in settings.edits if edit.id in done]
 
 
-def _cost() -> dict[str, float]:
-    """Return the process's largest resident set so far, in GB, and the number of its compute threads."""
+def _cost(device: str) -> dict[str, float | None]:
+    """Return the process's largest resident set and the run's peak on its GPU so far, in GB, and the number
+    of compute threads.
+    """
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"peak_gb": round(peak, 2), "threads": torch.get_num_threads()}
+    gpu = peak_gpu_gb(device)
+    return {"peak_gb": round(peak, 2), "peak_gpu_gb": gpu, "threads": torch.get_num_threads()}
