@@ -120,6 +120,7 @@ def opened(*overrides: str) -> Iterator[Opened]:
     """Open all edits of the run that these overrides make; nothing is measured or saved."""
     settings = check(compose(*overrides))
     prior = settings.prior.load(settings.run.device)
+    settings.run.speed.apply(prior)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     with TemporaryDirectory() as folder:
         method = Method(settings.schedule, denoiser)

@@ -27,6 +27,7 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
+from piva.priors.speed import Speed
 from piva.ranges import Device, plain, wanted
 
 HERE = Path(__file__).parent
@@ -59,6 +60,7 @@ class RunSettings:
     checkpoint_every: Annotated[int, Ge(1)]
     batch: Annotated[int, Ge(1)]
     samples: SamplesSettings
+    speed: Speed
 
     def __post_init__(self) -> None:
         last = f"({self.steps}), counted from 1"
@@ -170,7 +172,7 @@ def check(cfg: DictConfig) -> Settings:
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:
-        _check_sizes(run, parts["prior"].multiple or 1)
+        _check_sizes(run, parts["prior"].factor or 1)
     elif run.coarse:
         raise InputError(
             "coarse", str(run.coarse), "[] for a picture, whose latents have one size", "use task=nerf"
@@ -271,7 +273,7 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
 
 
 def _check_sizes(run: RunSettings, multiple: int) -> None:
-    """Renders must suit the prior, whose networks halve them so often."""
+    """Renders must suit the prior, whose autoencoder halves them so often."""
     sizes = {"resolution": [] if run.resolution is None else [run.resolution], "coarse": run.coarse}
     for key, values in sizes.items():
         if any(size < 1 or size % multiple for size in values):

@@ -41,6 +41,7 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     check_device(run.device)
     forget_peak(run.device)
     prior = settings.prior.load(run.device)
+    run.speed.apply(prior)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)

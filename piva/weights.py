@@ -9,16 +9,15 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlparse
 
 from piva.errors import InputError, one_line
 
-UNWANTED = (
-    "*.fp16.*",
-    "*non_ema*",
-)  # other precisions and states of training beside the weights that are loaded
+UNWANTED = "*non_ema*"  # states of training beside the weights that are loaded
+HALF = "*.fp16*.safetensors"  # weights in half precision, beside full ones or alone
 DECIDING = ("profile", "experiment", "prior", "model", "metrics")  # the groups whose options need weights
 
 
@@ -79,22 +78,26 @@ class HubFolder:
         folder = self.local or self._snapshot()
         return folder if folder and all(any(folder.glob(pattern)) for pattern in self.files) else None
 
-    @property
-    def _selection(self) -> dict[str, Any]:
-        """Return which of the repository's files are wanted, for downloads and for looking into the cache."""
-        return {"allow_patterns": list(self.files), "ignore_patterns": list(UNWANTED)}
-
     def _snapshot(self) -> Path | None:
+        """Return the snapshot with full weights, or with the half-precision ones alone."""
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-        try:
-            return Path(snapshot_download(self.repo, local_files_only=True, **self._selection))
-        except (LocalEntryNotFoundError, HFValidationError):
-            return None
+        half = [pattern.replace("*.safetensors", HALF) for pattern in self.files]
+        for wanted, unwanted in ((list(self.files), [UNWANTED, HALF]), (half, [UNWANTED])):
+            try:
+                folder = snapshot_download(
+                    self.repo, local_files_only=True, allow_patterns=wanted, ignore_patterns=unwanted
+                )
+            except LocalEntryNotFoundError:
+                continue
+            except HFValidationError:
+                return None
+            return Path(folder)
+        return None
 
     def fetch(self, to: Path | None) -> None:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
 
         if self.local:
             raise InputError(
@@ -102,17 +105,25 @@ class HubFolder:
             )
         cache = to / "huggingface/hub" if to else None
         try:
-            folder = Path(snapshot_download(self.repo, cache_dir=cache, **self._selection))
+            names = [file.rfilename for file in HfApi().model_info(self.repo).siblings or ()]
+            chosen = {pattern: preferred(names, pattern) for pattern in self.files}
+            if all(chosen.values()):
+                wanted = [name for fits in chosen.values() for name in fits]
+                snapshot_download(self.repo, cache_dir=cache, allow_patterns=wanted)
         except Exception as error:  # whatever a network, a proxy or a full disk comes up with
             remedy = (
                 "check the name and the network; HF_TOKEN for what needs a login, HF_ENDPOINT for a mirror"
             )
             raise InputError(self.name, one_line(error), "a download from the hub", remedy) from error
-        for pattern in self.files:
-            if not any(folder.glob(pattern)):
-                raise InputError(
-                    self.name, f"no {pattern} in it", "a repository with " + ", ".join(self.files)
-                )
+        if absent := [pattern for pattern, fits in chosen.items() if not fits]:
+            files = ", ".join(self.files)
+            raise InputError(self.name, f"no {absent[0]} in it", f"a repository with {files}")
+
+
+def preferred(names: Iterable[str], pattern: str) -> list[str]:
+    """Return the names that fit `pattern`; weights in half precision only where there are no others."""
+    fits = [name for name in names if fnmatchcase(name, pattern) and not fnmatchcase(name, UNWANTED)]
+    return [name for name in fits if not fnmatchcase(name, HALF)] or fits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from piva.errors import InputError
-from piva.weights import TorchFile
+from piva.weights import TorchFile, preferred
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = b"weights" * 1000
@@ -113,6 +113,29 @@ def test_a_folder_to_carry_has_all_that_a_run_without_network_needs(server: str,
     assert exported in done.stdout
     elsewhere = fetch(*words, "dry=true", HF_HOME=str(tmp_path / "carry/huggingface"), HF_HUB_OFFLINE="1")
     assert elsewhere.stdout.startswith("there:   owner/sd (prior.path)")
+    (snapshot / "unet/model.safetensors").rename(snapshot / "unet/model.fp16.safetensors")
+    half = fetch(*words, "dry=true", HF_HOME=str(tmp_path / "carry/huggingface"), HF_HUB_OFFLINE="1")
+    assert half.stdout.startswith("there:   owner/sd (prior.path)")  # although the listing has full ones
+
+
+def test_half_precision_is_downloaded_only_where_there_is_nothing_else() -> None:
+    names = ["unet/a.safetensors", "unet/a.fp16.safetensors", "unet/a.non_ema.safetensors", "vae/b.json"]
+    assert preferred(names, "unet/*.safetensors") == ["unet/a.safetensors"]
+    assert preferred(names[1:], "unet/*.safetensors") == ["unet/a.fp16.safetensors"]
+    assert preferred(names[2:], "unet/*.safetensors") == []
+
+
+def test_a_repository_without_a_part_is_refused_before_its_weights_are_downloaded(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FILES, "vae/model.fp16.safetensors", FILES["vae/model.safetensors"])
+    monkeypatch.delitem(FILES, "vae/model.safetensors")  # its half-precision ones will do
+    monkeypatch.delitem(FILES, "scheduler/scheduler_config.json")
+    words = ["prior=sd21", "prior.path=owner/sd", f"to={tmp_path}"]
+    done = fetch(*words, HF_ENDPOINT=server, HF_HOME=str(tmp_path / "empty"))
+    assert done.returncode == 2
+    assert "owner/sd (prior.path): found no scheduler/*.json in it" in done.stderr
+    assert list(tmp_path.rglob("*.safetensors")) == []
 
 
 def test_dry_says_what_is_missing_and_gets_nothing(tmp_path: Path) -> None:

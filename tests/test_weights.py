@@ -53,6 +53,12 @@ def test_a_repository_is_found_in_the_hubs_cache_when_all_its_files_are_there(tm
     assert need.find() == folder
 
 
+def test_weights_in_half_precision_serve_where_there_are_no_others(tmp_path: Path) -> None:
+    need = HubFolder(key="prior.path", repo="owner/name", files=("unet/*.json", "unet/*.safetensors"))
+    folder = cached(tmp_path, "owner/name", "unet/config.json", "unet/model.fp16.safetensors")
+    assert need.find() == folder
+
+
 def test_a_local_folder_needs_no_cache(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     need = HubFolder(key="metrics.clip_weights", repo=str(tmp_path / "mine"), files=("a.safetensors",))

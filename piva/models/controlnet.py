@@ -6,12 +6,12 @@ eps_psi that of the original's renders, eps_phi that of the edit's. The frozen m
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
 from piva.errors import InputError
-from piva.priors.stable_diffusion import check_readable, read_config
+from piva.priors.layout import check_readable, halvings, read_config
 from piva.scores.terms import Latents
 from piva.weights import HubFolder, Weights
 
@@ -102,14 +102,9 @@ def check_pair(control: Path, prior: Path) -> None:
             wanted = f"{unet.get(key)}, as the U-Net in {prior} has it"
             remedy = "take a ControlNet that was trained beside this prior: one of SD 1.5 does not fit SD 2.1"
             raise InputError(control, f"{key} {settings.get(key)}", wanted, remedy)
-    shrinks = _halvings(settings, "conditioning_embedding_out_channels")
-    if shrinks != (halvings := _halvings(vae, "block_out_channels")):
+    shrinks = halvings(settings, "conditioning_embedding_out_channels")
+    if shrinks != (factor := halvings(vae)):
         found = f"one that makes pictures {2**shrinks} times smaller"
-        raise InputError(control, found, f"{2**halvings} times, as the autoencoder in {prior} does")
+        raise InputError(control, found, f"{2**factor} times, as the autoencoder in {prior} does")
     for weights in sorted(control.glob("*.safetensors")):
         check_readable(weights)
-
-
-def _halvings(config: dict[str, Any], key: str) -> int:
-    """Return how often a network with these widths halves its pictures: between each two of them."""
-    return len(config.get(key, ())) - 1

@@ -42,8 +42,8 @@ class Sampler:
         is any. The edit's network evaluations do not count these.
         """
         prior, edit = self.denoiser.prior, replace(self.edit, evaluations=NetworkEvaluations())
-        scheduler = DDIMScheduler.from_pretrained(prior.path, subfolder="scheduler")
-        scheduler = DDIMScheduler.from_config(scheduler.config, prediction_type="epsilon")  # Prior.predict's
+        # Prior.predict's
+        scheduler = DDIMScheduler.from_config(prior.scheduler.config, prediction_type="epsilon")
         scheduler.set_timesteps(self.steps)
         depth = {which: seen[:1].expand(count, -1, -1) for which, seen in depth.items()}
         sums = self.sums

@@ -1,31 +1,37 @@
 """The frozen text-to-image model: any folder or hub id in diffusers' Stable Diffusion layout, the toys' own
-included.
+included, or a single file of such a model.
 
 `StableDiffusion` is the settings, checkable without torch; `Prior` is the loaded model. Images are (b, 3, h,
 w) in [0, 1], latents (b, 4, h/f, w/f) multiplied by the autoencoder's scaling factor, contexts (b, tokens,
 width).
 """
 
-import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from safetensors import SafetensorError, safe_open
+from typing import TYPE_CHECKING, Literal
 
 from piva.errors import InputError
+from piva.priors.layout import (
+    CONFIGS,
+    NETWORKS,
+    check_folder,
+    check_single_file,
+    check_taesd,
+    halvings,
+    read_config,
+)
 from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
     from piva.priors.prior import Prior
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-NETWORKS = ("unet", "vae", "text_encoder")
-FILES = (
-    *(f"{part}/{pattern}" for part in NETWORKS for pattern in ("*.json", "*.safetensors")),
-    *("tokenizer/*", "scheduler/*.json"),
-)
+WEIGHTS = tuple(f"{part}/{pattern}" for part in NETWORKS for pattern in ("*.json", "*.safetensors"))
+TEXT_AND_NOISE = ("tokenizer/*", "scheduler/*.json")
+FILES = (*WEIGHTS, *TEXT_AND_NOISE)
+FILES_BESIDE_ONE = ("model_index.json", *CONFIGS.values(), *TEXT_AND_NOISE)  # no weights: those are in it
+FILES_OF_TAESD = ("config.json", "diffusion_pytorch_model.safetensors")
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # of single files; all but the first are pickles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,75 +42,97 @@ class StableDiffusion:
     dtype: Literal["float32", "bfloat16", "float16"]
     # the depth ControlNet that goes with it; None: its own folder `controlnet`, if there is one
     controlnet: str | None = None
+    config: str | None = None  # folder or hub id with tokenizer and configurations, where `path` is one file
+    taesd: str | None = None  # folder or hub id of a tiny autoencoder that encodes renders
 
     def check(self) -> None:
-        """Raise `InputError` if `path` is no model, lacks a part or has damaged weights."""
+        """Raise `InputError` if `path` is no model, lacks a part, has damaged weights or does not fit."""
+        where, file = f"prior.path={self.path}", self._file
+        if file is not None:
+            self._check_name(file, where)
         folder = self.folder
         if folder is None:  # a hub id that is not in the cache: `requires` says so
-            if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:
-                wanted = "a folder in diffusers' layout or a hub id owner/name"
-                raise InputError("prior.path", f"no folder {self.path!r}", wanted)
+            _check_id(*self._source)
+        else:
+            check_folder(folder, "{}={}".format(*self._source), with_weights=file is None)
+            if file is not None:
+                check_single_file(file, folder, where)
+        if self.taesd is None:
             return
-        for part in PARTS:
-            if not (folder / part).is_dir():
-                there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "nothing"
-                found, wanted = f"no folder {part} (there is: {there})", "diffusers' Stable Diffusion layout"
-                remedy = "save the model with StableDiffusionPipeline.save_pretrained"
-                raise InputError(f"prior.path={self.path}", found, wanted, remedy)
-            for weights in sorted((folder / part).glob("*.safetensors")):
-                check_readable(weights)
+        if (tiny := self._tiny.find()) and folder:
+            check_taesd(tiny, folder, f"prior.taesd={self.taesd}")
+        elif self._tiny.local is None:
+            _check_id("prior.taesd", self.taesd)
+        elif not tiny:
+            found = f"prior.taesd={self.taesd}", "a folder without " + " or ".join(FILES_OF_TAESD)
+            raise InputError(*found, "an AutoencoderTiny in diffusers' layout, as madebyollin/taesd")
+
+    def _check_name(self, file: Path, where: str) -> None:
+        """Raise `InputError` if a single file is missing, is a pickle, or stands alone."""
+        if file.suffix != ".safetensors":
+            remedy = "the same model is mostly published as .safetensors too"
+            raise InputError(where, "a pickle, which can run code", "a .safetensors file", remedy)
+        if not file.is_file():
+            raise InputError(where, "no such file", "a .safetensors file, or a folder in diffusers' layout")
+        if self.config is None:
+            wanted = "prior.config=FOLDER or a hub id for those of its family"
+            remedy = f"take prior=sd15, sd21 or sd21v with {where}: they name theirs"
+            raise InputError(where, "a file without tokenizer and configurations", wanted, remedy)
 
     @property
-    def multiple(self) -> int | None:
-        """Return `Prior.multiple`; None where the folder is not there yet."""
-        if self.folder is None:
-            return None
-        widths = [read_config(self.folder / part)["block_out_channels"] for part in ("vae", "unet")]
-        return int(2 ** sum(len(each) - 1 for each in widths))
+    def factor(self) -> int | None:
+        """Return `Prior.factor`; None where the folder is not there yet."""
+        folder = self.folder
+        return None if folder is None else int(2 ** halvings(read_config(folder, CONFIGS["vae"])))
 
     def requires(self) -> list[Weights]:
-        """Return what must be downloaded before a run: nothing for a local folder."""
-        return [self._hub] if self._local is None else []
+        """Return what must be downloaded before a run: nothing for local folders."""
+        needs = [self._hub] if self._local is None else []
+        return [*needs, self._tiny] if self.taesd and self._tiny.local is None else [*needs]
 
     @property
     def folder(self) -> Path | None:
-        """Return the local folder, or that of the hub's cache; None where that has nothing, or not all."""
+        """Return the local folder, or that of the hub's cache; None where that has nothing, or not all.
+
+        That of a single file has its configurations.
+        """
         return self._local or self._hub.find()
 
     @property
+    def _file(self) -> Path | None:
+        path = Path(self.path).expanduser()
+        return path if path.suffix in SUFFIXES and not path.is_dir() else None
+
+    @property
+    def _source(self) -> tuple[str, str]:
+        """Return the key that names the folder, and its value."""
+        return ("prior.config", self.config or "") if self._file else ("prior.path", self.path)
+
+    @property
     def _local(self) -> Path | None:
+        name = self._source[1]
         shipped = Path(str(resources.files("piva.toys") / "prior"))
-        path = shipped if self.path == "toys" else Path(self.path).expanduser()
-        return path if path.is_dir() else None
+        path = shipped if name == "toys" else Path(name).expanduser()
+        return path if name and path.is_dir() else None
 
     @property
     def _hub(self) -> HubFolder:
-        return HubFolder(key="prior.path", repo=self.path, files=FILES)
+        key, repo = self._source
+        return HubFolder(key=key, repo=repo, files=FILES_BESIDE_ONE if self._file else FILES)
+
+    @property
+    def _tiny(self) -> HubFolder:
+        return HubFolder(key="prior.taesd", repo=self.taesd or "", files=FILES_OF_TAESD)
 
     def load(self, device: str) -> "Prior":
         from piva.priors.prior import load
 
-        return load(str(self.folder or self.path), device, self.dtype)
+        taesd = str(self._tiny.find() or self.taesd) if self.taesd else None
+        folder = str(self.folder or self._source[1])
+        return load(folder, device, self.dtype, file=self._file, taesd=taesd)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read the `config.json` of a network in diffusers' layout. Raises `InputError`."""
-    path = folder / "config.json"
-    try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        wanted = "the configuration of a network in diffusers' layout"
-        raise InputError(path, f"nothing to read ({error})", wanted) from error
-    return values
-
-
-def check_readable(weights: Path) -> None:
-    """Raise `InputError` if `weights` is damaged. Reads the header, which says how long the file is."""
-    try:
-        with safe_open(weights, framework="numpy"):
-            pass
-    except (SafetensorError, OSError) as error:
-        remedy = (
-            "copy or download the model again (the shipped one comes with the package: install piva again)"
-        )
-        raise InputError(weights, f"a damaged file ({error})", "a whole safetensors file", remedy) from None
+def _check_id(key: str, name: str) -> None:
+    """Raise `InputError` if `name`, which is no folder, can be no hub id either."""
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise InputError(key, f"no folder {name!r}", "a folder in diffusers' layout or a hub id owner/name")

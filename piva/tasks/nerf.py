@@ -101,7 +101,7 @@ class NerfTask:
             return Frames(
                 views=views,
                 size=size,
-                multiple=prior.multiple,
+                multiple=prior.factor,
                 trajectory_length=self.turntable,
                 trajectory_size=self.turntable_size,
             )
@@ -171,7 +171,7 @@ class NerfState:
         c2w, lens = camera
         if size is None:
             return camera
-        height, width = fitting((lens.height, lens.width), size, self._prior.multiple)
+        height, width = fitting((lens.height, lens.width), size, self._prior.factor)
         return c2w, lens.resized(width, height)
 
     def _check_alive(self) -> None:
@@ -251,7 +251,7 @@ class NerfState:
         from piva.cameras.rays import z_depth
 
         renders = [self._render(scene, camera) for camera in cameras]
-        latents = self._prior.encode(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
+        latents = self._prior.encode_renders(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
         if not depth:
             return latents, None
         seen = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor
@@ -95,6 +95,19 @@ def write_controlnet(prior: Path, scale: float, to: Path | None = None) -> None:
             if "controlnet_" in name:
                 weight.copy_(scale * torch.randn(weight.shape, generator=noise))
     control.save_pretrained(to or prior / "controlnet")
+
+
+def write_taesd(folder: Path, blocks: int = 3, channels: int = 4) -> Path:
+    """A tiny random autoencoder: three blocks fit the tiny prior's factor of 4."""
+    torch.manual_seed(1)
+    AutoencoderTiny(
+        encoder_block_out_channels=(8,) * blocks,
+        decoder_block_out_channels=(8,) * blocks,
+        num_encoder_blocks=(1,) * blocks,
+        num_decoder_blocks=(1,) * blocks,
+        latent_channels=channels,
+    ).save_pretrained(folder)
+    return folder
 
 
 def contexts(prior: Prior) -> dict[Prompt, Tensor]:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import ControlNetModel, DDIMScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
+from helpers.tiny_prior import write_controlnet
 
 from piva.errors import InputError
 from piva.priors.prior import Prior, load
@@ -51,7 +52,7 @@ def test_nothing_of_the_prior_learns(prior: Prior) -> None:
 
 
 def test_sizes_come_from_the_folder(prior: Prior) -> None:
-    assert (prior.factor, prior.resolution, prior.multiple) == (4, 32, 8)
+    assert (prior.factor, prior.resolution) == (4, 32)
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_a_warning(
@@ -102,3 +103,63 @@ def test_a_torn_weight_file_is_named_before_anything_is_loaded(
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(InputError, match=rf"{part}/.*safetensors: found a damaged file"):
         StableDiffusion(path=str(tmp_path / "p"), dtype="float32").check()
+
+
+@pytest.fixture
+def pipe(prior_folder: Path) -> StableDiffusionPipeline:
+    parts = load(str(prior_folder), "cpu", "float32")
+    return StableDiffusionPipeline(
+        vae=parts.vae,
+        text_encoder=parts.text_encoder,
+        tokenizer=parts.tokenizer,
+        unet=parts.unet,
+        scheduler=DDIMScheduler.from_config(parts.scheduler.config, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_pipeline_predicts_as_its_folder_does(
+    pipe: StableDiffusionPipeline, prior_folder: Path, generator: torch.Generator, dtype: torch.dtype
+) -> None:
+    """Whatever sampler it has; an autoencoder kept in float32 is brought to the U-Net's precision."""
+    pipe.unet.to(dtype).train().requires_grad_(True)
+    pipe.text_encoder.to(dtype)
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    prior, expected = Prior.from_pipeline(pipe), load(str(prior_folder), "cpu", str(dtype).split(".")[1])
+    test_nothing_of_the_prior_learns(prior)
+    assert prior.dtype == dtype
+    assert prior.schedule == expected.schedule
+    noisy, images = torch.randn(1, 4, 8, 8, generator=generator), torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        predicted, wanted = (p.predict(noisy, p.timestep(500), p.text("a cat")) for p in (prior, expected))
+        torch.testing.assert_close(predicted, wanted)
+        torch.testing.assert_close(prior.encode(images), expected.encode(images))
+
+
+def test_a_pipeline_of_another_kind_is_refused(pipe: StableDiffusionPipeline) -> None:
+    pipe.unet.register_to_config(in_channels=9)
+    with pytest.raises(InputError, match=r"^StableDiffusionPipeline.*inpainting"):
+        Prior.from_pipeline(pipe)
+    pipe.unet = None
+    with pytest.raises(InputError, match=r"^StableDiffusionPipeline.*no unet, wanted a text-to-image"):
+        Prior.from_pipeline(pipe)
+
+
+def test_latents_that_cannot_be_halved_are_predicted(prior_folder: Path, tmp_path: Path) -> None:
+    """With a ControlNet too: sides need be multiples of the autoencoder's factor alone."""
+    write_controlnet(prior_folder, 0.3, tmp_path / "controlnet")
+    control = ControlNetModel.from_pretrained(tmp_path / "controlnet")
+    prior = load(str(prior_folder), "cpu", "float32")
+    latents = prior.encode(torch.rand(1, 3, 28, 36)).requires_grad_(True)
+    assert latents.shape == (1, 4, 7, 9)
+    t, context = prior.timestep(500), prior.text("a cat")
+    residuals = control(latents, t, context, torch.rand(1, 3, 28, 36), return_dict=False)
+    plain, controlled = (prior.predict(latents, t, context, each) for each in (None, residuals))
+    assert plain.shape == controlled.shape == latents.shape
+    assert not torch.allclose(plain, controlled)
+    (gradient,) = torch.autograd.grad(controlled.sum(), latents)
+    assert bool((gradient != 0).all())
+    assert prior.decode(latents).shape == (1, 3, 28, 36)

@@ -34,12 +34,28 @@ def photo(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((512, 512), (32, 32)), ((100, 400), (16, 64)), ((4000, 10), (640, 8)), ((33, 31), (32, 32))],
+    [((512, 512), (32, 32)), ((100, 400), (16, 64)), ((4000, 10), (648, 8)), ((33, 31), (32, 32))],
 )
 def test_the_working_size_keeps_area_and_proportions(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert fitting(size, 32, 8) == expected
+
+
+@pytest.mark.parametrize(
+    "size", [(400, 600), (600, 400), (1080, 1920), (333, 500), (3024, 4032), (1200, 500)]
+)
+def test_a_picture_is_hardly_squeezed(size: tuple[int, int]) -> None:
+    """Multiples of 64, which halve three times more, squeezed 600x400 by 5 %."""
+    height, width = fitting(size, 512, 8)
+    assert (height % 8, width % 8) == (0, 0)
+    assert abs(height / width * size[1] / size[0] - 1) < 0.01
+    assert abs(height * width / 512**2 - 1) < 0.04
+
+
+@pytest.mark.parametrize("resolution", [512, 768, 64])
+def test_a_square_keeps_the_size_the_prior_was_trained_at(resolution: int) -> None:
+    assert fitting((1000, 1000), resolution, 8) == (resolution, resolution)
 
 
 def test_theta_starts_as_the_originals_latents(photo: Path, prior: Prior, randomness: Randomness) -> None:
@@ -49,6 +65,15 @@ def test_theta_starts_as_the_originals_latents(photo: Path, prior: Prior, random
     torch.testing.assert_close(latents[EDIT].detach(), latents[ORIGINAL])
     assert latents[EDIT].requires_grad
     assert not latents[ORIGINAL].requires_grad
+
+
+def test_a_picture_whose_latents_cannot_be_halved_is_edited(
+    photo: Path, prior: Prior, randomness: Randomness
+) -> None:
+    Image.open(photo).resize((36, 28)).save(photo)
+    latents = open_edit(photo, prior, randomness).view(randomness, original=False).latents[EDIT]
+    assert latents.shape == (1, 4, 7, 9)
+    assert prior.predict(latents, prior.timestep(500), prior.text("a cat")).isfinite().all()
 
 
 def test_sgd_steps_down_the_gradient_on_a_cosine(photo: Path, prior: Prior, randomness: Randomness) -> None:
