@@ -132,6 +132,7 @@ def test_a_pipeline_predicts_as_its_folder_does(
     test_nothing_of_the_prior_learns(prior)
     assert prior.dtype == dtype
     assert prior.schedule == expected.schedule
+    assert not prior.scheduler.config.clip_sample  # which a config without the key means by default
     noisy, images = torch.randn(1, 4, 8, 8, generator=generator), torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         predicted, wanted = (p.predict(noisy, p.timestep(500), p.text("a cat")) for p in (prior, expected))
