@@ -27,6 +27,7 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
+from piva.priors.speed import Speed
 from piva.ranges import Device, plain, wanted
 
 HERE = Path(__file__).parent
@@ -59,6 +60,7 @@ class RunSettings:
     checkpoint_every: Annotated[int, Ge(1)]
     batch: Annotated[int, Ge(1)]
     samples: SamplesSettings
+    speed: Speed
 
     def __post_init__(self) -> None:
         last = f"({self.steps}), counted from 1"
@@ -164,6 +166,9 @@ def check(cfg: DictConfig) -> Settings:
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
+    if parts["task"].renders and run.device == "mps":
+        found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
+        raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:

@@ -2,30 +2,35 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from piva.config import Settings
 from piva.datasets.edit import Edit
 from piva.metrics.comparison import save_comparison
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import MetricNetworks
-from piva.models.denoiser import Conditioning, Denoiser
+from piva.models.denoiser import Conditioning, NetworkEvaluations
 from piva.models.learned import LearnedModels
 from piva.models.needs import needs
 from piva.models.sampling import Sampler, save_samples
-from piva.optimise import Step, Work
+from piva.optimise import Method, Step, Work, learn_source
 from piva.runs.checkpoint import Checkpoints, Clock, EditState, load
 from piva.runs.folder import EditRecord, RunFolder
 from piva.runs.progress import StepLogger
 from piva.runs.tracking import Mirror
-from piva.scores.terms import EDIT, Prompt
+from piva.scores.terms import EDIT, Network, Prompt
 from piva.tasks.base import Randomness
 
 log = logging.getLogger(__name__)
+
+
+Source = tuple[Path | None, Path | None, str]  # picture, scene and prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +38,12 @@ class Bench:
     """What all edits of a run share."""
 
     settings: Settings
-    denoiser: Denoiser
+    method: Method
     networks: MetricNetworks | None  # that measure
     folder: RunFolder
     mirror: Mirror | None
+    # eps_psi of each source that was learned beforehand, and what that cost
+    sources: dict[Source, tuple[Tensor, NetworkEvaluations]] = field(default_factory=dict)
 
 
 class EditRun:
@@ -44,7 +51,7 @@ class EditRun:
 
     def __init__(self, edit: Edit, bench: Bench) -> None:
         """Open the edit and restore it from its newest checkpoint, if it has one. Raises `InputError`."""
-        settings, prior, clock = bench.settings, bench.denoiser.prior, Clock()
+        settings, prior, clock = bench.settings, bench.method.denoiser.prior, Clock()
         run = settings.run
         self.edit, self._bench = edit, bench
         self._generator = partial(seeded, run.seed, edit.id)
@@ -69,16 +76,40 @@ class EditRun:
             self.work.step, path = newest
             self._saved.restore(load(path))
             log.info("%s goes on after step %d", edit.id, self.work.step)
+        elif conditioning.models and settings.model.source_warmup:
+            self._share_source(conditioning.models)
         self._logger = StepLogger(edit.id, bench.folder, bench.mirror)
 
     def _models(self) -> LearnedModels | None:
         """Return the learned models that the score needs, if any."""
-        low_rank, model = self._bench.denoiser.low_rank, self._bench.settings.model
+        low_rank, model = self._bench.method.denoiser.low_rank, self._bench.settings.model
         if low_rank is None:
             return None
         learned = needs(self._bench.settings.score).learned
         weights = low_rank.draw(learned, self._generator("lora", self._bench.settings.run.device))
         return LearnedModels(low_rank, weights, model.lr, model.train_every)
+
+    def _share_source(self, models: LearnedModels) -> None:
+        """Give the edit an eps_psi that has learned the original, the same for all edits of one source."""
+        bench, model, edit = self._bench, self._bench.settings.model, self.edit
+        if Network.SOURCE not in models.learning:
+            return
+        source = source_of(edit)
+        sharers = sum(source_of(other) == source for other in bench.settings.edits)
+        generator = partial(seeded, bench.settings.run.seed, repr(source))
+        device, low_rank = bench.settings.run.device, bench.method.denoiser.low_rank
+        assert low_rank is not None
+        if source not in bench.sources:
+            drawn = low_rank.draw([Network.SOURCE], generator("lora", device))
+            alone = Conditioning(self.work.edit.contexts, LearnedModels(low_rank, drawn, model.lr))
+            randomness = Randomness(generator("host", "cpu"), generator("noise", device))
+            work = Work(self.work.state, self.work.score, alone, randomness)
+            learn_source(work, bench.method, model.source_warmup)
+            bench.sources[source] = drawn[Network.SOURCE].detach(), alone.evaluations
+        matrix, spent = bench.sources[source]
+        models.settle(Network.SOURCE, matrix)
+        for name, count in vars(spent).items():  # an equal part for each edit, whoever came first
+            vars(self.work.edit.evaluations)[name] += count / sharers
 
     def begin(self, together: int) -> None:
         """Start the clock of the steps, which so many edits take together."""
@@ -100,7 +131,7 @@ class EditRun:
             saved.snapshots.append({"id": self.edit.id, "step": done} | measured)
         if done in run.samples.at:  # always from the same noise, so that steps can be compared
             sampler = Sampler(
-                denoiser=self._bench.denoiser,
+                denoiser=self._bench.method.denoiser,
                 edit=self.work.edit,
                 steps=run.samples.steps,
                 guidance_scale=run.samples.guidance,
@@ -144,6 +175,11 @@ class EditRun:
             record.write(place)
         self._checkpoints.clear()
         return record
+
+
+def source_of(edit: Edit) -> Source:
+    """Return what eps_psi learns from."""
+    return edit.image, edit.scene, edit.source_prompt
 
 
 def checkpoints(folder: RunFolder, edit: Edit) -> Checkpoints:

@@ -23,7 +23,7 @@ from piva.models.needs import needs
 from piva.optimise import Method, Sizes, optimise
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
 from piva.runs.progress import edits_bar, steps_bar
-from piva.runs.provenance import check_device, provenance
+from piva.runs.provenance import check_device, forget_peak, peak_gpu_gb, provenance
 from piva.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,15 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     """
     run, folder = settings.run, RunFolder(path)
     check_device(run.device)
+    forget_peak(run.device)
     prior = settings.prior.load(run.device)
+    run.speed.apply(prior)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
-    bench = Bench(settings=settings, denoiser=denoiser, networks=networks, folder=folder, mirror=mirror)
+    method = Method(settings.schedule, denoiser, _sizes(run))
+    bench = Bench(settings=settings, method=method, networks=networks, folder=folder, mirror=mirror)
     done = _resume(settings, folder)
     try:
         errors = _run_edits(bench, done)
@@ -120,10 +123,9 @@ def _run_together(bench: Bench, edits: Sequence[Edit], done: dict[str, EditRecor
     for each in opened:
         each.begin(len(opened))
     by_work = {id(each.work): each for each in opened}
-    method = Method(bench.settings.schedule, bench.denoiser, _sizes(run))
     start = sum(each.work.step for each in opened)
     with steps_bar([each.edit.id for each in opened], run.steps, start) as bar:
-        for work, step in optimise([each.work for each in opened], method, run.steps):
+        for work, step in optimise([each.work for each in opened], bench.method, run.steps):
             by_work[id(work)].after(step)
             bar.update()
     for each in opened:
@@ -149,7 +151,7 @@ def _finish(each: EditRun, bench: Bench, done: dict[str, EditRecord]) -> None:
     name = each.edit.id
     done[name] = record = each.finish()
     log.info("%s: %.1f s, %s", name, sum(record.seconds.values()), main_metrics(record.row))
-    bench.folder.write_tables(_in_order(bench.settings, done), _cost())
+    bench.folder.write_tables(_in_order(bench.settings, done), _cost(bench.settings.run.device))
     if bench.mirror:
         bench.mirror.edit(record.row, bench.folder.path / "edits" / name)
 
@@ -166,7 +168,7 @@ def _resume(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:
     _keep_steps(settings, folder, done)
     if done:
         log.info("%d of %d edits are finished already", len(done), len(settings.edits))
-        folder.write_tables(_in_order(settings, done), _cost())
+        folder.write_tables(_in_order(settings, done), _cost(settings.run.device))
     return done
 
 
@@ -190,8 +192,11 @@ def _in_order(settings: Settings, done: Mapping[str, EditRecord]) -> list[EditRe
     return [done[edit.id] for edit in settings.edits if edit.id in done]
 
 
-def _cost() -> dict[str, float]:
-    """Return the process's largest resident set so far, in GB, and the number of its compute threads."""
+def _cost(device: str) -> dict[str, float | None]:
+    """Return the process's largest resident set and the run's peak on its GPU so far, in GB, and the number
+    of compute threads.
+    """
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"peak_gb": round(peak, 2), "threads": torch.get_num_threads()}
+    gpu = peak_gpu_gb(device)
+    return {"peak_gb": round(peak, 2), "peak_gpu_gb": gpu, "threads": torch.get_num_threads()}

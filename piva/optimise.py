@@ -9,7 +9,7 @@ from torch import Tensor
 
 from piva.models.denoiser import Conditioning, Denoiser, Query
 from piva.models.learned import learn
-from piva.models.needs import needs
+from piva.models.needs import TRAINING_PAIRS, needs
 from piva.scores.evaluate import Request, evaluate
 from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Score
 from piva.tasks.base import Randomness, TaskState, View
@@ -113,6 +113,24 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
         taken.append((each.work, Step(each.work.step, each.query.t, each.view, rms, loss)))
         each.work.step += 1
     return taken
+
+
+def learn_source(work: Work, method: Method, steps: int) -> None:
+    """Let eps_psi of a work that has no other model learn the original (Eq. 7), as in a run of so many steps.
+
+    What it learns does not depend on any edit of that original.
+    """
+    schedule, pair = method.denoiser.prior.schedule, TRAINING_PAIRS[Network.SOURCE]
+    depth = method.denoiser.control is not None
+    for step in range(steps):
+        with torch.no_grad():
+            view = work.state.view(work.randomness, True, depth, method.sizes.at(0))
+        x, draw = view.latents[ORIGINAL], work.randomness
+        t = method.schedule.draw(step, steps, len(schedule), draw.host)
+        noise = torch.randn(x.shape, generator=draw.device, device=x.device)
+        noisy = {ORIGINAL: schedule.noised(x, noise, t)}
+        (eps,) = method.denoiser.predict([Query(work.edit, [pair], noisy, t, view.depth)])
+        learn([(work.edit.models, {Network.SOURCE: eps[pair]}, noise)])
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ class Matches:
 Device = Annotated[
     str, Matches(r"cpu|mps|cuda(:\d+)?", "cpu, cuda, cuda:N or mps")
 ]  # the name of one of torch's
+RenderDevice = Annotated[  # mps has no float64, which sums along rays need (nerf/composite.py)
+    str, Matches(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:N to render a field")
+]
 
 RANGES: dict[type, tuple[Callable[[Any, Any], object], Callable[[Any], str]]] = {
     Ge: (lambda range_, value: value >= range_.ge, lambda range_: f"a number of at least {range_.ge:g}"),

@@ -92,6 +92,7 @@ BAD = [  # words, what the line must contain
     (["seed=x"], ["seed", "'x'", "int"]),
     (["resolution=0"], ["resolution", "above 0"]),
     (["device=gpu"], ["device", "gpu", "cuda"]),
+    (["task=nerf", "device=mps"], ["task=nerf device=mps", "float64", "use device=cpu"]),
     (["schedule.t_min=0.99"], ["schedule.t_min", "less than t_max"]),
     (["schedule=annealed", "schedule.t_max_late=0.01"], ["schedule.t_min", "less than t_max_late"]),
     (["model.rank=0"], ["model.rank", "at least 1"]),
@@ -230,7 +231,11 @@ def test_an_image_edit_leaves_a_whole_folder(prior_folder: Path, photo: Path) ->
     assert [row["step"] for row in steps] == [0, 1]
     with Path("out/metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
+    cost = json.loads(Path("out/timing.json").read_text())
+    assert cost["peak_gb"] > 0
+    assert cost["peak_gpu_gb"] is None
     summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["provenance"]["gpu"] is None
     assert float(rows[0]["eval/psnr"]) == summary["mean"]["eval/psnr"]
     assert math.isfinite(summary["mean"]["eval/psnr"])
     assert summary["choices"]["score"] == "piva"

@@ -3,13 +3,13 @@ looks.
 
 Lengths are in pixels; the centre of the first pixel is at (0.5, 0.5). Distortion maps a pinhole's (x, y), in
 focal lengths off the axis and y down, to the place on the sensor. It has no closed inverse: Newton's method
-finds it, in numpy, because OpenCV is a large dependency whose own inverse stops after a few fixed-point
-iterations.
+finds it, because OpenCV is a large dependency whose own inverse stops after a few fixed-point iterations.
+Its steps are plain arithmetic, of numpy's arrays here and of tensors in rays.py.
 """
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,25 @@ class Lens:
         x, y = width / self.width, height / self.height
         fx, fy, cx, cy = self.fx * x, self.fy * y, self.cx * x, self.cy * y
         return replace(self, width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
+
+
+class Optics(NamedTuple):
+    """The numbers of a `Lens`, or of one lens a ray as tensors (n,)."""
+
+    fx: Any
+    fy: Any
+    cx: Any
+    cy: Any
+    k1: Any
+    k2: Any
+    k3: Any
+    k4: Any
+    p1: Any
+    p2: Any
+
+    @staticmethod
+    def of(lens: Lens) -> "Optics":
+        return Optics(*(getattr(lens, name) for name in Optics._fields))
 
 
 def focal_from_fov(fov_deg: float, size: int) -> float:
@@ -103,19 +122,28 @@ def undistort(
     if lens.is_pinhole:
         return x, y
     for _ in range(ITERATIONS):
-        r2 = x * x + y * y
-        radial, slope = _radial(lens, r2)
-        off_x = x * radial + 2 * lens.p1 * x * y + lens.p2 * (r2 + 2 * x * x) - distorted_x
-        off_y = y * radial + lens.p1 * (r2 + 2 * y * y) + 2 * lens.p2 * x * y - distorted_y
-        if max(np.abs(off_x).max(initial=0), np.abs(off_y).max(initial=0)) < TOLERANCE:
+        next_x, next_y, off = undistort_step(Optics.of(lens), x, y, distorted_x, distorted_y)
+        if off.max(initial=0) < TOLERANCE:
             break
-        x_x = radial + 2 * x * x * slope + 2 * lens.p1 * y + 6 * lens.p2 * x
-        y_y = radial + 2 * y * y * slope + 6 * lens.p1 * y + 2 * lens.p2 * x
-        cross = 2 * x * y * slope + 2 * lens.p1 * x + 2 * lens.p2 * y  # of both: the Jacobian is symmetric
-        determinant = x_x * y_y - cross * cross
-        step_x, step_y = y_y * off_x - cross * off_y, x_x * off_y - cross * off_x
-        x, y = x - step_x / determinant, y - step_y / determinant
+        x, y = next_x, next_y
     return x, y
+
+
+def undistort_step(
+    optics: Optics, x: Any, y: Any, distorted_x: Any, distorted_y: Any
+) -> tuple[Any, Any, Any]:
+    """Return (x, y) after a step of Newton's method, and how far it was off before, in focal lengths."""
+    p1, p2 = optics.p1, optics.p2
+    r2 = x * x + y * y
+    radial, slope = _radial(optics, r2)
+    off_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) - distorted_x
+    off_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y - distorted_y
+    x_x = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
+    y_y = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+    cross = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y  # of both: the Jacobian is symmetric
+    determinant = x_x * y_y - cross * cross
+    step_x, step_y = y_y * off_x - cross * off_y, x_x * off_y - cross * off_x
+    return x - step_x / determinant, y - step_y / determinant, abs(off_x) + abs(off_y)
 
 
 def fisheye_angle(lens: Lens, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -125,18 +153,24 @@ def fisheye_angle(lens: Lens, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray
     distorted = np.hypot(x, y)
     angle = distorted
     for _ in range(ITERATIONS):
-        factor, slope = _radial(lens, angle * angle)
-        off = angle * factor - distorted
-        if np.abs(off).max(initial=0) < TOLERANCE:
+        next_angle, off = fisheye_step(Optics.of(lens), angle, distorted)
+        if off.max(initial=0) < TOLERANCE:
             break
-        angle = angle - off / (factor + 2 * angle * angle * slope)
+        angle = next_angle
     return angle, np.where(distorted > 0, np.sin(angle) / np.where(distorted > 0, distorted, 1), 1.0)
 
 
-def _radial(lens: Lens, r2: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def fisheye_step(optics: Optics, angle: Any, distorted: Any) -> tuple[Any, Any]:
+    """Return the angle after a step of Newton's method, and how far it was off before, in radians."""
+    factor, slope = _radial(optics, angle * angle)
+    off = angle * factor - distorted
+    return angle - off / (factor + 2 * angle * angle * slope), abs(off)
+
+
+def _radial(optics: Optics, r2: Any) -> tuple[Any, Any]:
     """Return the radial factor 1 + k1 r^2 + k2 r^4 + k3 r^6 + k4 r^8 and its derivative by r^2."""
-    factor = 1 + r2 * (lens.k1 + r2 * (lens.k2 + r2 * (lens.k3 + r2 * lens.k4)))
-    return factor, lens.k1 + r2 * (2 * lens.k2 + r2 * (3 * lens.k3 + r2 * 4 * lens.k4))
+    k1, k2, k3, k4 = optics.k1, optics.k2, optics.k3, optics.k4
+    return 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4))), k1 + r2 * (2 * k2 + r2 * (3 * k3 + r2 * 4 * k4))
 
 
 def is_not_invertible(lens: Lens) -> bool:
@@ -146,5 +180,5 @@ def is_not_invertible(lens: Lens) -> bool:
     with np.errstate(all="ignore"):  # Newton's method diverges where there is no solution
         reach = fisheye_angle(lens, x, y)[0] if lens.fisheye else np.hypot(*undistort(lens, x, y))
         r = np.linspace(0, reach.max(), 257)
-        grows = np.diff(r * _radial(lens, r * r)[0]) > 0
+        grows = np.diff(r * _radial(Optics.of(lens), r * r)[0]) > 0
     return not (np.isfinite(reach).all() and grows.all() and (not lens.fisheye or reach.max() <= np.pi))

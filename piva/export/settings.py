@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Interval
 
 from piva.errors import InputError
-from piva.ranges import Device
+from piva.ranges import RenderDevice
 
 PARTS = ("mesh", "film", "images", "depth", "alpha", "field")
 
@@ -42,7 +42,7 @@ class ExportSettings:
     what: list[str]
     which: Literal["edit", "original"]
     out: str | None
-    device: Device
+    device: RenderDevice
     path: str | None
     size: Annotated[int, Interval(ge=16, le=8192)] | None
     fps: Annotated[int, Interval(ge=1, le=120)] | None

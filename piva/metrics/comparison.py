@@ -39,7 +39,7 @@ def save_comparison(comparison: Comparison, folder: Path) -> None:
         save_image(folder / f"{name}.png", to_uint8(first[0]))
     if len(comparison.before) > 1:
         with film_writer(folder / "turntable.mp4", 12) as film:
-            for frame in to_uint8(torch.cat([comparison.before, comparison.after], dim=-1)):
-                film.write_frame(frame)
+            for views in zip(comparison.before, comparison.after, strict=True):  # a film at once is gigabytes
+                film.write_frame(to_uint8(torch.cat(views, dim=-1)))
     if comparison.truth is not None:
         save_image(folder / "truth.png", to_uint8(comparison.truth[0]))

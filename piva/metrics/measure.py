@@ -127,7 +127,7 @@ def _joined(comparisons: Sequence[Comparison]) -> Comparison:
     names = [field.name for field in dataclasses.fields(Comparison) if field.name != "size"]
     parts = {name: [p for each in comparisons if (p := getattr(each, name)) is not None] for name in names}
     joined: dict[str, Any] = {
-        name: (torch.cat(p) * 255).round() / 255 if p else None for name, p in parts.items()
+        name: torch.cat(p).mul_(255).round_().div_(255) if p else None for name, p in parts.items()
     }
     return Comparison(**joined)
 
@@ -153,5 +153,5 @@ def _merged(rows: list[dict[str, float]], more: list[dict[str, float]]) -> list[
 
 def _mean(values: Tensor) -> float:
     """Mean over the views that have a value; infinite PSNR (equal pictures) counts as 99 dB."""
-    kept = [min(v, 99.0) for v in values.double().tolist() if not math.isnan(v)]
+    kept = [min(v, 99.0) for v in values.tolist() if not math.isnan(v)]
     return sum(kept) / len(kept) if kept else math.nan

@@ -19,11 +19,11 @@ from piva.scores.terms import Latents, Network, Prediction, Prompt
 class NetworkEvaluations:
     """Network evaluations of an edit so far: rows through the U-Net and a ControlNet, and U-Net calls."""
 
-    forward: int = 0
-    backward: int = 0
-    calls: int = 0
-    control_forward: int = 0
-    control_backward: int = 0
+    forward: float = 0  # whole numbers, but for an edit's part of what several share
+    backward: float = 0
+    calls: float = 0
+    control_forward: float = 0
+    control_backward: float = 0
 
 
 @dataclass(frozen=True)

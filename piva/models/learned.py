@@ -26,6 +26,11 @@ class LearnedModels:
         half = low_rank.dtype == torch.float16
         self._scaler = GradScaler(low_rank.device.type, enabled=half)
 
+    def settle(self, network: Network, matrix: Tensor) -> None:
+        """Give a model an adapter that was learned before; it learns no more."""
+        self.weights[network].data.copy_(matrix)
+        self.learning.remove(network)
+
     def pairs(self, step: int) -> list[Prediction]:
         """Return what they learn from at this step, counted from 0."""
         return [] if step % self._train_every else [TRAINING_PAIRS[network] for network in self.learning]
@@ -53,6 +58,7 @@ class LearnedModels:
         weights = {network.value: matrix.detach() for network, matrix in self.weights.items()}
         return {
             "weights": weights,
+            "learning": [network.value for network in self.learning],
             "optimiser": self._optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
@@ -61,6 +67,7 @@ class LearnedModels:
         """Take over what `checkpoint` returned, in models made with the same settings."""
         for network, matrix in self.weights.items():
             matrix.data.copy_(saved["weights"][network.value])
+        self.learning = [Network(name) for name in saved["learning"]]
         self._optimiser.load_state_dict(saved["optimiser"])
         self._scaler.load_state_dict(saved["scaler"])
 

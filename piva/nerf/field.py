@@ -60,7 +60,7 @@ def to_density(raw: Float[Tensor, "*n"], radius: float) -> Float[Tensor, "*n"]:
     It is the same for every field, so that thresholds and learning rates mean the same.
     """
     floored: Tensor = _Floor.apply(raw)
-    return SHARPNESS / radius * (F.softplus(floored) - F.softplus(floored.new_tensor(FLOOR)))
+    return SHARPNESS / radius * (F.softplus(floored) - F.softplus(floored.new_full((), FLOOR)))
 
 
 def contract(x: Float[Tensor, "m 3"], radius: float, levels: int) -> Float[Tensor, "m 3"]:
@@ -92,4 +92,4 @@ class _Floor(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return torch.where((x > FLOOR) | (grad < 0), grad, 0)
+        return grad.masked_fill(~((x > FLOOR) | (grad < 0)), 0)

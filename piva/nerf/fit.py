@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from piva.cameras.lens import Lens
-from piva.cameras.rays import mixed_rays
+from piva.cameras.rays import Lenses, mixed_rays
 from piva.errors import InputError
 from piva.nerf.field import Field
 from piva.nerf.occupancy import Occupancy
@@ -29,21 +29,6 @@ class Fitted(NamedTuple):
     field: Field
     occupancy: Occupancy
     background: Float[Tensor, "3"] | None  # of views without alpha; with alpha any colour will do
-
-
-class Lenses(NamedTuple):
-    """The distinct lenses of some views, and the index of each view's lens."""
-
-    distinct: list[Lens]
-    which: Int[Tensor, "n"]
-
-    @staticmethod
-    def of(lenses: Lens | Sequence[Lens], count: int, device: torch.device) -> "Lenses":
-        each = [lenses] * count if isinstance(lenses, Lens) else list(lenses)
-        distinct = list(dict.fromkeys(each))
-        index = {lens: i for i, lens in enumerate(distinct)}
-        which = torch.tensor([index[lens] for lens in each], device=device, dtype=torch.long)
-        return Lenses(distinct, which)
 
 
 class Evidence(NamedTuple):
@@ -137,9 +122,12 @@ def adam(field: Field, rates: Mapping[str, float]) -> torch.optim.Adam:
 
 
 def _check_alive(loss: Tensor, occupancy: Occupancy, step: int) -> None:
-    if not bool(loss.isfinite()):
+    finite, occupied = torch.stack(
+        [loss.isfinite(), occupancy.occupied.any()]
+    ).tolist()  # waits once for both
+    if not finite:
         raise FloatingPointError(f"fit, step {step}: the field is not finite any more; {REMEDY}")
-    if not bool(occupancy.occupied.any()):
+    if not occupied:
         raise FloatingPointError(f"fit, step {step}: the field is empty; {REMEDY}")
 
 
@@ -202,7 +190,7 @@ def draw_rays(
     _, height, width, _ = views.shape
     row, u = pixel // width, pixel % width
     view, v = row // height, row % height
-    rays_o, rays_d = mixed_rays(c2w.index_select(0, view), u, v, lenses.which[view], lenses.distinct)
+    rays_o, rays_d = mixed_rays(c2w.index_select(0, view), u, v, lenses.which.index_select(0, view), lenses)
     return rays_o, rays_d, unit(views.reshape(-1, 4).index_select(0, pixel))
 
 

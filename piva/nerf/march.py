@@ -14,7 +14,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-RAYS = 1 << 11  # marched at once, each as far as the longest of them: neighbours are of similar length
+# Rays are marched some at a time, each as far as the longest of them; neighbours are of similar length.
+CPU_RAYS = 1 << 11  # what they meet stays in the cache
+# On a GPU small pieces are all launches, and memory is the limit: at most 64 bytes an interval (t, its point
+# twice, what picks the level, an index, 4 bytes a number), so 0.5 GB. With the 512 intervals of
+# field=hash_paper these are 2^14 rays.
+INTERVALS = 1 << 23
 
 
 def march(
@@ -52,8 +57,8 @@ def march(
     padded = torch.nn.functional.pad(occupied, (1, 1, 1, 1, 1, 1)).flatten()
 
     rays, ks = [], []
-    parts = torch.split(hits, RAYS)
-    longest = torch.stack([count[part].max() for part in parts]).tolist()
+    parts = torch.split(hits, _rays_at_once(count))
+    longest = torch.stack([count.index_select(0, part).max() for part in parts]).tolist()
     for part, length in zip(parts, longest, strict=True):
         column = torch.arange(int(length), device=part.device)
         t = lattice.midpoint(part, first[part, None] + column)  # (rays, length)
@@ -73,6 +78,16 @@ def march(
         ks.append(first.index_select(0, rays[-1]) + (found - row * len(column)))
     ray_indices, k = torch.cat(rays), torch.cat(ks)
     return ray_indices, lattice.edge(ray_indices, k), lattice.edge(ray_indices, k + 1)
+
+
+def _rays_at_once(count: Float[Tensor, "n"]) -> int:
+    """Return how many rays of at most so many intervals are marched together on their device."""
+    return CPU_RAYS if count.device.type == "cpu" else rays_within(INTERVALS, int(count.max()))
+
+
+def rays_within(intervals: int, longest: int) -> int:
+    """Return how many rays of `longest` intervals have at most `intervals` together; at least one."""
+    return max(1, intervals // longest)
 
 
 class _Lattice:
@@ -119,28 +134,29 @@ def _range(
     """Return the first k and the count of lattice midpoints in the bounding box of the occupied cells (slab
     method).
     """
-    if not bool(occupied.any()):
-        zero = torch.zeros_like(origin[:, 0])
-        return zero, zero
     low, high = _bounds(occupied)
     # 0 * inf at a face that a parallel ray lies in must not become NaN: keep the inverse finite.
-    inverse = 1 / torch.where(direction.abs() < 1e-9, 1e-9, direction)
+    inverse = 1 / direction.masked_fill(direction.abs() < 1e-9, 1e-9)
     a, b = (low - origin) * inverse, (high - origin) * inverse
     enter = torch.minimum(a, b).amax(dim=1)
     leave = torch.maximum(a, b).amin(dim=1)
     first = torch.ceil(lattice.index(enter)).clamp(min=0)
     last = torch.floor(lattice.index(leave))
-    return first, torch.where(leave > 0, last - first + 1, 0).clamp(min=0)
+    return first, (last - first + 1).masked_fill((leave <= 0) | ~occupied.any(), 0).clamp(min=0)
 
 
 def _bounds(occupied: Bool[Tensor, "l x y z"]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
-    """Return the corners of the box around the occupied cells of all levels; the base box is [-1, 1]^3."""
+    """Return the corners of the box around the occupied cells of all levels; the base box is [-1, 1]^3.
+
+    Without a look at the numbers from the host; of an empty grid they mean nothing.
+    """
     low, high = [], []
     columns = occupied.any(dim=3)
     axes = (columns.any(dim=2), columns.any(dim=1), occupied.flatten(1, 2).any(dim=1))
+    scale = 2 ** torch.arange(len(occupied), device=occupied.device)[:, None]
     for slabs in axes:  # (l, cells) of x, y, z
-        level, slab = torch.nonzero(slabs, as_tuple=True)
-        size = 2.0 / slabs.shape[1]
-        low.append(torch.ldexp(slab * size - 1, level).min())
-        high.append(torch.ldexp((slab + 1) * size - 1, level).max())
+        cells = slabs.shape[1]
+        edge = (torch.arange(cells + 1, device=occupied.device) * (2.0 / cells) - 1) * scale
+        low.append(edge[:, :-1].masked_fill(~slabs, torch.inf).amin())
+        high.append(edge[:, 1:].masked_fill(~slabs, -torch.inf).amax())
     return torch.stack(low), torch.stack(high)

@@ -1,12 +1,11 @@
 """Which cells of space hold something: nerfacc's `OccGridEstimator`, fed from a field and able to grow.
 
-On CUDA the samples come from nerfacc's own kernel if it is compiled or can be, elsewhere from march.py.
+On CUDA the samples come from nerfacc's own kernel where it works, elsewhere from march.py.
 """
 
-import shutil
+import logging
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,12 @@ from jaxtyping import Bool, Float, Int
 from nerfacc.estimators.occ_grid import OccGridEstimator
 from torch import Tensor
 
+from piva.errors import one_line
 from piva.nerf.march import march
+
+log = logging.getLogger(__name__)
+
+POINTS = 1 << 19  # asked for their density at once: with a hash grid's some 700 bytes a point, 0.4 GB
 
 Density = Callable[[Float[Tensor, "m 3"]], Float[Tensor, "m"]]
 
@@ -73,7 +77,7 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
 
     def open_box(self) -> None:
         """Mark every cell of the innermost level as occupied too, until the next `refresh`."""
-        self.binaries[0] = True
+        self.binaries[0].fill_(True)
 
     def sample(
         self,
@@ -86,7 +90,7 @@ class Occupancy(OccGridEstimator):  # type: ignore[misc]
         """Return the packed samples of all rays in occupied cells, (ray_indices, t_starts, t_ends), as
         `march` does.
         """
-        if rays_o.is_cuda and _nerfacc_kernels():
+        if rays_o.is_cuda and nerfacc_works(rays_o.device):
             samples: tuple[Tensor, Tensor, Tensor] = self.sampling(
                 rays_o, rays_d, t_min=near, render_step_size=step, cone_angle=cone
             )
@@ -107,10 +111,11 @@ def _cell_density(
     density: Density, cells: Bool[Tensor, "x y z"], box: Float[Tensor, "6"]
 ) -> Float[Tensor, "x y z"]:
     """Return the highest density among the eight corners and the centre of each cell."""
-    size = (box[3:] - box[:3]) / torch.tensor(cells.shape, device=box.device)
+    size = torch.stack([side / n for side, n in zip(box[3:] - box[:3], cells.shape, strict=True)])
 
     def at(index: Tensor) -> Tensor:  # (x, y, z, 3), in cells from the lower corner of the box
-        return density((box[:3] + index * size).reshape(-1, 3)).view(index.shape[:3])
+        points = (box[:3] + index * size).reshape(-1, 3)
+        return torch.cat([density(part) for part in points.split(POINTS)]).view(index.shape[:3])
 
     axes = [torch.arange(n + 1.0, device=box.device) for n in cells.shape]
     corners = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
@@ -119,6 +124,26 @@ def _cell_density(
 
 
 @cache
-def _nerfacc_kernels() -> bool:
-    """Return whether nerfacc has its CUDA extension, or a compiler to build it at its first call."""
-    return find_spec("nerfacc.csrc") is not None or shutil.which("nvcc") is not None
+def nerfacc_works(device: torch.device) -> bool:
+    """Return whether nerfacc's kernel samples rays on this device, by one call of it; warn if it does not.
+
+    The first call of a process may compile the kernel. What stands in its way shows only then, as an error of
+    any kind: no compiler, a broken one, one for another CUDA, what a build that failed has left.
+    """
+    try:
+        cube = Occupancy(1.0, 1).to(device)
+        cube.open_box()
+        origin, direction = torch.tensor([[[-2.0, 0.1, 0.2]], [[0.96, 0.2, 0.2]]], device=device)
+        _, t_starts, _ = cube.sampling(origin, direction, render_step_size=0.5)
+        if len(t_starts) == 4:  # the ray is in the cube from t = 1.04 to 3.13
+            return True
+        reason = f"it finds {len(t_starts)} samples where there are 4"
+    except Exception as error:
+        full = isinstance(error, torch.OutOfMemoryError) or "cudaErrorMemoryAllocation" in str(
+            error
+        )  # Thrust's
+        if full:
+            raise
+        reason = f"{type(error).__name__}: {one_line(error)[:300]}"
+    log.warning("nerfacc's kernel does not work on %s, torch marches instead, slower (%s)", device, reason)
+    return False

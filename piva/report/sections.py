@@ -123,6 +123,7 @@ def _section(runs: list[Run]) -> Section:
         "metric networks": ", ".join(f"{name}: {what}" for name, what in networks.items()) or "none",
         "commit": listed("provenance", "commit"),
         "device": listed("provenance", "device"),
+        "GPU": listed("provenance", "gpu"),
         "runs": str(len(runs)),
     }
     title = f"{task}, {where}, prior {Path(prior).name}, measured by {networks.get('clip', 'pixels')}"

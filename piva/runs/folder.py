@@ -5,7 +5,7 @@ config.yaml        the resolved configuration
 metrics.csv        one row an edit; snapshots.csv: the same after the steps of measure_at
 metrics.jsonl      one row a step
 summary.json       means over the edits, failures, network evaluations, provenance; equal for equal seeds
-timing.json        seconds and memory
+timing.json        seconds and memory: the process's, and on a GPU the run's there
 edits/<id>/        result.json, state.safetensors, adapters/, before.png, after.png, turntable.mp4, samples
 checkpoints/<id>/  of an edit that is not finished
 """
@@ -37,7 +37,7 @@ class EditRecord:
     row: dict[str, Any]  # of metrics.csv
     snapshots: list[dict[str, Any]]  # rows of snapshots.csv
     seconds: dict[str, float]  # of its stages
-    passes: dict[str, int]  # of the networks, as `NetworkEvaluations` counts them
+    passes: dict[str, float]  # of the networks, as `NetworkEvaluations` counts them
 
     def write(self, folder: Path) -> None:
         """Write result.json in the edit's folder."""
@@ -73,7 +73,7 @@ class RunFolder:
     def write_config(self, config: dict[str, Any]) -> None:
         self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
 
-    def write_tables(self, records: Sequence[EditRecord], cost: Mapping[str, float]) -> None:
+    def write_tables(self, records: Sequence[EditRecord], cost: Mapping[str, float | None]) -> None:
         """Write metrics.csv, snapshots.csv and timing.json, with `cost`, of the edits finished so far."""
         self.write_rows("metrics.csv", [record.row for record in records])
         if snapshots := [row for record in records for row in record.snapshots]:

@@ -155,7 +155,8 @@ class NerfState:
             self._check_alive()
             if self._step < s.explore:  # or no ray would sample, and no gradient reach, what is beyond `grow`
                 occupancy.open_box()
-        cameras = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
+        drawn = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
+        cameras = [self._place(camera) for camera in drawn]
         renders = {EDIT: self._render_latents(self._edited, cameras, depth)}
         if original:
             with torch.no_grad():
@@ -175,10 +176,14 @@ class NerfState:
 
     def _check_alive(self) -> None:
         """Raise `FloatingPointError` if the field is not finite any more, or empty."""
-        where = f"edit {self._edit.id}, step {self._step}"
-        if not bool(self._edited.occupancy.occs.isfinite().all()):
+        import torch
+
+        where, occupancy = f"edit {self._edit.id}, step {self._step}", self._edited.occupancy
+        checks = torch.stack([occupancy.occs.isfinite().all(), occupancy.occupied.any()])
+        finite, occupied = checks.tolist()  # waits for the device once for both
+        if not finite:
             raise FloatingPointError(f"{where}: the field's density is not finite")
-        if not bool(self._edited.occupancy.occupied.any()):
+        if not occupied:
             raise FloatingPointError(f"{where}: the field is empty")
 
     def step(self) -> None:
@@ -238,7 +243,7 @@ class NerfState:
         return self._edited._replace(occupancy=occupancy)
 
     def _render_latents(
-        self, scene: "Fitted", cameras: list[Camera], depth: bool
+        self, scene: "Fitted", cameras: "list[tuple[Tensor, Lens]]", depth: bool
     ) -> "tuple[Tensor, Tensor | None]":
         """Return the latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
         import torch
@@ -250,7 +255,7 @@ class NerfState:
         if not depth:
             return latents, None
         seen = [
-            z_depth(render.depth, render.opacity, *self._place(camera))
+            z_depth(render.depth, render.opacity, *camera)
             for render, camera in zip(renders, cameras, strict=True)
         ]
         return latents, torch.stack(seen)
@@ -260,22 +265,20 @@ class NerfState:
         import torch
 
         with torch.no_grad():
-            return torch.stack([self._render(scene, camera).rgb.permute(2, 0, 1) for camera in cameras])
+            views = (self._render(scene, self._place(camera)) for camera in cameras)
+            return torch.stack([view.rgb.permute(2, 0, 1) for view in views])
 
-    def _render(self, scene: "Fitted", camera: Camera) -> "Rendered":
+    def _render(self, scene: "Fitted", camera: "tuple[Tensor, Lens]") -> "Rendered":
         from piva.nerf.render import render_image
 
         (field, occupancy, _), fit, near = scene, self._settings.field, self._views.near
-        camera_here = self._place(camera)
-        return render_image(
-            field, occupancy, *camera_here, self._background, fit.step, near=near, cone=fit.cone
-        )
+        return render_image(field, occupancy, *camera, self._background, fit.step, near=near, cone=fit.cone)
 
     def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
-        """Return the camera on the field's device."""
+        """Return the camera on the field's device, without waiting for what that is doing."""
         import torch
 
-        return torch.from_numpy(camera[0]).to(self._background), camera[1]
+        return torch.from_numpy(camera[0]).to(self._background, non_blocking=True), camera[1]
 
 
 def _pair(bounds: list[float]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from piva.cli import run_cli
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.export.edits import find, given
-from piva.ranges import Device
+from piva.ranges import RenderDevice
 
 HOST = "127.0.0.1"
 
@@ -27,7 +27,7 @@ class ViewSettings:
     """The keys of conf/view.yaml, explained there."""
 
     port: Annotated[int, Interval(ge=1, le=65535)]
-    device: Device
+    device: RenderDevice
     moving: Annotated[int, Interval(ge=16, le=4096)]
     still: Annotated[int, Interval(ge=16, le=4096)]
 

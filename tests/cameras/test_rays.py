@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from helpers.operations import Operations
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from piva.cameras.lens import Lens, pinhole
+from piva.cameras.lens import Lens, camera_rays, is_not_invertible, pinhole
 from piva.cameras.poses import orbit
-from piva.cameras.rays import image_rays, mixed_rays, pixel_rays, z_depth
+from piva.cameras.rays import Lenses, image_rays, mixed_rays, pixel_rays, z_depth
 
 PHONE = Lens(width=96, height=64, fx=80.3, fy=79.1, cx=49.7, cy=30.2, k1=-0.12, k2=0.05, p1=0.003, p2=-0.002)
 SPHERE = Lens(
@@ -105,15 +108,54 @@ def test_one_pixel_and_the_whole_view_agree():
     torch.testing.assert_close((some_o, some_d), (whole_o[v * 96 + u], whole_d[v * 96 + u]))
 
 
-def test_each_ray_goes_through_its_own_lens():
-    lenses = [PHONE, pinhole(50, 64), SPHERE]
+@pytest.mark.parametrize(
+    "lenses",
+    [
+        [PHONE, pinhole(50, 64), SPHERE],
+        [pinhole(50, 64), pinhole(40, 64), pinhole(30, 64)],
+        [SPHERE, replace(SPHERE, k1=0), replace(SPHERE, fx=30)],
+    ],
+    ids=["mixed", "pinholes", "fisheyes"],
+)
+def test_each_ray_goes_through_its_own_lens(lenses):
     which = torch.tensor([2, 0, 0, 1, 2, 1])
     u, v = torch.arange(6) * 9, torch.arange(6) * 7
     poses = torch.stack([torch.from_numpy(orbit(40 * i, 10, 2)) for i in range(6)])
-    rays_o, rays_d = mixed_rays(poses, u, v, which, lenses)
+    rays_o, rays_d = mixed_rays(poses, u, v, which, Lenses.of(lenses, 3, poses.device))
     for i, lens in enumerate(which.tolist()):
         alone = pixel_rays(poses[i : i + 1], u[i : i + 1], v[i : i + 1], lenses[lens])
         torch.testing.assert_close((rays_o[i : i + 1], rays_d[i : i + 1]), alone)
+
+
+ACTION = replace(PHONE, fx=50.0, fy=50.0, k1=-0.25, k2=0.07)  # an action camera's, bent by a quarter
+WIDE = replace(
+    SPHERE, fx=28.0, fy=28.0, k1=0.05, k2=-0.01, k3=0.001, k4=-0.0001
+)  # sees 109 degrees off its axis
+
+
+@pytest.mark.parametrize(
+    "lens", [PHONE, SPHERE, ACTION, WIDE, replace(SPHERE, k1=0, k2=0, k3=0, k4=0)], ids=str
+)
+def test_the_device_undistorts_as_numpy_does(lens):
+    """lens.py's own loop stops when it has arrived, and is tested against OpenCV's formulas."""
+    assert not is_not_invertible(lens)
+    wanted = torch.from_numpy(camera_rays(lens, 1).reshape(-1, 3).copy())
+    _, rays_d = image_rays(torch.eye(4), lens)
+    torch.testing.assert_close(rays_d, F.normalize(wanted, dim=1).float(), rtol=0, atol=2e-7)
+
+
+def test_rays_are_made_without_the_host():
+    """Tensors without numbers on a GPU that is not there: whoever reads them fails."""
+    lenses = [PHONE, pinhole(50, 64), SPHERE]
+    with FakeTensorMode():
+        view = torch.zeros(5, dtype=torch.long, device="cuda")
+        poses = torch.zeros(5, 4, 4, device="cuda")
+        for lens in lenses:
+            assert pixel_rays(poses, view, view, lens)[1].is_cuda
+        several = Lenses.of(lenses, 3, view.device)
+        with Operations() as seen:
+            assert mixed_rays(poses, view, view, view, several)[1].is_cuda
+    assert not seen.waits
 
 
 C2W = torch.from_numpy(orbit(30, 20, 3.0))

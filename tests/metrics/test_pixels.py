@@ -1,10 +1,12 @@
 """Against scikit-image, and by hand."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from helpers.operations import Operations
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from piva.metrics.pixels import chroma, psnr, ssim
@@ -60,6 +62,25 @@ def test_a_picture_has_the_same_value_alone_and_in_a_batch(pair: tuple[torch.Ten
     for metric in (psnr, ssim):
         torch.testing.assert_close(metric(a, b)[1:2], metric(a[1:2], b[1:2]))
     torch.testing.assert_close(chroma(a)[1:2], chroma(a[1:2]))
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_a_film_is_compared_a_few_pictures_at_a_time(
+    metric: Callable[..., torch.Tensor], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = torch.rand(40, 3, 24, 32, generator=generator)
+    b = (a + 0.1 * torch.randn(a.shape, generator=generator)).clamp(0, 1)
+    values, peaks = [], []
+    for pictures in (40, 4, 0.5):  # at once; one larger than the limit goes alone
+        monkeypatch.setattr("piva.metrics.pixels.PIXELS", int(pictures * 24 * 32))
+        with Operations() as seen:
+            values.append(metric(a, b))
+        peaks.append(seen.peak)
+    for value in values[1:]:
+        torch.testing.assert_close(value, values[0], rtol=0, atol=1e-6 if metric is ssim else 1e-5)
+    assert peaks[1] < peaks[0] / 3
+    if metric is ssim:
+        assert peaks[0] < 400 * a[:, 0].numel()  # bytes a pixel, half of which is the rim of so small ones
 
 
 def test_chroma_is_the_spread_of_the_channels() -> None:

@@ -4,6 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 from helpers.ball import ball_scene
+from helpers.operations import Operations
 
 from piva.errors import InputError
 from piva.nerf.fit import fit
@@ -96,6 +97,23 @@ def test_views_without_alpha_are_fitted_before_their_own_background(scene):
     fitted = fit(before(views), poses, lens, SETTINGS, rng())
     torch.testing.assert_close(fitted.background, plain)
     assert psnr(fitted, before(held), held_poses, lens, plain) > 20
+
+
+@pytest.mark.parametrize(
+    "lenses",
+    [lambda lens: lens, lambda lens: [dataclasses.replace(lens, k1=0.01 * i) for i in range(24)]],
+    ids=["one lens", "bent lenses"],
+)
+def test_a_step_waits_for_the_device_only_for_numbers_of_samples(lenses, scene):
+    """Of hits, of samples in occupied cells, and of those that light reaches."""
+    views, poses, _, _, lens = scene
+    seen = []
+    for steps in (2, 7):
+        settings = dataclasses.replace(SETTINGS, resolutions=[12], steps=[steps], refresh_every=100)
+        with Operations() as operations:
+            fit(views, poses, lenses(lens), settings, rng())
+        seen.append(operations.waits)
+    assert seen[1] - seen[0] == {"nonzero": 5 * 3}
 
 
 def test_progress_counts_every_step(scene):

@@ -8,10 +8,10 @@ from helpers.ball import ball_scene
 
 from piva.cameras.lens import pinhole
 from piva.cameras.poses import orbit
-from piva.cameras.rays import pixel_rays
+from piva.cameras.rays import Lenses, pixel_rays
 from piva.errors import InputError
 from piva.nerf.field import FLOOR
-from piva.nerf.fit import Lenses, border_colour, draw_rays, fit
+from piva.nerf.fit import border_colour, draw_rays, fit
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.render import render_image
 from piva.nerf.settings import VoxelFit

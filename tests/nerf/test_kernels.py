@@ -5,6 +5,7 @@ differences.
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,27 @@ def test_triton_agrees_with_the_reference_in_its_interpreter():
     in_a_process_of_its_own(code, TRITON_INTERPRET="1")
 
 
+def test_triton_launches_on_the_device_of_its_points(monkeypatch):
+    """Launches are watched; torch knows which device it enters."""
+    grid_triton = pytest.importorskip("piva.nerf.kernels.grid_triton")
+    entered, launched = [], []
+
+    @contextmanager
+    def device_of(x):
+        entered.append(x)
+        yield
+        entered.pop()
+
+    class Kernel:
+        def __getitem__(self, grid):
+            return lambda *_: launched.append([x is points for x in entered])
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    params, points = some(LAYOUTS[0])
+    grid_triton._run(Kernel(), params, points, LAYOUTS[0], torch.empty(0))
+    assert launched == [[True]] * LAYOUTS[0].levels
+
+
 def test_numba_leaves_the_number_of_torchs_threads_alone():
     """They share one OpenMP, whose number of threads numba sets when it starts: once in a process."""
     code = (
@@ -111,8 +133,9 @@ def in_a_process_of_its_own(code, **environment):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["hashed", "dense"])
-def test_every_kernel_of_a_gpu_agrees_with_the_reference(layout):
-    params, points = some(layout, "cuda")
+@pytest.mark.parametrize("which", ["first", "last"])  # one of several GPUs need not be the current one
+def test_every_kernel_of_a_gpu_agrees_with_the_reference(which, layout):
+    params, points = some(layout, "cuda:0" if which == "first" else f"cuda:{torch.cuda.device_count() - 1}")
     wanted = values_and_gradients(grid_torch.encode, params, points, layout)
     for name in BEST_FIRST[True]:
         try:

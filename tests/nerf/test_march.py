@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.ball import some_rays
+from helpers.operations import Operations
 
-from piva.nerf.march import march
+from piva.nerf.march import CPU_RAYS, INTERVALS, march, rays_within
 
 BOX = torch.tensor([-1.0, -1.5, -2.0, 1.0, 1.5, 2.0])
 
@@ -67,10 +68,37 @@ def test_an_empty_grid_and_rays_that_miss_give_no_samples():
         assert len(ray_indices) == len(t_starts) == len(t_ends) == 0
 
 
-def test_chunks_do_not_change_the_samples(monkeypatch):
+@pytest.mark.parametrize("rays", [1, 7, 49, 1000])
+def test_chunks_do_not_change_the_samples(rays, monkeypatch):
     occupied = torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(2)) < 0.4
     args = (*some_rays(50), occupied, BOX, torch.zeros(50), 0.05, 0.02)
     whole = march(*args)
-    monkeypatch.setattr("piva.nerf.march.RAYS", 7)
+    monkeypatch.setattr("piva.nerf.march.CPU_RAYS", rays)
     for a, b in zip(whole, march(*args), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_gpu_marches_more_rays_at_once_within_half_a_gigabyte():
+    for longest in (1, 166, 512, 4000, INTERVALS, 2 * INTERVALS):
+        rays = rays_within(INTERVALS, longest)
+        assert rays == 1 or rays * longest * 64 <= 2**29
+    assert rays_within(INTERVALS, 512) == 8 * CPU_RAYS
+
+
+@pytest.mark.parametrize(("levels", "cone"), [(3, 0.01), (1, 0.0)])
+def test_an_interval_takes_64_bytes_at_most(levels, cone):
+    """What INTERVALS counts on. Almost all cells are empty: intervals take the memory, not samples."""
+    occupied = torch.zeros(levels, 8, 8, 8, dtype=torch.bool)
+    occupied[:, ::7, ::7, ::7] = True
+    with Operations() as seen:
+        march(*some_rays(500), occupied, BOX, torch.zeros(500), 0.005, cone)
+    assert seen.largest > 100_000  # one chunk
+    assert 16 * seen.largest < seen.peak < 64 * seen.largest
+
+
+def test_the_host_waits_for_the_number_of_hits_and_once_a_chunk():
+    occupied = torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(2)) < 0.4
+    args = (*some_rays(500), occupied, BOX, torch.zeros(500), 0.05, 0.02)
+    with Operations() as seen:
+        march(*args)
+    assert seen.waits == {"nonzero": 2}

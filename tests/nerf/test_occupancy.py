@@ -1,10 +1,17 @@
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
 import pytest
 import torch
 from helpers.ball import some_rays
+from helpers.operations import Operations
+from nerfacc.estimators.occ_grid import OccGridEstimator
 
 from piva.nerf.field import FLOOR
 from piva.nerf.march import march
-from piva.nerf.occupancy import Occupancy, dilated
+from piva.nerf.occupancy import Occupancy, dilated, nerfacc_works
 from piva.nerf.voxels import init_voxels
 
 
@@ -119,6 +126,100 @@ def test_each_level_knows_its_own_space_and_is_held_to_the_same_light():
     centre = (torch.arange(16) + 0.5) - 8  # in cells of size 1
     away = torch.stack(torch.meshgrid(centre, centre, centre, indexing="ij")).abs().amax(dim=0)
     assert torch.equal(far, away < 4)
+
+
+def broken_nvcc(folder):
+    """A PATH whose nvcc fails, and an empty place for builds."""
+    (folder / "bin").mkdir()
+    nvcc = folder / "bin" / "nvcc"
+    nvcc.write_text("#!/bin/sh\nexit 1\n")
+    nvcc.chmod(0o755)
+    path = os.pathsep.join([str(nvcc.parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "TORCH_EXTENSIONS_DIR": str(folder / "builds")}
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_compiler_that_fails_is_named_once_and_torch_marches(device, tmp_path):
+    """In a process of its own: nerfacc builds at its first call, and remembers."""
+    if device == "cuda" and find_spec("nerfacc.csrc"):
+        pytest.skip("nerfacc came compiled")
+    code = (
+        "import logging, torch; logging.basicConfig(format='%(levelname)s %(message)s')\n"
+        "from piva.nerf.occupancy import Occupancy, nerfacc_works\n"
+        f"grid = Occupancy(1.0, 1).to('{device}'); grid.open_box()\n"
+        f"o, d = torch.tensor([[[-2.0, 0.1, 0.2]], [[0.96, 0.2, 0.2]]], device='{device}')\n"
+        "assert not nerfacc_works(o.device) and not nerfacc_works(o.device)\n"
+        "for _ in range(2): assert len(grid.sample(o, d, torch.zeros_like(o[:, 0]), 0.5)[0]) == 4\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=broken_nvcc(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("WARNING nerfacc's kernel")]
+    assert f"does not work on {device}" in warning
+    assert "Error" in warning
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("bad allocation: cudaErrorMemoryAllocation: out of memory"),
+    ],
+    ids=["torch", "thrust"],
+)
+def test_a_full_gpu_is_no_broken_build(error, monkeypatch):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(OccGridEstimator, "sampling", full)
+    nerfacc_works.cache_clear()
+    with pytest.raises(type(error), match="out of memory"):
+        nerfacc_works(torch.device("cpu"))
+
+
+def test_samples_that_are_wrong_are_not_used(monkeypatch, caplog):
+    """As of a kernel built for another GPU, which need not say so."""
+    nothing = torch.zeros(0)
+    monkeypatch.setattr(OccGridEstimator, "sampling", lambda *_, **__: (nothing.long(), nothing, nothing))
+    nerfacc_works.cache_clear()
+    assert not nerfacc_works(torch.device("cpu"))
+    assert "0 samples where there are 4" in caplog.text
+    nerfacc_works.cache_clear()
+
+
+def test_a_refresh_reads_nothing_back():
+    occupancy = Occupancy(1.0, 8, levels=2)
+    with Operations() as seen:
+        occupancy.refresh(ball(0.5), 1.0, dilate=1)
+        occupancy.open_box()
+    assert not seen.waits
+
+
+def test_a_field_is_asked_for_some_points_at_a_time(monkeypatch):
+    whole, parts, asked = Occupancy(1.0, 12), Occupancy(1.0, 12), []
+    whole.refresh(ball(0.5), 1.0)
+    monkeypatch.setattr("piva.nerf.occupancy.POINTS", 100)
+
+    def density(x):
+        asked.append(len(x))
+        return ball(0.5)(x)
+
+    parts.refresh(density, 1.0)
+    assert torch.equal(whole.occs, parts.occs)
+    assert max(asked) == 100
+    assert sum(asked) == 13**3 + 12**3
+
+
+@pytest.mark.gpu
+def test_nerfacc_is_tried_on_each_device():
+    """It works here, or the reason is in the log; either way rays are sampled alike."""
+    occupancy = Occupancy(1.0, 8).cuda()
+    occupancy.open_box()
+    rays_o, rays_d = (v.cuda() for v in some_rays(64))
+    samples = occupancy.sample(rays_o, rays_d, torch.zeros(64, device="cuda"), 0.1)
+    wanted = march(rays_o, rays_d, occupancy.occupied, occupancy.aabbs[0], torch.zeros(64).cuda(), 0.1)
+    assert abs(len(samples[0]) - len(wanted[0])) <= 1e-2 * len(wanted[0])
 
 
 @pytest.mark.gpu

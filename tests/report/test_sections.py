@@ -1,5 +1,6 @@
 """Which runs share a table, and what a row of it is called."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def test_shards_and_seeds_of_equal_settings_are_one_row(tmp_path: Path) -> None:
     assert {edit.id for edit in section.edits} == set(EDITS)
     assert all(len(seeds) == 2 for seeds in setting.values("eval/clip").values())
     assert cell(setting, "eval/clip").seeds is not None
+
+
+def test_a_section_names_the_gpus_of_its_runs(tmp_path: Path) -> None:
+    for name, gpu in (("a", "NVIDIA H100"), ("b", None)):
+        path = write_run(tmp_path / name, drawn(EDITS)) / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["provenance"]["gpu"] = gpu
+        path.write_text(json.dumps(summary))
+    assert "GPU" not in of(tmp_path / "b")[0].facts
+    assert of(tmp_path / "a")[0].facts["GPU"] == "NVIDIA H100"
 
 
 def test_shards_give_the_numbers_of_the_whole_run(tmp_path: Path) -> None:

@@ -122,3 +122,24 @@ def test_other_errors_of_a_batch_are_not_taken_for_memory(
     monkeypatch.setattr(UNet2DConditionModel, "forward", broken)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         run(compose(*overrides, "batch=2", f"hydra.run.dir={tmp_path / 'run'}"))
+
+
+def test_edits_of_one_source_share_its_model(overrides: list[str], tmp_path: Path) -> None:
+    """What eps_psi has learned before the edits is the same for all, alone, in a batch or after a stop."""
+    words = [*overrides, "model.source_warmup=5"]
+    folders = {name: tmp_path / name for name in ("alone", "batch", "dog", "zebra")}
+    run(compose(*words, f"hydra.run.dir={folders['alone']}"))
+    run(compose(*words, "batch=2", f"hydra.run.dir={folders['batch']}"))
+    for name in ("dog", "zebra"):
+        run(compose(*words, f"edits=a/{name}", f"hydra.run.dir={folders[name]}"))
+    assert_equal(folders["alone"], folders["batch"])
+    adapters = [
+        path.read_bytes() for path in sorted(tmp_path.glob("*/edits/a/*/adapters/source/./*.safetensors"))
+    ]
+    assert len(adapters) == 6
+    assert len(set(adapters)) == 1
+    unet = {
+        name: json.loads((folder / "summary.json").read_text())["unet"] for name, folder in folders.items()
+    }
+    assert unet["dog"]["backward_per_step"] == (12 + 5) / 12  # eps_phi at each of 12 steps, eps_psi at 5
+    assert unet["alone"]["backward_per_step"] == (12 + 5 / 2) / 12

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 from helpers.ball import FIELD, RADIUS, write_ball
+from helpers.operations import Operations
 from helpers.tiny_prior import write_taesd
 from PIL import Image
 
@@ -151,6 +152,23 @@ def test_a_step_moves_the_edit_and_never_the_original(
     after = state.compare()
     torch.testing.assert_close(after.before, before.before)
     assert (after.after - before.after).abs().max() > 0.01
+
+
+def test_between_refreshes_a_step_waits_for_the_device_only_for_numbers_of_samples(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
+    state = opened(replace(task, views=2, refresh_every=100), ball, prior, randomness)
+    waits = []
+    for _ in range(2):
+        with Operations() as seen:
+            view = state.view(randomness, original=True, depth=True)
+            view.latents[EDIT].sum().backward()
+            state.step()
+        waits.append(seen.waits)
+    renders = 2 * 2  # views of two scenes, each with the hits, the samples and those that light reaches
+    poses = 2  # numpy's, copied in the background
+    assert waits[1] == {"nonzero": 3 * renders, "lift_fresh": poses}
+    assert waits[0] == waits[1]  # a refresh asks once whether the scene is alive, by `tolist`, not seen here
 
 
 def test_an_edited_hash_grid_is_restored_as_it_was(ball: Path, prior: Prior, randomness: Randomness) -> None:

@@ -118,7 +118,7 @@ def test_bad_input_is_answered_before_torch(run, tmp_path):
 import sys
 from piva.errors import InputError
 from piva.view.__main__ import view
-for words in ([], ["nowhere"], ["RUN", "port=0"], ["RUN", "device=gpu"], ["EMPTY"]):
+for words in ([], ["nowhere"], ["RUN", "port=0"], ["RUN", "device=mps"], ["EMPTY"]):
     try:
         view(*words)
     except InputError as error:

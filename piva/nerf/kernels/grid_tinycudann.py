@@ -20,9 +20,9 @@ def encode(
     """Return what `grid_torch.encode` does, for float32 on a GPU; differentiable in `params`."""
     if len(x) == 0:
         return x.new_zeros((0, layout.width))
-    features: Tensor = torch.func.functional_call(
-        _encoding(layout, x.device), {"params": params}, (x.detach(),)
-    )
+    encoding = _encoding(layout, x.device)
+    with torch.cuda.device_of(x):
+        features: Tensor = torch.func.functional_call(encoding, {"params": params}, (x.detach(),))
     return features
 
 

@@ -51,11 +51,12 @@ def _run(kernel: Any, given: Tensor, x: Tensor, layout: Layout, out: Tensor) -> 
     """Launch once per level: each level's numbers are then plain arguments."""
     if len(x) == 0:
         return
-    for index, (scale, resolution, rows, offset, hashed) in enumerate(layout.table):
-        kernel[(triton.cdiv(len(x), BLOCK),)](
-            given, x, out, len(x), scale, resolution, rows,
-            offset * layout.features, index * layout.features, layout.width, hashed, layout.features, BLOCK,
-        )  # fmt: skip
+    with torch.cuda.device_of(x):  # Triton launches on the current device, whatever that of its arguments
+        for index, (scale, resolution, rows, offset, hashed) in enumerate(layout.table):
+            kernel[(triton.cdiv(len(x), BLOCK),)](
+                given, x, out, len(x), scale, resolution, rows, offset * layout.features,
+                index * layout.features, layout.width, hashed, layout.features, BLOCK,
+            )  # fmt: skip
 
 
 @triton.jit
