@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from piva.config import check, compose
-from piva.edit_run import Bench, EditRun
+from piva.experiment.edit import Bench, EditRun
 from piva.models.denoiser import Denoiser
 from piva.models.needs import needs
 from piva.optimise import Method, Work

@@ -27,7 +27,7 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
-from piva.priors.speed import Speed
+from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
 
 HERE = Path(__file__).parent

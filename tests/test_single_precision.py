@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from piva.config import check, compose
 from piva.datasets.edit import Edit
-from piva.experiment import run_experiment
+from piva.experiment.run import run_experiment
 from piva.metrics.comparison import Comparison
 from piva.metrics.measure import measure
 from piva.metrics.networks import assemble

@@ -12,7 +12,7 @@ from piva.models.denoiser import Conditioning
 from piva.models.needs import needs
 from piva.optimise import Method, Work, optimise
 from piva.priors.prior import Prior, load
-from piva.priors.speed import Speed
+from piva.priors.stable_diffusion import Speed
 from piva.schedules.uniform import Uniform
 from piva.scores.piva import Piva
 from piva.tasks.base import Randomness

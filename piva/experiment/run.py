@@ -16,8 +16,8 @@ import torch
 
 from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
-from piva.edit_run import Bench, EditRun, checkpoints
 from piva.errors import InputError, WriteError, one_line
+from piva.experiment.edit import Bench, EditRun, checkpoints
 from piva.models.denoiser import Denoiser
 from piva.models.needs import needs
 from piva.optimise import Method, Sizes, optimise
