@@ -17,6 +17,7 @@ import torch
 from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError, one_line
+from piva.experiment import memory
 from piva.experiment.edit import Bench, EditRun, checkpoints
 from piva.models.denoiser import Denoiser
 from piva.models.needs import needs
@@ -43,6 +44,7 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     prior = settings.prior.load(run.device)
     run.speed.apply(prior)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
+    memory.tell(settings, denoiser)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
