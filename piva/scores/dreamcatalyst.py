@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, LATENT_DIFFERENCE, ORIGINAL, SOURCE, TARGET, Sum, frozen
+from piva.scores.terms import LATENT_DIFFERENCE, ORIGINAL, Sum, delta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class DreamCatalyst:
     """
 
     guidance_scale: Annotated[float, Ge(0)]
+    guidance_source: Annotated[float, Ge(0)] | None = None  # of the source; None: the same
     delta: Annotated[float, Ge(0)]
     gamma: Annotated[float, Ge(0)]
     chi: Annotated[float, Ge(0)]
@@ -25,6 +26,6 @@ class DreamCatalyst:
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         tau = t / len(schedule)
-        edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(ORIGINAL, SOURCE, self.guidance_scale)
+        edit = delta(self.guidance_scale, self.guidance_source, ORIGINAL)
         weight: float = self.delta + self.gamma * tau ** (1 / math.e)
         return weight * edit + self.chi * math.exp(tau) * LATENT_DIFFERENCE

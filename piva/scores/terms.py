@@ -105,6 +105,12 @@ def frozen(latents: Latents, prompt: Prompt, guidance_scale: float) -> Sum:
     return guided
 
 
+def delta(scale: float, source_scale: float | None, reference: Latents) -> Sum:
+    """Return eps(x_t, target) - eps(reference_t, source), guided; a `source_scale` of None is `scale`."""
+    source_scale = scale if source_scale is None else source_scale
+    return frozen(EDIT, TARGET, scale) - frozen(reference, SOURCE, source_scale)
+
+
 def source_model(latents: Latents, prompt: Prompt) -> Sum:
     """Return eps_psi, without guidance (the paper, A.1: scale 1)."""
     return Sum({Prediction(Network.SOURCE, latents, prompt): 1.0})

@@ -69,6 +69,15 @@ def test_directions_equal_their_formulas(t: int) -> None:
         CSD(guidance_scale=W, weight="uniform"): shortcut,
         DDS(guidance_scale=W, reference="original", weight="uniform"): dds,
         DDS(guidance_scale=W, reference="edit", weight="uniform"): shortcut,
+        DDS(guidance_scale=W, guidance_source=1.5, reference="original", weight="uniform"): (
+            guided("edit", "target", W) - guided("original", "source", 1.5)
+        ),
+        CSD(guidance_scale=W, guidance_source=0.0, weight="uniform"): (
+            guided("edit", "target", W) - eps["frozen", "edit", "null"]
+        ),
+        Piva(lam=LAM, guidance_scale=W, guidance_source=1.0, reference="original", weight="uniform"): (
+            guided("edit", "target", W) - eps["frozen", "original", "source"] + LAM * keep
+        ),
         VSD(guidance_scale=W, weight="uniform"): guided("edit", "target", W)
         - eps["target", "edit", "target"],
         Piva(lam=LAM, guidance_scale=W, reference="original", weight="uniform"): dds + LAM * keep,
