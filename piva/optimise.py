@@ -12,7 +12,7 @@ from piva.models.learned import learn
 from piva.models.needs import TRAINING_PAIRS, needs
 from piva.priors.schedule import Schedule
 from piva.scores.evaluate import Request, evaluate
-from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Score
+from piva.scores.terms import EDIT, ORIGINAL, Network, Normalised, Prediction, Score
 from piva.tasks.base import Randomness, TaskState, View
 
 
@@ -100,7 +100,11 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
         return method.denoiser.predict([replace(query, predictions=of_it) for query, of_it in pairs])
 
     results = evaluate([each.request for each in asked], predict)
-    directions = [result.direction.unflatten(0, (method.noises, -1)).mean(0) for result in results]
+    means = [result.direction.unflatten(0, (method.noises, -1)).mean(0) for result in results]
+    directions = [
+        _normalised(each.work.score, mean, _progress(each.work, steps))
+        for each, mean in zip(asked, means, strict=True)
+    ]
     for each, direction in zip(asked, directions, strict=True):
         _descend(each, direction, method, steps)
     losses = learn([
@@ -113,6 +117,19 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
         taken.append((each.work, Step(each.work.step, each.query.t, each.view, rms, loss)))
         each.work.step += 1
     return taken
+
+
+def _progress(work: Work, steps: int) -> float:
+    return work.step / max(steps - 1, 1)
+
+
+def _normalised(score: Score, direction: Tensor, progress: float) -> Tensor:
+    """Return the direction with the standard deviation that the score wants, without waiting for it."""
+    if not isinstance(score, Normalised):
+        return direction
+    deviation = direction.std()
+    scaled = direction * (score.deviation(progress) / deviation)
+    return torch.where(deviation < score.threshold, torch.zeros_like(direction), scaled)
 
 
 def _descend(asked: "_Asked", direction: Tensor, method: Method, steps: int) -> None:
@@ -179,6 +196,6 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     t = method.schedule.draw(work.step, steps, len(schedule), draw.host)
     noise = torch.randn(x.shape, generator=draw.device, device=x.device)
     noisy = {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
-    terms = work.score.direction(schedule, t, progress=work.step / max(steps - 1, 1))
+    terms = work.score.direction(schedule, t, _progress(work, steps))
     query = Query(work.edit, (), noisy, t, depths)
     return _Asked(work, view, query, Request(terms, pairs, clean, noise))

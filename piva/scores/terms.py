@@ -135,3 +135,13 @@ class Score(Protocol):
         `progress` runs from 0 at the first step to 1 at the last. Terms needed in between must appear at 0 or
         at 1.
         """
+
+
+@runtime_checkable
+class Normalised(Protocol):
+    """What a score has beside `direction` if that is scaled to a standard deviation of its own."""
+
+    threshold: float  # of the standard deviation before; where it is less there is no direction
+
+    def deviation(self, progress: float) -> float:
+        """Return the standard deviation that the direction gets, over all latents of the edit's views."""
