@@ -1,5 +1,6 @@
 """Algorithm 1: what reaches theta, what a step costs, and what does not change a result."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,11 @@ from piva.priors.prior import Prior, load
 from piva.schedules.uniform import Uniform
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
+from piva.scores.dreamcatalyst import DreamCatalyst
+from piva.scores.lusd import LUSD
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
+from piva.scores.ssd import SSD
 from piva.scores.terms import Prompt, Score
 from piva.scores.vsd import VSD
 from piva.tasks.base import Randomness
@@ -27,6 +31,9 @@ from piva.tasks.base import Randomness
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SCHEDULE = Uniform(t_min=0.02, t_max=0.98)
 GUIDED: dict[str, Any] = {"guidance_scale": 7.5, "weight": "sigma_squared"}
+SSD_PUBLISHED = SSD(keep=1.0, edit=3.75, enhance=5.5, chi=0.075, weight="uniform")
+LUSD_PUBLISHED = LUSD(keep=0.02, deviation_high=0.15, deviation_low=0.01, threshold=0.01, weight="uniform")
+DREAMCATALYST = DreamCatalyst(delta=0.2, gamma=0.8, chi=0.075, source_text="none", **GUIDED)
 RAMP = Piva(lam=0.0, lam_end=0.8, reference="edit", **GUIDED)
 
 
@@ -76,7 +83,12 @@ COSTS = [  # score, forward, backward, calls: the cost model of the whole progra
     (CSD(**GUIDED), 2, 0, 1),
     (DDS(reference="edit", **GUIDED), 2, 0, 1),
     (DDS(reference="original", **GUIDED), 4, 0, 1),
+    (DDS(reference="original", guidance_source=1.0, **GUIDED), 3, 0, 1),
     (VSD(**GUIDED), 3, 1, 2),
+    (SSD_PUBLISHED, 4, 0, 1),
+    (LUSD_PUBLISHED, 2, 0, 1),
+    (replace(DREAMCATALYST, source_text="guided"), 4, 0, 1),
+    (DREAMCATALYST, 3, 0, 1),
     (Piva(lam=0.4, reference="edit", **GUIDED), 5, 2, 2),
     (Piva(lam=0.4, reference="original", **GUIDED), 7, 2, 2),
     (Piva(lam=0.0, reference="edit", **GUIDED), 2, 0, 1),
@@ -95,7 +107,7 @@ def test_the_readme_says_what_a_step_costs() -> None:
     costs = {
         (type(score).__name__.lower(), getattr(score, "reference", "")): tuple(map(str, cost))
         for score, *cost in COSTS
-        if getattr(score, "lam", 1)
+        if getattr(score, "lam", 1) and getattr(score, "guidance_source", None) is None
     }
     assert len(rows) >= 5
     for name, reference, *cost in rows:
@@ -240,3 +252,16 @@ def test_a_step_never_waits_for_the_gpu(prior_folder: Path, dtype: str) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert [step.index for _, step in taken] == [0, 0, 1, 1]
+
+
+def test_a_normalised_direction_has_the_deviation_of_its_schedule(prior: Prior) -> None:
+    """LUSD's: sigmoids of -1 to 1, turned round, between 0.15 and 0.01."""
+    edges = [0.14 / (1 + math.exp(z)) + 0.01 for z in (-1, 0, 1)]
+    state = Edit(prior, LUSD_PUBLISHED, 3).state
+    deviations = [(gradient / 3).std().item() for gradient in state.gradients]
+    assert deviations == pytest.approx(edges, rel=1e-4)
+
+
+def test_predictions_that_hardly_differ_move_nothing(prior: Prior) -> None:
+    state = Edit(prior, replace(LUSD_PUBLISHED, threshold=1e3), 2).state
+    assert all(not gradient.any() for gradient in state.gradients)

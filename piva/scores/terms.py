@@ -105,6 +105,12 @@ def frozen(latents: Latents, prompt: Prompt, guidance_scale: float) -> Sum:
     return guided
 
 
+def delta(scale: float, source_scale: float | None, reference: Latents) -> Sum:
+    """Return eps(x_t, target) - eps(reference_t, source), guided; a `source_scale` of None is `scale`."""
+    source_scale = scale if source_scale is None else source_scale
+    return frozen(EDIT, TARGET, scale) - frozen(reference, SOURCE, source_scale)
+
+
 def source_model(latents: Latents, prompt: Prompt) -> Sum:
     """Return eps_psi, without guidance (the paper, A.1: scale 1)."""
     return Sum({Prediction(Network.SOURCE, latents, prompt): 1.0})
@@ -129,3 +135,13 @@ class Score(Protocol):
         `progress` runs from 0 at the first step to 1 at the last. Terms needed in between must appear at 0 or
         at 1.
         """
+
+
+@runtime_checkable
+class Normalised(Protocol):
+    """What a score has beside `direction` if that is scaled to a standard deviation of its own."""
+
+    threshold: float  # of the standard deviation before; where it is less there is no direction
+
+    def deviation(self, progress: float) -> float:
+        """Return the standard deviation that the direction gets, over all latents of the edit's views."""
