@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check check-slow lint types format bench clean
+.PHONY: help setup demo test check check-slow lint types format bench gpu-check check-size clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,6 +39,12 @@ check-slow: setup  ## the slow tests: clusters, training, other renderers, kille
 
 bench: setup  ## seconds, memory and network evaluations of the main commands
 	$(BIN)/python -m benchmarks.main
+
+gpu-check: setup  ## what steps at Stable Diffusion's size cost on this GPU, nine minutes; writes benchmarks/gpu.md
+	$(BIN)/python -m benchmarks.gpu
+
+check-size: setup  ## one step of each kind at that size on the CPU, random weights: memory and passes, some minutes
+	$(BIN)/python -m benchmarks.size
 
 clean:  ## remove caches of tools; never outputs
 	rm -rf .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from piva.config import check, compose
-from piva.edit_run import Bench, EditRun
+from piva.experiment.edit import Bench, EditRun
 from piva.models.denoiser import Denoiser
 from piva.models.needs import needs
 from piva.optimise import Method, Work
@@ -120,6 +120,7 @@ def opened(*overrides: str) -> Iterator[Opened]:
     """Open all edits of the run that these overrides make; nothing is measured or saved."""
     settings = check(compose(*overrides))
     prior = settings.prior.load(settings.run.device)
+    settings.run.speed.apply(prior)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     with TemporaryDirectory() as folder:
         method = Method(settings.schedule, denoiser)

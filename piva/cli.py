@@ -87,7 +87,7 @@ def _run(settings: config.Settings, folder: Path, whole: Path | None = None) -> 
         sweep.begin(folder)
         if whole and (other := sweep.duplicate_of(fingerprint(settings), folder, whole)):
             return finished(settings, other)
-        from piva.experiment import run_experiment
+        from piva.experiment.run import run_experiment
 
         return run_experiment(settings, folder)
 

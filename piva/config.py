@@ -28,6 +28,7 @@ from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.priors.schedule import Schedule
+from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
 
 HERE = Path(__file__).parent
@@ -61,6 +62,7 @@ class RunSettings:
     checkpoint_every: Annotated[int, Ge(1)]
     batch: Annotated[int, Ge(1)]
     samples: SamplesSettings
+    speed: Speed
 
     def __post_init__(self) -> None:
         last = f"({self.steps}), counted from 1"

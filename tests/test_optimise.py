@@ -15,7 +15,7 @@ from torch import Tensor
 from piva.models.denoiser import Conditioning, Denoiser, NetworkEvaluations
 from piva.models.needs import needs
 from piva.optimise import Method, Sizes, Step, Work, optimise
-from piva.priors.prior import Prior
+from piva.priors.prior import Prior, load
 from piva.schedules.uniform import Uniform
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
@@ -244,3 +244,24 @@ def test_a_normalised_direction_has_the_deviation_of_its_schedule(prior: Prior) 
 def test_predictions_that_hardly_differ_move_nothing(prior: Prior) -> None:
     state = Edit(prior, replace(LUSD_PUBLISHED, threshold=1e3), 2).state
     assert all(not gradient.any() for gradient in state.gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_step_never_waits_for_the_gpu(prior_folder: Path, dtype: str) -> None:
+    prior = load(str(prior_folder), "cuda", dtype)
+    denoiser = LORA.denoiser(prior)
+    works = []
+    for seed in range(2):
+        models = new_models(LORA, denoiser, needs(RAMP).learned, seed)
+        draw = Randomness(torch.Generator().manual_seed(seed), torch.Generator("cuda").manual_seed(seed))
+        state = Recorder(torch.randn(1, 4, 8, 8, device="cuda"))
+        works.append(Work(state, RAMP, Conditioning(contexts(prior), models), draw))
+    steps = optimise(works, Method(SCHEDULE, denoiser), 3)
+    taken = [next(steps), next(steps)]  # what is made once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        taken += [next(steps), next(steps)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [step.index for _, step in taken] == [0, 0, 1, 1]

@@ -49,25 +49,20 @@ class LowRank:
         )
         self._rank, self._scale = rank, alpha / rank
         self._layers: list[tuple[str, str, Linear]] = []  # host, name
-        self._rows: dict[str, Sequence[Tensor] | None] = dict.fromkeys(hosts)  # in force: A's, then B's
+        self.hosts = tuple(hosts)
         self._handles = []
         for host, network in hosts.items():
             for name, layer in network.named_modules():
                 inside = "up_blocks." in name or not decoder_only
                 if inside and any(name.endswith(f".{target}") for target in TARGETS):
-                    term = partial(self._add, host, len(self._layers))
-                    self._handles.append(layer.register_forward_hook(term))
+                    vars(layer)["low_rank"] = None  # A (rows, rank, in) and B (rows, rank, out) in force
+                    self._handles.append(layer.register_forward_hook(partial(_add, self._scale)))
                     self._layers.append((host, name, layer))
         self._widths = [layer.in_features for *_, layer in self._layers]
         self._widths += [layer.out_features for *_, layer in self._layers]
         first = self._layers[0][2].weight
         self.device, self.dtype = first.device, first.dtype  # of the networks; adapters are float32
         self._zeros = torch.zeros((rank, sum(self._widths)), device=self.device)
-
-    @property
-    def hosts(self) -> Collection[str]:
-        """Return the subfolders of the networks that have adapted layers."""
-        return self._rows
 
     def draw(self, networks: Collection[Network], generator: torch.Generator) -> Weights:
         """Return new adapters without effect, float32, whose A's `generator` draws."""
@@ -86,20 +81,14 @@ class LowRank:
 
         They stay in force until the next selection: a checkpointed network reads them in its backward pass.
         """
-        if all(row is None for row in rows):
-            self._rows[host] = None
-        else:
+        parts: Sequence[Tensor] = ()
+        if any(row is not None for row in rows):
             stacked = torch.stack([self._zeros if row is None else row for row in rows]).to(self.dtype)
-            self._rows[host] = stacked.split(self._widths, dim=2)
-
-    @no_type_check  # or what checks shapes in tests would break the compiled graph
-    def _add(self, host: str, i: int, layer: Linear, args: tuple[Tensor], output: Tensor) -> Tensor | None:
-        """Add each row's low-rank term to what a layer gives (b, n, out); a forward hook."""
-        rows = self._rows[host]
-        if rows is None:
-            return None
-        a, b = rows[i], rows[len(self._layers) + i]
-        return torch.baddbmm(output, torch.bmm(args[0], a.mT), b, alpha=self._scale)
+            parts = stacked.split(self._widths, dim=2)
+        for i, (of, _, layer) in enumerate(self._layers):
+            if of == host:
+                here = (parts[i], parts[len(self._layers) + i]) if parts else None
+                vars(layer)["low_rank"] = here  # modules check what is set on them, which takes longer
 
     def save(self, weights: Weights, folder: Path) -> None:
         """Write peft's `adapter_model.safetensors` and `adapter_config.json` to `<network>/<host>/`."""
@@ -108,7 +97,7 @@ class LowRank:
             config.target_modules = sorted(config.target_modules)
         for network, matrix in weights.items():
             parts = matrix.detach().split(self._widths, dim=1)
-            tensors: dict[str, dict[str, Tensor]] = {host: {} for host in self._rows}
+            tensors: dict[str, dict[str, Tensor]] = {host: {} for host in self.hosts}
             for i, (host, name, _) in enumerate(self._layers):
                 prefix = f"base_model.model.{name}"
                 tensors[host][f"{prefix}.lora_A.weight"] = parts[i].contiguous()
@@ -119,5 +108,18 @@ class LowRank:
 
     def detach(self) -> None:
         """Give the networks back as they were."""
-        for handle in self._handles:
+        for handle, (*_, layer) in zip(self._handles, self._layers, strict=True):
             handle.remove()
+            del vars(layer)["low_rank"]
+
+
+@no_type_check  # or what checks shapes in tests would break the compiled graph
+def _add(scale: float, layer: Linear, args: tuple[Tensor], output: Tensor) -> Tensor | None:
+    """Add each row's low-rank term to what a layer gives (b, n, out); a forward hook.
+
+    It reads the adapter off the layer: layers of one shape can share a compiled graph.
+    """
+    if layer.low_rank is None:
+        return None
+    a, b = layer.low_rank
+    return torch.baddbmm(output, torch.bmm(args[0], a.mT), b, alpha=scale)

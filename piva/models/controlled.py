@@ -1,6 +1,7 @@
 """A depth ControlNet beside the prior's U-Net: one pass serves all rows of the learned models in a batch."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from piva.errors import InputError
+from piva.priors.layout import variant
 from piva.priors.prior import Prior, Residuals
 from piva.scores.terms import Latents, Network, Prediction
 
@@ -48,7 +50,9 @@ class DepthControl:
 def load(path: str, prior: Prior) -> ControlNetModel:
     """Load a folder or hub id in diffusers' layout, frozen, as the prior is. Raises `InputError`."""
     try:
-        control = ControlNetModel.from_pretrained(path, torch_dtype=prior.dtype, use_safetensors=True)
+        control = ControlNetModel.from_pretrained(
+            path, torch_dtype=prior.dtype, variant=variant(Path(path)), use_safetensors=True
+        )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model.path={path}", reason, "a ControlNet in diffusers' layout") from error

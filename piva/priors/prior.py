@@ -263,7 +263,7 @@ def _assemble(parts: Mapping[str, Any], path: str, where: str, taesd: Autoencode
 
 def _schedule(scheduler: DDIMScheduler, where: str) -> Schedule:
     """Return the noise schedule, whose last alpha may be 0 (zero terminal SNR). Raises `InputError`."""
-    alphas = scheduler.alphas_cumprod.double()
+    alphas = scheduler.alphas_cumprod
     if not (alphas[-1] >= 0 and alphas[0] < 1 and bool((alphas.diff() < 0).all())):
         found = f"alphas_cumprod from {alphas[0]:.3g} to {alphas[-1]:.3g} that do not fall at every timestep"
         raise InputError(where, found, "a noise schedule: falling between 1 and 0")

@@ -33,6 +33,7 @@ FREE = (
     "device",
     "checkpoint_every",
     "batch",
+    "speed",
 )  # may differ when a run goes on; of the device only its kind counts
 UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
 Fingerprint = dict[str, Any]

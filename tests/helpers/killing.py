@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import load
 
-import piva.experiment  # noqa: F401 - here, before the forks
+import piva.experiment.run  # noqa: F401 - here, before the forks
 from piva import compose, run
 
 

@@ -231,6 +231,15 @@ def test_only_a_hub_id_must_be_downloaded(folder: Path) -> None:
     assert CONTROL.requires() == replace(CONTROL, path=str(folder / "controlnet")).requires() == []
 
 
+def test_a_controlnet_with_half_precision_alone_is_loaded(folder: Path) -> None:
+    full = next((folder / "controlnet").glob("*.safetensors"))
+    full.rename(full.with_suffix(".fp16.safetensors"))
+    settings = StableDiffusion(path=str(folder), dtype="float32")
+    CONTROL.check(settings)
+    denoiser = CONTROL.denoiser(settings.load("cpu"))
+    assert denoiser.control is not None
+
+
 def test_hint_is_one_at_the_nearest_and_zero_at_the_farthest_and_outside() -> None:
     depth = torch.tensor([[[0.0, 2.0], [4.0, 3.0]]])
     # inverse depths 1/2, 1/4, 1/3: (1/3 - 1/4) / (1/2 - 1/4) = 1/3

@@ -85,15 +85,7 @@ def test_the_learned_models_sample_by_depth_and_the_frozen_one_does_not(prior: P
             if "controlnet_" in name:
                 weight.copy_(torch.randn(weight.shape, generator=seeded()))
     control.save_pretrained(tmp_path)
-    settings = ControlNet(
-        path=str(tmp_path),
-        scale=1.0,
-        source_sees="edit",
-        tune=False,
-        train_every=1,
-        source_warmup=0,
-        **common,
-    )
+    settings = ControlNet(path=str(tmp_path), scale=1.0, source_sees="edit", tune=False, **vars(LORA))
     denoiser = settings.denoiser(prior)
     edit = Conditioning(contexts(prior), new_models(settings, denoiser, BOTH))
     controlled = Sampler(denoiser=denoiser, edit=edit, steps=4, guidance_scale=3.0)

@@ -127,11 +127,12 @@ def test_a_pipeline_predicts_as_its_folder_does(
     """Whatever sampler it has; an autoencoder kept in float32 is brought to the U-Net's precision."""
     pipe.unet.to(dtype).train().requires_grad_(True)
     pipe.text_encoder.to(dtype)
-    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    pipe.scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     prior, expected = Prior.from_pipeline(pipe), load(str(prior_folder), "cpu", str(dtype).split(".")[1])
     test_nothing_of_the_prior_learns(prior)
     assert prior.dtype == dtype
     assert prior.schedule == expected.schedule
+    assert not prior.scheduler.config.clip_sample  # which a config without the key means by default
     noisy, images = torch.randn(1, 4, 8, 8, generator=generator), torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         predicted, wanted = (p.predict(noisy, p.timestep(500), p.text("a cat")) for p in (prior, expected))

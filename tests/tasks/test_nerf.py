@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from helpers.ball import FIELD, RADIUS, write_ball
 from helpers.operations import Operations
+from helpers.tiny_prior import write_taesd
 from PIL import Image
 
 from piva.cameras.lens import pinhole
@@ -75,6 +77,22 @@ def test_both_latents_come_from_the_same_camera(
         latents[EDIT].detach(), latents[ORIGINAL], atol=0.02, rtol=0.02
     )  # an opened occupancy costs a little
     assert not latents[ORIGINAL].requires_grad
+
+
+def test_renders_are_encoded_by_the_tiny_autoencoder_where_there_is_one(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness, tmp_path: Path
+) -> None:
+    plain = opened(task, ball, prior, randomness).view(randomness, original=True).latents
+    tiny = AutoencoderTiny.from_pretrained(write_taesd(tmp_path / "taesd"))
+    again = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+    state = opened(task, ball, replace(prior, taesd=tiny), again)
+    latents = state.view(again, original=True).latents
+    for kind in (EDIT, ORIGINAL):
+        assert not torch.allclose(latents[kind], plain[kind], atol=0.05)
+    latents[EDIT].sum().backward()
+    state.step()
+    after = state.view(again, original=False).latents[EDIT]
+    assert not torch.equal(after, latents[EDIT])
 
 
 def test_the_depth_of_a_view_is_that_of_both_fields_when_asked(

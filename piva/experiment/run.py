@@ -16,8 +16,9 @@ import torch
 
 from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
-from piva.edit_run import Bench, EditRun, checkpoints
 from piva.errors import InputError, WriteError, one_line
+from piva.experiment import memory
+from piva.experiment.edit import Bench, EditRun, checkpoints
 from piva.models.denoiser import Denoiser
 from piva.models.needs import needs
 from piva.optimise import Method, Sizes, optimise
@@ -41,7 +42,9 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     check_device(run.device)
     forget_peak(run.device)
     prior = settings.prior.load(run.device)
+    run.speed.apply(prior)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
+    memory.tell(settings, denoiser)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
