@@ -12,7 +12,7 @@ from piva.models.learned import learn
 from piva.models.needs import TRAINING_PAIRS, needs
 from piva.priors.schedule import Schedule
 from piva.scores.evaluate import Request, evaluate
-from piva.scores.terms import EDIT, ORIGINAL, Network, Normalised, Prediction, Score
+from piva.scores.terms import EDIT, ORIGINAL, Latents, Network, Noised, Normalised, Prediction, Score
 from piva.tasks.base import Randomness, TaskState, View
 
 
@@ -163,8 +163,8 @@ def learn_source(work: Work, method: Method, steps: int) -> None:
         x, draw = view.latents[ORIGINAL], work.randomness
         t = method.schedule.draw(step, steps, len(schedule), draw.host)
         noise = torch.randn(x.shape, generator=draw.device, device=x.device)
-        noisy = {ORIGINAL: schedule.noised(x, noise, t)}
-        (eps,) = method.denoiser.predict([Query(work.edit, [pair], noisy, t, view.depth)])
+        query = Query(work.edit, [pair], {ORIGINAL: schedule.noised(x, noise, t)}, t, view.depth)
+        (eps,) = method.denoiser.predict([query])
         learn([(work.edit.models, {Network.SOURCE: eps[pair]}, noise)])
 
 
@@ -195,7 +195,14 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     x, draw = clean[EDIT], work.randomness
     t = method.schedule.draw(work.step, steps, len(schedule), draw.host)
     noise = torch.randn(x.shape, generator=draw.device, device=x.device)
-    noisy = {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
     terms = work.score.direction(schedule, t, _progress(work, steps))
+    noisy: dict[Latents | Noised, Tensor] = {
+        kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()
+    }
+    for seen in {each.latents for each in terms.predictions} - noisy.keys():
+        assert isinstance(seen, Noised)
+        noisy[seen] = schedule.noised(clean[seen.of], noise, t if seen.t is None else seen.t)
+        if seen.shift:
+            noisy[seen] += seen.shift * (clean[EDIT] - clean[ORIGINAL])
     query = Query(work.edit, (), noisy, t, depths)
     return _Asked(work, view, query, Request(terms, pairs, clean, noise))

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,14 +17,18 @@ from piva.models.needs import needs
 from piva.optimise import Method, Sizes, Step, Work, optimise
 from piva.priors.prior import Prior, load
 from piva.schedules.uniform import Uniform
+from piva.scores.asd import ASD
+from piva.scores.chordedit import ChordEdit
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
 from piva.scores.dreamcatalyst import DreamCatalyst
+from piva.scores.dvrf import DVRF
+from piva.scores.flowalign import FlowAlign
 from piva.scores.lusd import LUSD
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
 from piva.scores.ssd import SSD
-from piva.scores.terms import Prompt, Score
+from piva.scores.terms import EDIT, ORIGINAL, Noised, Prompt, Score, frozen
 from piva.scores.vsd import VSD
 from piva.tasks.base import Randomness
 
@@ -89,6 +93,10 @@ COSTS = [  # score, forward, backward, calls: the cost model of the whole progra
     (LUSD_PUBLISHED, 2, 0, 1),
     (replace(DREAMCATALYST, source_text="guided"), 4, 0, 1),
     (DREAMCATALYST, 3, 0, 1),
+    (FlowAlign(guidance_scale=13.5, keep=0.33, weight="uniform"), 3, 0, 1),
+    (DVRF(guidance_scale=16.5, guidance_source=6.0, eta=1.0, weight="uniform"), 4, 0, 1),
+    (ASD(guidance_scale=7.5, plus=0.1, t_min=0.02, weight="sigma_squared"), 3, 0, 1),
+    (ChordEdit(t=0.9, d=0.15, t_clean=0.3, weight="uniform"), 4, 0, 1),  # and then 1
     (Piva(lam=0.4, reference="edit", **GUIDED), 5, 2, 2),
     (Piva(lam=0.4, reference="original", **GUIDED), 7, 2, 2),
     (Piva(lam=0.0, reference="edit", **GUIDED), 2, 0, 1),
@@ -120,6 +128,28 @@ def test_piva_with_zero_lambda_is_dds_bit_for_bit(prior: Prior, reference: str) 
     dds = Edit(prior, DDS(reference=reference, **GUIDED), 2)
     assert torch.equal(piva.state.theta, dds.state.theta)
     assert piva.models is None
+
+
+def test_latents_may_be_noised_at_another_timestep_and_moved(prior: Prior) -> None:
+    """The network sees each row's own timestep and latents, with the step's noise."""
+
+    class Elsewhere(SDS):
+        def direction(self, schedule: Any, t: int, progress: float) -> Any:
+            moved, original = Noised(EDIT, t=300, shift=0.5), Noised(ORIGINAL, t=700)
+            return frozen(moved, Prompt.TARGET, 1.0) - frozen(original, Prompt.SOURCE, 1.0)
+
+    work = recorded(prior, Elsewhere(guidance_scale=1.0, weight="uniform"), 0)
+    state = cast(Recorder, work.state)
+    state.original = state.original + 1.0  # x - xhat is -1
+    x, words = 3 * state.theta.detach(), contexts(prior)
+    list(optimise([work], Method(SCHEDULE, Denoiser(prior)), 1))
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    moved = prior.schedule.noised(x, noise, 300) - 0.5
+    original = prior.schedule.noised(x + 1.0, noise, 700)
+    expected = prior.predict(moved, prior.timestep(300), words[Prompt.TARGET])
+    expected = expected - prior.predict(original, prior.timestep(700), words[Prompt.SOURCE])
+    torch.testing.assert_close(state.gradients[0], 3 * expected, rtol=1e-4, atol=1e-4)
+    assert work.edit.evaluations == NetworkEvaluations(2, 0, 1)
 
 
 def test_lambda_changes_the_edit(prior: Prior) -> None:
@@ -233,6 +263,19 @@ def test_renders_grow_from_coarse_to_the_runs_own_size(prior: Prior) -> None:
     assert [len(step.view.latents) for step in edit.steps] == [1, 1]
 
 
+def test_a_normalised_direction_has_the_deviation_of_its_schedule(prior: Prior) -> None:
+    """LUSD's: sigmoids of -1 to 1, turned round, between 0.15 and 0.01."""
+    edges = [0.14 / (1 + math.exp(z)) + 0.01 for z in (-1, 0, 1)]
+    state = Edit(prior, LUSD_PUBLISHED, 3).state
+    deviations = [(gradient / 3).std().item() for gradient in state.gradients]
+    assert deviations == pytest.approx(edges, rel=1e-4)
+
+
+def test_predictions_that_hardly_differ_move_nothing(prior: Prior) -> None:
+    state = Edit(prior, replace(LUSD_PUBLISHED, threshold=1e3), 2).state
+    assert all(not gradient.any() for gradient in state.gradients)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_step_never_waits_for_the_gpu(prior_folder: Path, dtype: str) -> None:
@@ -252,16 +295,3 @@ def test_a_step_never_waits_for_the_gpu(prior_folder: Path, dtype: str) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert [step.index for _, step in taken] == [0, 0, 1, 1]
-
-
-def test_a_normalised_direction_has_the_deviation_of_its_schedule(prior: Prior) -> None:
-    """LUSD's: sigmoids of -1 to 1, turned round, between 0.15 and 0.01."""
-    edges = [0.14 / (1 + math.exp(z)) + 0.01 for z in (-1, 0, 1)]
-    state = Edit(prior, LUSD_PUBLISHED, 3).state
-    deviations = [(gradient / 3).std().item() for gradient in state.gradients]
-    assert deviations == pytest.approx(edges, rel=1e-4)
-
-
-def test_predictions_that_hardly_differ_move_nothing(prior: Prior) -> None:
-    state = Edit(prior, replace(LUSD_PUBLISHED, threshold=1e3), 2).state
-    assert all(not gradient.any() for gradient in state.gradients)

@@ -50,7 +50,7 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
     modules += [denoiser.control.network] if denoiser.control else []
     width = prior.unet.config.block_out_channels[0]
     size = prior.unet.conv_in.weight.element_size()
-    rows = 5 * views  # of the larger call of the dearest score
+    rows = 5 * views * run.noises  # of the larger call of the dearest score
     parts = {
         "networks": float(sum(p.numel() * p.element_size() for m in modules for p in m.parameters())),
         "adapters": 0.0,
@@ -66,7 +66,7 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
         )
         elements = sum(matrix.numel() for matrix in models.weights.values())
         parts["adapters"] = 16.0 * run.batch * elements  # weights, gradients and AdamW's two moments
-        parts["kept by the U-Net"] = float(views * _kept_by_unet(denoiser, models, side))
+        parts["kept by the U-Net"] = float(views * run.noises * _kept_by_unet(denoiser, models, side))
     if settings.task.renders:
         kept = Kept()
         with FakeTensorMode(allow_non_fake_inputs=True), kept.counting():
@@ -121,6 +121,7 @@ def _switches(settings: Settings) -> list[str]:
     """Return the switches that are left to make this run smaller, those that cost least first."""
     run, model = settings.run, settings.model
     switches = {
+        "noises=1": run.noises > 1,
         f"batch={run.batch // 2}": run.batch > 1,
         "prior.dtype=float16": settings.prior.dtype == "float32",
         "speed.checkpointing=true": not run.speed.checkpointing,

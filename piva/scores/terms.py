@@ -28,6 +28,20 @@ class Latents(Enum):
     ORIGINAL = "original"  # xhat_t
 
 
+@dataclass(frozen=True)
+class Noised:
+    """Noised latents other than x_t and xhat_t, with the same noise: at another timestep, or moved."""
+
+    of: Latents
+    t: int | None = None  # None: the step's
+    shift: float = 0.0  # so many times x - xhat are added
+
+    @property
+    def original(self) -> bool:
+        """Return whether the original's latents are needed."""
+        return self.of is Latents.ORIGINAL or self.shift != 0
+
+
 class Prompt(Enum):
     """What the prediction is conditioned on."""
 
@@ -45,7 +59,7 @@ class Prediction:
     """eps_network(latents_t, prompt)."""
 
     network: Network
-    latents: Latents
+    latents: Latents | Noised
     prompt: Prompt
 
 
@@ -98,7 +112,7 @@ def guide(uncond: Any, cond: Any, guidance_scale: float) -> Any:
     return (1.0 - guidance_scale) * uncond + guidance_scale * cond
 
 
-def frozen(latents: Latents, prompt: Prompt, guidance_scale: float) -> Sum:
+def frozen(latents: Latents | Noised, prompt: Prompt, guidance_scale: float) -> Sum:
     """Return the pretrained model's prediction with classifier-free guidance, expanded to its two terms."""
     cond, uncond = (Sum({Prediction(Network.FROZEN, latents, p): 1.0}) for p in (prompt, NULL))
     guided: Sum = guide(uncond, cond, guidance_scale)
