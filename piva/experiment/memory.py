@@ -19,17 +19,17 @@ from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt
 
 log = logging.getLogger(__name__)
 
-LARGE = 1e9  # bytes; less is not worth a word
+LARGE = 1e8  # parameters of a U-Net; one with fewer is not worth a word
 CONTEXT = 1.0e9  # of CUDA itself and the workspaces of cuBLAS and cuDNN
 
 
 def tell(settings: Settings, denoiser: Denoiser) -> None:
     """Log an estimate; warn, with what would help, where it is more than the device has left."""
+    if sum(p.numel() for p in denoiser.prior.unet.parameters()) < LARGE:
+        return
     parts = estimate(settings, denoiser)
     held = parts["networks"]  # which are there already
     total, free = sum(parts.values()), free_bytes(denoiser.prior.device)
-    if total < LARGE:
-        return
     listed = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in parts.items() if size > 5e7)
     log.info("memory, GB: about %.1f (%s)", total / 1e9, listed)
     if total - held > free:
