@@ -27,6 +27,7 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
+from piva.models.needs import needs
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
@@ -34,7 +35,7 @@ from piva.ranges import Device, plain, wanted
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
-PARTS = ("task", "score", "schedule", "model", "dataset", "prior", "metrics", "tracker")
+PARTS = ("task", "method", "score", "schedule", "model", "dataset", "prior", "metrics", "tracker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +119,7 @@ class Settings:
 
     run: RunSettings
     task: Any
+    method: Any
     score: Any
     schedule: Any
     model: Any
@@ -130,6 +132,12 @@ class Settings:
     choices: dict[str, str]
     overrides: list[str]
     config: dict[str, Any]
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Return the groups that no number of the run depends on for its method and score."""
+        unread: frozenset[str] = self.method.unread
+        return unread if "score" in unread or needs(self.score).learned else unread | {"model"}
 
 
 def folder_name(overrides: str) -> str:
@@ -168,6 +176,7 @@ def check(cfg: DictConfig) -> Settings:
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
+    parts["method"].check(parts["task"], run)
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")

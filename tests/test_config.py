@@ -12,7 +12,19 @@ from omegaconf import OmegaConf
 from piva.config import CONF, RunSettings, build, compose
 from piva.errors import InputError
 
-GROUPS = ("task", "score", "schedule", "model", "field", "dataset", "prior", "metrics", "tracker", "profile")
+GROUPS = (
+    "task",
+    "method",
+    "score",
+    "schedule",
+    "model",
+    "field",
+    "dataset",
+    "prior",
+    "metrics",
+    "tracker",
+    "profile",
+)
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 
 

@@ -61,7 +61,8 @@ class EditRun:
             settings.objective.of(measure(state.compare(), edit, bench.networks))
         prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
         contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
-        conditioning = Conditioning(contexts, self._models())
+        tokens = {prompt: prior.tokens(text) for prompt, text in prompts.items()}
+        conditioning = Conditioning(contexts, self._models(), tokens=tokens)
         self.work = Work(state, settings.score, conditioning, randomness)
         self._saved = EditState(
             state=state,
@@ -139,7 +140,8 @@ class EditRun:
             noise = self._generator("samples", run.device)
             samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples.count, noise)
             saved.samples[str(done)] = samples.cpu()
-        if done % run.checkpoint_every == 0 and done < run.steps:
+        midway = done % run.checkpoint_every == 0 and done < run.steps
+        if midway and self._bench.settings.method.checkpoints:
             self._logger.flush()
             saved.clock.lap("optimise_s")
             self._checkpoints.save(done, saved.checkpoint())

@@ -20,8 +20,7 @@ from piva.errors import InputError, WriteError, one_line
 from piva.experiment import memory
 from piva.experiment.edit import Bench, EditRun, checkpoints
 from piva.models.denoiser import Denoiser
-from piva.models.needs import needs
-from piva.optimise import Method, Sizes, optimise
+from piva.optimise import Method, Sizes
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
 from piva.runs.progress import edits_bar, steps_bar
 from piva.runs.provenance import check_device, forget_peak, peak_gpu_gb, provenance
@@ -43,7 +42,8 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     forget_peak(run.device)
     prior = settings.prior.load(run.device)
     run.speed.apply(prior)
-    denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
+    learns = "model" not in settings.unread
+    denoiser = settings.model.denoiser(prior) if learns else Denoiser(prior)
     memory.tell(settings, denoiser)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
@@ -127,7 +127,8 @@ def _run_together(bench: Bench, edits: Sequence[Edit], done: dict[str, EditRecor
     by_work = {id(each.work): each for each in opened}
     start = sum(each.work.step for each in opened)
     with steps_bar([each.edit.id for each in opened], run.steps, start) as bar:
-        for work, step in optimise([each.work for each in opened], bench.method, run.steps):
+        works = [each.work for each in opened]
+        for work, step in bench.settings.method.edit(works, bench.method, run.steps):
             by_work[id(work)].after(step)
             bar.update()
     for each in opened:

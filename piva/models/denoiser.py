@@ -33,6 +33,7 @@ class Conditioning:
     contexts: Mapping[Prompt, Tensor]
     models: LearnedModels | None = None
     evaluations: NetworkEvaluations = field(default_factory=NetworkEvaluations)
+    tokens: Mapping[Prompt, Tensor] = field(default_factory=dict)  # (1, n), of which the contexts are
 
     def adapter(self, network: Network) -> Tensor | None:
         """Return the adapter of a learned model, None for the frozen one."""

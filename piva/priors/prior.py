@@ -115,19 +115,24 @@ class Prior:
     @torch.no_grad()
     def text(self, prompt: str) -> Float[Tensor, "1 n d"]:
         """Return a prompt's context; warn of words past the text encoder's limit and of unknown words."""
-        ids = self.tokenizer(prompt).input_ids
-        # a tokenizer saved without its limit says 1e30
-        limit = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
-        if len(ids) > limit:
+        ids, tokens = self.tokenizer(prompt).input_ids, self.tokens(prompt)
+        if len(ids) > (limit := tokens.shape[1]):
             message = "prompt %r has %d tokens, the text encoder reads %d: the end is cut off"
             log.warning(message, prompt, len(ids), limit)
         if unknown := self._unknown_words(prompt):
             log.warning("prompt %r: this prior has never seen %s", prompt, ", ".join(map(repr, unknown)))
-        tokens = self.tokenizer(
+        context: Tensor = self.text_encoder(tokens.to(self.device))[0]
+        return context
+
+    def tokens(self, prompt: str) -> Int[Tensor, "1 n"]:
+        """Return a prompt's tokens as the text encoder reads them: cut or padded to its length."""
+        # a tokenizer saved without its limit says 1e30
+        limit = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+        read = self.tokenizer(
             [prompt], padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
         )
-        context: Tensor = self.text_encoder(tokens.input_ids.to(self.device))[0]
-        return context
+        tokens: Tensor = read.input_ids
+        return tokens
 
     def _unknown_words(self, prompt: str) -> list[str]:
         """Return words that a small tokenizer spells in pieces; large ones do so with words they know."""

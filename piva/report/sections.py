@@ -160,9 +160,12 @@ def _what_matters(run: Run) -> dict[str, Any]:
     """
     trained = run.summary.get("unet", {}).get("backward_per_step", 0) > 0
     own = {field.name for field in fields(RunSettings) if not field.name.startswith("samples")}
-    names = (own | set(PARTS)) - NO_SETTING - APART - (set() if trained else {"model"})
+    names = (own | set(PARTS)) - NO_SETTING - APART - {"method"} - (set() if trained else {"model"})
     dataset = {key: value for key, value in run.config["dataset"].items() if key not in WHICH_EDITS}
-    return _flat({name: value for name, value in run.config.items() if name in names} | {"dataset": dataset})
+    config = {name: value for name, value in run.config.items() if name in names}
+    if run.approach != config["score"]:  # a method without a score, nor its timesteps
+        config = {**config, "score": run.approach, "schedule": {}}
+    return _flat(config | {"dataset": dataset})
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,7 +20,6 @@ from piva import config
 from piva.config import PARTS, RunSettings, Settings
 from piva.errors import InputError
 from piva.files import get
-from piva.models.needs import needs
 from piva.runs.folder import RESULT, RunFolder, lock
 from piva.runs.run import RECORD, Run, one_set_of_networks
 
@@ -42,7 +41,7 @@ Fingerprint = dict[str, Any]
 def fingerprint(settings: Settings) -> Fingerprint:
     """Return the settings that a run reads, resolved, and its edits with their prompts."""
     keys = [field.name for field in dataclasses.fields(RunSettings) if field.name not in FREE]
-    unread = {"tracker"} if needs(settings.score).learned else {"tracker", "model"}
+    unread = settings.unread | {"tracker"}
     read = {key: settings.config[key] for key in (*keys, *PARTS) if key not in unread}
     edits = [[edit.id, edit.source_prompt, edit.target_prompt] for edit in settings.edits]
     return {**read, "device": settings.run.device.partition(":")[0], "edits": edits}

@@ -17,6 +17,7 @@ from piva.runs.folder import is_locked
 RECORD = "run.json"
 ERROR = "error.txt"  # why a job of a sweep failed
 DUPLICATE = "same_as.json"  # which job of the sweep has run these settings
+OPTIMISE = "piva.methods.optimise.Optimise"  # the method that descends a score, as every run did once
 TEXTS = ("id", "type", "source_prompt", "target_prompt")  # columns that are text, whatever they look like
 ORIGIN = "what piva.run wrote"
 Row = dict[str, Any]
@@ -83,6 +84,13 @@ class Run:
         return get(get(self.config, "task", dict, where), "_target_", str, f"{where}: task").rpartition(".")[
             2
         ]
+
+    @property
+    def approach(self) -> dict[str, Any]:
+        """The configuration of what made the edits: the score, or a method that has none."""
+        method = self.config.get("method", {})
+        optimised = method.get("_target_", OPTIMISE) == OPTIMISE
+        return dict(self.config["score"] if optimised else method)
 
     @property
     def failures(self) -> dict[str, str]:

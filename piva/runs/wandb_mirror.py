@@ -169,7 +169,7 @@ def _tables(folder: Path) -> dict[str, Any]:
         tables["tables/snapshots"] = _table(run.snapshots, {})
     mean = run.summary.get("mean", {})
     if {"eval/clip", "eval/lpips"} <= mean.keys():
-        score = run.config["score"]
+        score = run.approach
         lam = 0.0 if score.get("lam") is None else score["lam"]
         point = {"score": score["_target_"].rsplit(".", 1)[-1], "lambda": lam}
         point |= {"LPIPS": mean["eval/lpips"], "CLIP": mean["eval/clip"]}

@@ -1,0 +1,27 @@
+"""Editing by optimisation, as all scores do: `method=optimise`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from piva.config import RunSettings
+from piva.tasks.base import Task
+
+if TYPE_CHECKING:
+    from piva.optimise import Method, Step, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimise:
+    """Steps of the task's optimiser down the score's direction (Algorithm 1)."""
+
+    unread: ClassVar[frozenset[str]] = frozenset()
+    checkpoints: ClassVar[bool] = True
+
+    def check(self, task: Task, run: RunSettings) -> None:
+        """Accept every task."""
+
+    def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
+        from piva.optimise import optimise
+
+        return optimise(works, method, steps)
