@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper: the loop that every score, task and model shares, for one edit or several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -46,6 +46,7 @@ class Method:
     denoiser: Denoiser
     sizes: Sizes = Sizes()
     noises: int = 1  # of each view in a step; the direction is their mean
+    learning_steps: int = 1  # of the learned models in a step
 
 
 @dataclass
@@ -111,12 +112,50 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
         (each.work.edit.models, result.predicted, each.request.noise)
         for each, result in zip(asked, results, strict=True)
     ])  # fmt: skip
+    for _ in range(method.learning_steps - 1):
+        _learn_again(asked, method, steps)
     taken = []
     for each, direction, loss in zip(asked, directions, losses, strict=True):
         rms = direction.square().mean().sqrt()
         taken.append((each.work, Step(each.work.step, each.query.t, each.view, rms, loss)))
         each.work.step += 1
     return taken
+
+
+def _learn_again(asked: Sequence["_Asked"], method: Method, steps: int) -> None:
+    """Let the learned models take one more step on the same views, with another timestep and noise."""
+    learning = [each for each in asked if each.request.training_pairs]
+    if not learning:
+        return
+    drawn = [_draw(each.work, each.request.noise, method, steps) for each in learning]
+    queries = [
+        replace(
+            each.query,
+            predictions=each.request.training_pairs,
+            noisy=_noised(each.request.clean, noise, method, t),
+            t=t,
+        )
+        for each, (t, noise) in zip(learning, drawn, strict=True)
+    ]
+    learn([
+        (each.work.edit.models, {pair.network: eps for pair, eps in answer.items()}, noise)
+        for each, (_, noise), answer in zip(learning, drawn, method.denoiser.predict(queries), strict=True)
+    ])  # fmt: skip
+
+
+def _draw(work: Work, like: Tensor, method: Method, steps: int) -> tuple[int, Tensor]:
+    """Draw the timestep of a work's next step, and noise."""
+    draw, num_timesteps = work.randomness, len(method.denoiser.prior.schedule)
+    t = method.schedule.draw(work.step, steps, num_timesteps, draw.host)
+    return t, torch.randn(like.shape, generator=draw.device, device=like.device)
+
+
+def _noised(
+    clean: Mapping[Latents, Tensor], noise: Tensor, method: Method, t: int
+) -> dict[Latents | Noised, Tensor]:
+    """Return x_t and xhat_t, as far as there are x and xhat."""
+    schedule = method.denoiser.prior.schedule
+    return {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
 
 
 def _progress(work: Work, steps: int) -> float:
@@ -192,13 +231,9 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     # a row for each noise of each view
     clean = {kind: x.detach().repeat(method.noises, 1, 1, 1) for kind, x in view.latents.items()}
     depths = {kind: seen.repeat(method.noises, 1, 1) for kind, seen in view.depth.items()}
-    x, draw = clean[EDIT], work.randomness
-    t = method.schedule.draw(work.step, steps, len(schedule), draw.host)
-    noise = torch.randn(x.shape, generator=draw.device, device=x.device)
+    t, noise = _draw(work, clean[EDIT], method, steps)
     terms = work.score.direction(schedule, t, _progress(work, steps))
-    noisy: dict[Latents | Noised, Tensor] = {
-        kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()
-    }
+    noisy = _noised(clean, noise, method, t)
     for seen in {each.latents for each in terms.predictions} - noisy.keys():
         assert isinstance(seen, Noised)
         noisy[seen] = schedule.noised(clean[seen.of], noise, t if seen.t is None else seen.t)

@@ -13,6 +13,7 @@ from helpers.tiny_prior import LORA, contexts, new_models
 from torch import Tensor
 
 from piva.models.denoiser import Conditioning, Denoiser, NetworkEvaluations
+from piva.models.learned import LearnedModels
 from piva.models.needs import needs
 from piva.optimise import Method, Sizes, Step, Work, optimise
 from piva.priors.prior import Prior, load
@@ -215,7 +216,7 @@ def test_edits_together_are_those_one_by_one(prior: Prior) -> None:
     """Of other lambdas and seeds, at other steps; one whose field dies on the way takes no other with it."""
     scores = [Piva(lam=lam, reference="original", **GUIDED) for lam in (0.2, 0.4, 0.8)]
     denoiser = LORA.denoiser(prior)
-    method = Method(SCHEDULE, denoiser)
+    method = Method(SCHEDULE, denoiser, noises=2, learning_steps=2)
 
     def works() -> list[Work]:
         return [recorded(prior, score, i, i, denoiser) for i, score in enumerate(scores)]
@@ -244,6 +245,22 @@ def _dies_at_its_second_view(view: Any) -> Any:
         return alive(*args, **kwargs)
 
     return dying
+
+
+def test_learned_models_may_take_several_steps_in_one(prior: Prior) -> None:
+    """The first serves the direction, which stays the same; the others are one call each."""
+    score, denoiser = Piva(lam=0.4, reference="edit", **GUIDED), LORA.denoiser(prior)
+    once, often = (recorded(prior, score, 0, 0, denoiser) for _ in range(2))
+    for work, learning in ((once, 1), (often, 3)):
+        list(optimise([work], Method(SCHEDULE, denoiser, learning_steps=learning), 1))
+    assert once.edit.evaluations == NetworkEvaluations(5, 2, 2)
+    assert often.edit.evaluations == NetworkEvaluations(5 + 2 * 2, 3 * 2, 2 + 2)
+    assert torch.equal(cast(Recorder, once.state).theta, cast(Recorder, often.state).theta)
+    weights = [cast(LearnedModels, work.edit.models).weights for work in (once, often)]
+    assert not any(torch.equal(weights[0][network], weights[1][network]) for network in weights[0])
+    lone = recorded(prior, DDS(reference="edit", **GUIDED), 0)
+    list(optimise([lone], Method(SCHEDULE, denoiser, learning_steps=3), 1))
+    assert lone.edit.evaluations == NetworkEvaluations(2, 0, 1)
 
 
 def test_a_batch_makes_no_more_calls_than_an_edit(prior: Prior) -> None:

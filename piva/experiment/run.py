@@ -48,7 +48,7 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
-    method = Method(settings.schedule, denoiser, _sizes(run), run.noises)
+    method = Method(settings.schedule, denoiser, _sizes(run), run.noises, settings.model.steps_per_iteration)
     bench = Bench(settings=settings, method=method, networks=networks, folder=folder, mirror=mirror)
     done = _resume(settings, folder)
     try:

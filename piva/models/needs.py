@@ -56,6 +56,10 @@ class Model(Protocol):
         """They learn at every so many steps."""
 
     @property
+    def steps_per_iteration(self) -> int:
+        """They take so many training steps then."""
+
+    @property
     def source_warmup(self) -> int:
         """So many steps eps_psi learns the original before an edit, and none beside it; 0: beside it."""
 
