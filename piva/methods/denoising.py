@@ -61,8 +61,8 @@ class Inversion:
                 yield each.work, Step(index, t, View(latents={EDIT: each.target}), rms)
 
     def _start(self, work: Work, inverted: list[Tensor]) -> _Branches:
-        tokens = (work.edit.tokens[prompt][0].tolist() for prompt in (SOURCE, TARGET))
-        alignment = align(*tokens, self.attention.words).to(inverted[0])
+        source, target = (work.edit.tokens[prompt][0].tolist() for prompt in (SOURCE, TARGET))
+        alignment = align(source, target, self.attention.words).to(inverted[0])
         return _Branches(work, inverted, alignment, inverted[-1], inverted[-1])
 
     @torch.no_grad()
