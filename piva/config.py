@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, make_dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,7 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
-from piva.models.needs import needs
+from piva.models.needs import needs, passes_of_step
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
@@ -62,6 +62,7 @@ class RunSettings:
     measure_at: list[int]
     checkpoint_every: Annotated[int, Ge(1)]
     batch: Annotated[int, Ge(1)]
+    passes: Annotated[int, Ge(1)] | None
     samples: SamplesSettings
     speed: Speed
 
@@ -181,6 +182,7 @@ def check(cfg: DictConfig) -> Settings:
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
     _check_schedule(parts["task"], parts["schedule"], choices)
+    run = _within_budget(run, parts)
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:
@@ -202,7 +204,8 @@ def check(cfg: DictConfig) -> Settings:
         edits=edits,
         choices=choices,
         overrides=as_typed(hydra.overrides.task),
-        config=cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(cfg, given), resolve=True)),
+        config=cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(cfg, given), resolve=True))
+        | {"steps": run.steps},
     )
 
 
@@ -264,6 +267,17 @@ def _typed_value(hint: Any, value: Any, key: str) -> Any:
         kind = getattr(plain(hint), "__name__", str(plain(hint)))
         raise InputError(key, repr(value), f"a value of type {kind}") from None
     return cast(dict[str, Any], merged)["value"]
+
+
+def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
+    """Return the run with as many steps as its passes allow, if those are given; at least one."""
+    if run.passes is None:
+        return run
+    if "score" in parts["method"].unread:
+        raise InputError("passes", str(run.passes), "steps=N for a method without a score")
+    model, views = parts["model"], getattr(parts["task"], "views", 1)
+    cost = passes_of_step(parts["score"], model, views * run.noises)
+    return replace(run, steps=max(1, int(run.passes / cost)))
 
 
 def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Interval
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from piva.config import CONF, RunSettings, build, compose
+from piva.config import CONF, RunSettings, build, check, compose
 from piva.errors import InputError
 
 GROUPS = (
@@ -120,3 +120,26 @@ def test_an_error_names_the_key_where_the_value_was_set() -> None:
     cfg = OmegaConf.create({"lambda": -1, "example": {**GOOD, "scale": "${lambda}"}})
     with pytest.raises(InputError, match="^lambda: found -1"):
         build(Example, cfg.example, "example")
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["score=dds", "reference=original"], 30),  # four rows a step
+        (["score=dds", "reference=edit"], 60),
+        (["score=dds", "reference=original", "score.guidance_source=1"], 40),
+        (["score=piva", "reference=edit"], 17),  # 5 + 2
+        (["score=piva", "reference=edit", "model.train_every=4"], 25),  # 4 + (1 + 2) / 4
+        (["score=piva", "reference=edit", "model.source_warmup=9"], 24),  # 4 + 1
+        (["score=dds", "reference=original", "noises=2"], 15),
+        (["score=dds", "reference=original", "passes=3"], 1),
+    ],
+)
+def test_a_budget_of_passes_says_how_many_steps(words: list[str], steps: int) -> None:
+    settings = check(compose("task=image", "metrics=pixels", "passes=120", *words))
+    assert settings.run.steps == settings.config["steps"] == steps
+
+
+def test_a_method_without_a_score_has_no_budget_of_passes() -> None:
+    with pytest.raises(InputError, match="passes: found 120, wanted steps=N"):
+        check(compose("task=image", "metrics=pixels", "passes=120", "method=ddim_inversion"))

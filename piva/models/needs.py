@@ -41,6 +41,18 @@ def needs(score: Score) -> Needs:
     return Needs(learned, original or TensorTerm("original") in terms)
 
 
+def passes_of_step(score: Score, model: "Model", rows: int) -> float:
+    """Return the rows through the U-Net, forward and backward, of a step: a mean over the run's steps.
+
+    `rows` are a step's views times its noises.
+    """
+    asked = set(score.direction(Schedule((0.99, 0.5, 0.01)), 1, 0.5).predictions)
+    learning = [n for n in needs(score).learned if not (model.source_warmup and n is Network.SOURCE)]
+    pairs = {TRAINING_PAIRS[network] for network in learning}
+    training = len(asked | pairs) - len(asked) + (2 * model.steps_per_iteration - 1) * len(pairs)
+    return rows * (len(asked) + training / model.train_every)
+
+
 @runtime_checkable
 class Model(Protocol):
     """Settings of how the learned models are made from the prior, and how they learn."""

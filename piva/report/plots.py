@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from piva.files import atomic
 from piva.metrics.table import TABLES, Column
 from piva.report.intervals import interval, over_seeds, paired
-from piva.report.sections import Section, Setting
+from piva.report.sections import PASSES, Section, Setting
 from piva.report.tables import baseline_of, cell
 
 INK = "#010203"  # stands for the page's own text colour, which a dark page has light
@@ -97,18 +97,19 @@ def _line(axes: Axes, setting: Setting, key: str, i: int) -> None:
 
 def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> None:
     scores = list(dict.fromkeys(setting.score for setting in section.settings))
-    others = list(dict.fromkeys(setting.others for setting in section.settings))
+    others = list(dict.fromkeys(_mark(setting, x) for setting in section.settings))
     baselines = {s.label: baseline_of(s, section.settings, baseline) for s in section.settings}
-    for curve in _curves(section.settings):
+    for curve in _curves(section.settings, "steps" if x == PASSES else "lambda"):
         first = curve[0]
         colour = COLOURS[scores.index(first.score) % len(COLOURS)]
-        mark = MARKS[others.index(first.others) % len(MARKS)]
+        mark = MARKS[others.index(_mark(first, x)) % len(MARKS)]
         places = [_place(setting, x, y) for setting in curve]
-        if first.lam is not None and (base := baselines[first.label]):  # lambda 0 is DDS
+        if x != PASSES and first.lam is not None and (base := baselines[first.label]):  # lambda 0 is DDS
             start = _place(base, x, y)
             if not any(map(math.isnan, start)):
                 axes.plot(*zip(start, places[0], strict=True), ":", color=colour, linewidth=1.2)
-        label = ", ".join([first.score, *(f"{name} {value}" for name, value in first.others)])
+        told = [f"{name} {value}" for name, value in first.others if x != PASSES or name != "steps"]
+        label = ", ".join([first.score, *told])
         axes.plot(*zip(*places, strict=True), "-", color=colour, marker=mark, label=label)
         for setting, place in zip(curve, places, strict=True):
             halves = [
@@ -116,11 +117,18 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
             ]
             cross: dict[str, Any] = {"color": colour, "alpha": 0.3, "linewidth": 1}
             axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], **cross)
-            if setting.lam is not None:
+            if setting.lam is not None and x != PASSES:
                 text = f"λ {setting.lam:g}"
                 axes.annotate(text, place, textcoords="offset points", xytext=(5, 5), fontsize=8)
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
+    if x == PASSES:
+        axes.set(xscale="log", xlabel="network passes an edit")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+
+
+def _mark(setting: Setting, x: str) -> tuple[object, ...]:
+    """Return what the mark of a curve stands for."""
+    return tuple((name, value) for name, value in setting.others if x != PASSES or name != "steps")
 
 
 def _place(setting: Setting, x: str, y: str) -> tuple[float, float]:
@@ -138,13 +146,18 @@ def _half(setting: Setting, baselines: Sequence[Setting | None], own: Setting | 
     return 0.0 if setting in baselines else _finite(cell(setting, key).edits.half)
 
 
-def _curves(settings: Sequence[Setting]) -> Iterator[list[Setting]]:
-    """Yield settings that differ in lambda alone, in its order; a score without it is one point."""
-    curves: dict[tuple[object, ...], list[Setting]] = defaultdict(list)
+def _curves(settings: Sequence[Setting], along: str) -> Iterator[list[Setting]]:
+    """Yield settings that differ in lambda alone, or in the number of steps alone, in its order."""
+    curves: dict[tuple[object, ...], list[tuple[float, Setting]]] = defaultdict(list)
     for setting in settings:
-        curves[setting.score, setting.others].append(setting)
+        others = dict(setting.others)
+        if along == "steps":
+            place = float(others.pop("steps", 0))
+            curves[setting.score, setting.lam, *others.items()].append((place, setting))
+        else:
+            curves[setting.score, *others.items()].append((setting.lam or 0.0, setting))
     for curve in curves.values():
-        yield sorted(curve, key=lambda setting: setting.lam or 0.0)
+        yield [setting for _, setting in sorted(curve, key=lambda each: each[0])]
 
 
 def _both(section: Section, x: str, y: str) -> bool:

@@ -16,8 +16,19 @@ from piva.config import PARTS, RunSettings
 from piva.runs.run import Row, Run, one_set_of_networks
 
 APART = {"dataset", "prior", "metrics", "tracker"}  # groups that make the section, or that change no number
-NO_SETTING = {"seed", "device", "measure_at", "checkpoint_every"}  # the run's own keys that make no other row
+NO_SETTING = {
+    "seed",
+    "device",
+    "measure_at",
+    "checkpoint_every",
+    "batch",
+    "speed",
+    "passes",
+}  # the run's own keys that make no other row
 WHICH_EDITS = {"_target_", "root", "path", "edits", "shard", "types", "source", "target", "prompts"}
+
+
+PASSES = "cost/passes"
 
 
 class EditKey(NamedTuple):
@@ -184,8 +195,15 @@ def _measured(runs: list[Run]) -> dict[EditKey, dict[int, Measured]]:
     measured: dict[EditKey, dict[int, Measured]] = defaultdict(dict)
     for run in runs:
         for row in run.rows:
-            measured[_key(row)][int(run.config["seed"])] = Measured(row, run)
+            measured[_key(row)][int(run.config["seed"])] = Measured({**row, **_cost(run)}, run)
     return dict(sorted(measured.items()))
+
+
+def _cost(run: Run) -> Row:
+    """Return the rows through the U-Net, forward and backward, that an edit of the run took."""
+    unet = run.summary.get("unet", {})
+    a_step = [unet.get(f"{way}_per_step", 0.0) for way in ("forward", "backward")]
+    return {PASSES: sum(a_step) * run.config["steps"]} if unet else {}
 
 
 def _snapshots(runs: list[Run]) -> dict[int, dict[EditKey, list[Row]]]:

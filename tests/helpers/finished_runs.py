@@ -27,6 +27,7 @@ def write_run(
     prompts: tuple[str, str] = ("a red {}", "a blue {}"),
     snapshots: dict[int, dict[str, dict[str, float]]] | None = None,
     types: Sequence[int] | None = None,
+    steps: int = 4,
 ) -> Path:
     """Write a finished run; `values` are metrics by edit, `settings` replaces keys of its score."""
     (folder / "edits").mkdir(parents=True)
@@ -42,7 +43,7 @@ def write_run(
         "prior": {"_target_": "piva.priors.stable_diffusion.StableDiffusion", "path": prior},
         "lambda": 0.4,
         "edits": list(values),
-        "steps": 4,
+        "steps": steps,
         "seed": seed,
         "device": "cpu",
     }

@@ -11,6 +11,10 @@ from PIL import Image
 
 from piva.errors import InputError
 from piva.report.__main__ import main, report
+from piva.report.plots import _curves
+from piva.report.sections import PASSES, sections
+from piva.report.tables import cell
+from piva.runs.run import Run, find_runs
 
 
 def test_the_plot_alone(tmp_path: Path) -> None:
@@ -19,6 +23,19 @@ def test_the_plot_alone(tmp_path: Path) -> None:
     assert report(str(tmp_path / "runs"), "out=null", f"plot={plot}") == [plot]
     assert Image.open(plot).size[0] > 600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "tradeoff.png"]
+
+
+def test_a_curve_over_the_budget(tmp_path: Path) -> None:
+    """Runs that differ in the number of steps alone are one curve over the network passes of an edit."""
+    for steps in (10, 40):
+        for score in ("DDS", "SDS"):
+            write_run(tmp_path / f"runs/{score}{steps}", drawn(["a", "b"]), score=score, steps=steps)
+    (section,) = sections(Run.read(folder) for folder in find_runs([tmp_path / "runs"]))
+    curves = list(_curves(section.settings, "steps"))
+    assert [[cell(setting, PASSES).edits.mean for setting in curve] for curve in curves] == [[20, 80]] * 2
+    assert len(list(_curves(section.settings, "lambda"))) == 4
+    plot = tmp_path / "budget.png"
+    assert report(str(tmp_path / "runs"), "out=null", f"plot={plot}", "x=cost/passes") == [plot]
 
 
 def test_no_plot_without_its_metrics(tmp_path: Path) -> None:
