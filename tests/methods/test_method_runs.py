@@ -113,7 +113,7 @@ def test_a_report_names_the_method_where_there_is_no_score(tmp_path: Path) -> No
         write_run(tmp_path / name, values)
     path = tmp_path / "inverted/config.yaml"
     method = {"_target_": "piva.methods.inversion.DirectInversion", "corrected": "source"}
-    OmegaConf.save({**OmegaConf.load(path), "method": method}, path)  # type: ignore[dict-item]
+    OmegaConf.save({**OmegaConf.load(path), "method": method}, path)
     (section,) = sections([Run.read(tmp_path / name) for name in ("dds", "inverted")])
     assert [setting.score for setting in section.settings] == ["DDS", "DirectInversion"]
     assert "DDS" not in section.settings[1].label
