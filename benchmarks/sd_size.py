@@ -123,7 +123,7 @@ def opened(*overrides: str) -> Iterator[Opened]:
     settings.run.speed.apply(prior)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     with TemporaryDirectory() as folder:
-        method = Method(settings.schedule, denoiser)
+        method = Method(settings.schedule, denoiser, noises=settings.run.noises)
         bench = Bench(
             settings=settings, method=method, networks=None, folder=RunFolder(Path(folder)), mirror=None
         )

@@ -27,7 +27,7 @@ SCENE = (
     "field=hash",
     "field.steps=20",
 )
-# overrides; rows through the U-Net, forward and backward, and its calls, and through the ControlNet; gigabytes
+# overrides; rows through the U-Net forward and backward, its calls, rows of the ControlNet; gigabytes
 CASES = {
     "DDS, picture of 512x512": ((*PICTURE, "score=dds"), (2, 0, 1, 0, 0), 8.5),
     "Piva, picture of 512x512": ((*PICTURE, "score=piva"), (5, 2, 2, 0, 0), 13.0),

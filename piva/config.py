@@ -28,6 +28,7 @@ from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.models.needs import needs
+from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
 
@@ -55,6 +56,7 @@ class RunSettings:
     steps: Annotated[int, Ge(1)]
     device: Device
     resolution: Annotated[int, Gt(0)] | None
+    noises: Annotated[int, Ge(1)]
     coarse: list[int]
     coarse_until: list[float]
     measure_at: list[int]
@@ -178,6 +180,7 @@ def check(cfg: DictConfig) -> Settings:
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
+    _check_schedule(parts["task"], parts["schedule"], choices)
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:
@@ -278,6 +281,19 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
         where = f"task={choices['task']} model={choices['model']}"
         raise InputError(
             where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora"
+        )
+
+
+def _check_schedule(task: Any, schedule: Any, choices: dict[str, str]) -> None:
+    """Raise `InputError` if a schedule says how far latents go, and the task optimises something else."""
+    any_noise = Schedule((0.9, 0.1))
+    if task.renders and schedule.length(0, 1, any_noise) is not None:
+        where = f"task={choices['task']} schedule={choices['schedule']}"
+        raise InputError(
+            where,
+            "a field, which its own optimiser moves",
+            "latents, which can take steps of a given length",
+            "use task=image, or schedule=decreasing",
         )
 
 

@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper: the loop that every score, task and model shares, for one edit or several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -10,17 +10,21 @@ from torch import Tensor
 from piva.models.denoiser import Conditioning, Denoiser, Query
 from piva.models.learned import learn
 from piva.models.needs import TRAINING_PAIRS, needs
+from piva.priors.schedule import Schedule
 from piva.scores.evaluate import Request, evaluate
-from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Score
+from piva.scores.terms import EDIT, ORIGINAL, Latents, Network, Noised, Normalised, Prediction, Score
 from piva.tasks.base import Randomness, TaskState, View
 
 
 @runtime_checkable
 class TimestepSchedule(Protocol):
-    """Settings of how a step's timestep is drawn."""
+    """Settings of how a step's timestep is drawn, and perhaps of how long the step is."""
 
     def draw(self, step: int, steps: int, num_timesteps: int, generator: torch.Generator) -> int:
         """Draw the timestep in [0, num_timesteps) of step `step` of `steps`, counted from 0."""
+
+    def length(self, step: int, steps: int, noise: Schedule) -> float | None:
+        """Return how far the step goes along the direction of the latents; None: as the optimiser wants."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Method:
     schedule: TimestepSchedule
     denoiser: Denoiser
     sizes: Sizes = Sizes()
-    train_every: int = 1  # the learned models learn at every so many steps
+    noises: int = 1  # of each view in a step; the direction is their mean
+    learning_steps: int = 1  # of the learned models in a step
 
 
 @dataclass
@@ -83,12 +88,10 @@ def optimise(works: Sequence[Work], method: Method, steps: int) -> Iterator[tupl
 
 
 def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[Work, Step]]:
-    """Take one step of each edit down w(t) times the score's direction, with one set of network calls.
+    """Take one step of each edit down the score's direction, with one set of network calls.
 
-    The direction is applied as the gradient of the loss with respect to the latents: theta receives exactly
-    w(t) * direction * d latents / d theta, averaged over the views of the step. The learned models are
-    trained beside it (Eq. 7 and 8). What an edit gets does not depend on the others, up to the rounding of
-    larger batches. An edit whose state fails gets its `error` and no step.
+    The learned models are trained beside it (Eq. 7 and 8). What an edit gets does not depend on the others,
+    up to the rounding of larger batches. An edit whose state fails gets its `error` and no step.
     """
     asked = [each for work in works if (each := _ask(work, method, steps))]
 
@@ -97,22 +100,93 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
         pairs = zip(queries, predictions, strict=True)
         return method.denoiser.predict([replace(query, predictions=of_it) for query, of_it in pairs])
 
-    schedule = method.denoiser.prior.schedule
     results = evaluate([each.request for each in asked], predict)
-    for each, result in zip(asked, results, strict=True):
-        x, weight = each.view.latents[EDIT], schedule.weight(each.work.score.weight, each.query.t)
-        x.backward(weight / len(x) * result.direction)
-        each.work.state.step()
+    means = [result.direction.unflatten(0, (method.noises, -1)).mean(0) for result in results]
+    directions = [
+        _normalised(each.work.score, mean, _progress(each.work, steps))
+        for each, mean in zip(asked, means, strict=True)
+    ]
+    for each, direction in zip(asked, directions, strict=True):
+        _descend(each, direction, method, steps)
     losses = learn([
         (each.work.edit.models, result.predicted, each.request.noise)
         for each, result in zip(asked, results, strict=True)
     ])  # fmt: skip
+    for _ in range(method.learning_steps - 1):
+        _learn_again(asked, method, steps)
     taken = []
-    for each, result, loss in zip(asked, results, losses, strict=True):
-        rms = result.direction.square().mean().sqrt()
+    for each, direction, loss in zip(asked, directions, losses, strict=True):
+        rms = direction.square().mean().sqrt()
         taken.append((each.work, Step(each.work.step, each.query.t, each.view, rms, loss)))
         each.work.step += 1
     return taken
+
+
+def _learn_again(asked: Sequence["_Asked"], method: Method, steps: int) -> None:
+    """Let the learned models take one more step on the same views, with another timestep and noise."""
+    learning = [each for each in asked if each.request.training_pairs]
+    if not learning:
+        return
+    drawn = [_draw(each.work, each.request.noise, method, steps) for each in learning]
+    queries = [
+        replace(
+            each.query,
+            predictions=each.request.training_pairs,
+            noisy=_noised(each.request.clean, noise, method, t),
+            t=t,
+        )
+        for each, (t, noise) in zip(learning, drawn, strict=True)
+    ]
+    learn([
+        (each.work.edit.models, {pair.network: eps for pair, eps in answer.items()}, noise)
+        for each, (_, noise), answer in zip(learning, drawn, method.denoiser.predict(queries), strict=True)
+    ])  # fmt: skip
+
+
+def _draw(work: Work, like: Tensor, method: Method, steps: int) -> tuple[int, Tensor]:
+    """Draw the timestep of a work's next step, and noise."""
+    draw, num_timesteps = work.randomness, len(method.denoiser.prior.schedule)
+    t = method.schedule.draw(work.step, steps, num_timesteps, draw.host)
+    return t, torch.randn(like.shape, generator=draw.device, device=like.device)
+
+
+def _noised(
+    clean: Mapping[Latents, Tensor], noise: Tensor, method: Method, t: int
+) -> dict[Latents | Noised, Tensor]:
+    """Return x_t and xhat_t, as far as there are x and xhat."""
+    schedule = method.denoiser.prior.schedule
+    return {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
+
+
+def _progress(work: Work, steps: int) -> float:
+    return work.step / max(steps - 1, 1)
+
+
+def _normalised(score: Score, direction: Tensor, progress: float) -> Tensor:
+    """Return the direction with the standard deviation that the score wants, without waiting for it."""
+    if not isinstance(score, Normalised):
+        return direction
+    deviation = direction.std()
+    scaled = direction * (score.deviation(progress) / deviation)
+    return torch.where(deviation < score.threshold, torch.zeros_like(direction), scaled)
+
+
+def _descend(asked: "_Asked", direction: Tensor, method: Method, steps: int) -> None:
+    """Move theta down a direction of its latents.
+
+    It is applied as the gradient of the loss with respect to the latents: theta receives exactly w(t) *
+    direction * d latents / d theta, averaged over the views of the step, for the task's optimiser. Where the
+    schedule says how far, theta itself, which is the latents then, moves so far.
+    """
+    schedule, work, t = method.denoiser.prior.schedule, asked.work, asked.query.t
+    x, length = asked.view.latents[EDIT], method.schedule.length(work.step, steps, schedule)
+    if length is None:
+        x.backward(schedule.weight(work.score.weight, t) / len(x) * direction)
+        work.state.step()
+        return
+    assert x.is_leaf  # config.check has compared the schedule with the task
+    with torch.no_grad():
+        x.sub_(direction, alpha=length)
 
 
 def learn_source(work: Work, method: Method, steps: int) -> None:
@@ -128,8 +202,8 @@ def learn_source(work: Work, method: Method, steps: int) -> None:
         x, draw = view.latents[ORIGINAL], work.randomness
         t = method.schedule.draw(step, steps, len(schedule), draw.host)
         noise = torch.randn(x.shape, generator=draw.device, device=x.device)
-        noisy = {ORIGINAL: schedule.noised(x, noise, t)}
-        (eps,) = method.denoiser.predict([Query(work.edit, [pair], noisy, t, view.depth)])
+        query = Query(work.edit, [pair], {ORIGINAL: schedule.noised(x, noise, t)}, t, view.depth)
+        (eps,) = method.denoiser.predict([query])
         learn([(work.edit.models, {Network.SOURCE: eps[pair]}, noise)])
 
 
@@ -154,11 +228,16 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     except FloatingPointError as error:
         work.error = error
         return None
-    clean = {kind: x.detach() for kind, x in view.latents.items()}
-    x, draw = clean[EDIT], work.randomness
-    t = method.schedule.draw(work.step, steps, len(schedule), draw.host)
-    noise = torch.randn(x.shape, generator=draw.device, device=x.device)
-    noisy = {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
-    terms = work.score.direction(schedule, t, progress=work.step / max(steps - 1, 1))
-    query = Query(work.edit, (), noisy, t, view.depth)
+    # a row for each noise of each view
+    clean = {kind: x.detach().repeat(method.noises, 1, 1, 1) for kind, x in view.latents.items()}
+    depths = {kind: seen.repeat(method.noises, 1, 1) for kind, seen in view.depth.items()}
+    t, noise = _draw(work, clean[EDIT], method, steps)
+    terms = work.score.direction(schedule, t, _progress(work, steps))
+    noisy = _noised(clean, noise, method, t)
+    for seen in {each.latents for each in terms.predictions} - noisy.keys():
+        assert isinstance(seen, Noised)
+        noisy[seen] = schedule.noised(clean[seen.of], noise, t if seen.t is None else seen.t)
+        if seen.shift:
+            noisy[seen] += seen.shift * (clean[EDIT] - clean[ORIGINAL])
+    query = Query(work.edit, (), noisy, t, depths)
     return _Asked(work, view, query, Request(terms, pairs, clean, noise))

@@ -95,6 +95,10 @@ BAD = [  # words, what the line must contain
     (["task=nerf", "device=mps"], ["task=nerf device=mps", "float64", "use device=cpu"]),
     (["schedule.t_min=0.99"], ["schedule.t_min", "less than t_max"]),
     (["schedule=annealed", "schedule.t_max_late=0.01"], ["schedule.t_min", "less than t_max_late"]),
+    (["schedule=decreasing", "schedule.width=1"], ["schedule.width", "at most t_max - t_min"]),
+    (["task=nerf", "schedule=descending"], ["task=nerf schedule=descending", "latents", "use task=image"]),
+    (["noises=0"], ["noises", "at least 1"]),
+    (["score=dds", "score.guidance_source=-1"], ["score.guidance_source", "at least 0"]),
     (["model.rank=0"], ["model.rank", "at least 1"]),
     (
         ["model=controlnet"],

@@ -1,9 +1,10 @@
 """Algorithm 1: what reaches theta, what a step costs, and what does not change a result."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,21 +13,32 @@ from helpers.tiny_prior import LORA, contexts, new_models
 from torch import Tensor
 
 from piva.models.denoiser import Conditioning, Denoiser, NetworkEvaluations
+from piva.models.learned import LearnedModels
 from piva.models.needs import needs
 from piva.optimise import Method, Sizes, Step, Work, optimise
-from piva.priors.prior import Prior
+from piva.priors.prior import Prior, load
 from piva.schedules.uniform import Uniform
+from piva.scores.asd import ASD
+from piva.scores.chordedit import ChordEdit
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
+from piva.scores.dreamcatalyst import DreamCatalyst
+from piva.scores.dvrf import DVRF
+from piva.scores.flowalign import FlowAlign
+from piva.scores.lusd import LUSD
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
-from piva.scores.terms import Prompt, Score
+from piva.scores.ssd import SSD
+from piva.scores.terms import EDIT, ORIGINAL, Noised, Prompt, Score, frozen
 from piva.scores.vsd import VSD
 from piva.tasks.base import Randomness
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SCHEDULE = Uniform(t_min=0.02, t_max=0.98)
 GUIDED: dict[str, Any] = {"guidance_scale": 7.5, "weight": "sigma_squared"}
+SSD_PUBLISHED = SSD(keep=1.0, edit=3.75, enhance=5.5, chi=0.075, weight="uniform")
+LUSD_PUBLISHED = LUSD(keep=0.02, deviation_high=0.15, deviation_low=0.01, threshold=0.01, weight="uniform")
+DREAMCATALYST = DreamCatalyst(delta=0.2, gamma=0.8, chi=0.075, source_text="none", **GUIDED)
 RAMP = Piva(lam=0.0, lam_end=0.8, reference="edit", **GUIDED)
 
 
@@ -76,7 +88,16 @@ COSTS = [  # score, forward, backward, calls: the cost model of the whole progra
     (CSD(**GUIDED), 2, 0, 1),
     (DDS(reference="edit", **GUIDED), 2, 0, 1),
     (DDS(reference="original", **GUIDED), 4, 0, 1),
+    (DDS(reference="original", guidance_source=1.0, **GUIDED), 3, 0, 1),
     (VSD(**GUIDED), 3, 1, 2),
+    (SSD_PUBLISHED, 4, 0, 1),
+    (LUSD_PUBLISHED, 2, 0, 1),
+    (replace(DREAMCATALYST, source_text="guided"), 4, 0, 1),
+    (DREAMCATALYST, 3, 0, 1),
+    (FlowAlign(guidance_scale=13.5, keep=0.33, weight="uniform"), 3, 0, 1),
+    (DVRF(guidance_scale=16.5, guidance_source=6.0, eta=1.0, weight="uniform"), 4, 0, 1),
+    (ASD(guidance_scale=7.5, plus=0.1, t_min=0.02, weight="sigma_squared"), 3, 0, 1),
+    (ChordEdit(t=0.9, d=0.15, t_clean=0.3, weight="uniform"), 4, 0, 1),  # and then 1
     (Piva(lam=0.4, reference="edit", **GUIDED), 5, 2, 2),
     (Piva(lam=0.4, reference="original", **GUIDED), 7, 2, 2),
     (Piva(lam=0.0, reference="edit", **GUIDED), 2, 0, 1),
@@ -95,7 +116,7 @@ def test_the_readme_says_what_a_step_costs() -> None:
     costs = {
         (type(score).__name__.lower(), getattr(score, "reference", "")): tuple(map(str, cost))
         for score, *cost in COSTS
-        if getattr(score, "lam", 1)
+        if getattr(score, "lam", 1) and getattr(score, "guidance_source", None) is None
     }
     assert len(rows) >= 5
     for name, reference, *cost in rows:
@@ -108,6 +129,28 @@ def test_piva_with_zero_lambda_is_dds_bit_for_bit(prior: Prior, reference: str) 
     dds = Edit(prior, DDS(reference=reference, **GUIDED), 2)
     assert torch.equal(piva.state.theta, dds.state.theta)
     assert piva.models is None
+
+
+def test_latents_may_be_noised_at_another_timestep_and_moved(prior: Prior) -> None:
+    """The network sees each row's own timestep and latents, with the step's noise."""
+
+    class Elsewhere(SDS):
+        def direction(self, schedule: Any, t: int, progress: float) -> Any:
+            moved, original = Noised(EDIT, t=300, shift=0.5), Noised(ORIGINAL, t=700)
+            return frozen(moved, Prompt.TARGET, 1.0) - frozen(original, Prompt.SOURCE, 1.0)
+
+    work = recorded(prior, Elsewhere(guidance_scale=1.0, weight="uniform"), 0)
+    state = cast(Recorder, work.state)
+    state.original = state.original + 1.0  # x - xhat is -1
+    x, words = 3 * state.theta.detach(), contexts(prior)
+    list(optimise([work], Method(SCHEDULE, Denoiser(prior)), 1))
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    moved = prior.schedule.noised(x, noise, 300) - 0.5
+    original = prior.schedule.noised(x + 1.0, noise, 700)
+    expected = prior.predict(moved, prior.timestep(300), words[Prompt.TARGET])
+    expected = expected - prior.predict(original, prior.timestep(700), words[Prompt.SOURCE])
+    torch.testing.assert_close(state.gradients[0], 3 * expected, rtol=1e-4, atol=1e-4)
+    assert work.edit.evaluations == NetworkEvaluations(2, 0, 1)
 
 
 def test_lambda_changes_the_edit(prior: Prior) -> None:
@@ -173,7 +216,7 @@ def test_edits_together_are_those_one_by_one(prior: Prior) -> None:
     """Of other lambdas and seeds, at other steps; one whose field dies on the way takes no other with it."""
     scores = [Piva(lam=lam, reference="original", **GUIDED) for lam in (0.2, 0.4, 0.8)]
     denoiser = LORA.denoiser(prior)
-    method = Method(SCHEDULE, denoiser)
+    method = Method(SCHEDULE, denoiser, noises=2, learning_steps=2)
 
     def works() -> list[Work]:
         return [recorded(prior, score, i, i, denoiser) for i, score in enumerate(scores)]
@@ -204,6 +247,22 @@ def _dies_at_its_second_view(view: Any) -> Any:
     return dying
 
 
+def test_learned_models_may_take_several_steps_in_one(prior: Prior) -> None:
+    """The first serves the direction, which stays the same; the others are one call each."""
+    score, denoiser = Piva(lam=0.4, reference="edit", **GUIDED), LORA.denoiser(prior)
+    once, often = (recorded(prior, score, 0, 0, denoiser) for _ in range(2))
+    for work, learning in ((once, 1), (often, 3)):
+        list(optimise([work], Method(SCHEDULE, denoiser, learning_steps=learning), 1))
+    assert once.edit.evaluations == NetworkEvaluations(5, 2, 2)
+    assert often.edit.evaluations == NetworkEvaluations(5 + 2 * 2, 3 * 2, 2 + 2)
+    assert torch.equal(cast(Recorder, once.state).theta, cast(Recorder, often.state).theta)
+    weights = [cast(LearnedModels, work.edit.models).weights for work in (once, often)]
+    assert not any(torch.equal(weights[0][network], weights[1][network]) for network in weights[0])
+    lone = recorded(prior, DDS(reference="edit", **GUIDED), 0)
+    list(optimise([lone], Method(SCHEDULE, denoiser, learning_steps=3), 1))
+    assert lone.edit.evaluations == NetworkEvaluations(2, 0, 1)
+
+
 def test_a_batch_makes_no_more_calls_than_an_edit(prior: Prior) -> None:
     denoiser, calls = LORA.denoiser(prior), []
     prior.unet.register_forward_hook(lambda _m, args, _o: calls.append(len(args[0])))
@@ -219,3 +278,37 @@ def test_renders_grow_from_coarse_to_the_runs_own_size(prior: Prior) -> None:
     edit = Edit(prior, SDS(**GUIDED), 2)
     assert edit.state.sizes == [16, None]
     assert [len(step.view.latents) for step in edit.steps] == [1, 1]
+
+
+def test_a_normalised_direction_has_the_deviation_of_its_schedule(prior: Prior) -> None:
+    """LUSD's: sigmoids of -1 to 1, turned round, between 0.15 and 0.01."""
+    edges = [0.14 / (1 + math.exp(z)) + 0.01 for z in (-1, 0, 1)]
+    state = Edit(prior, LUSD_PUBLISHED, 3).state
+    deviations = [(gradient / 3).std().item() for gradient in state.gradients]
+    assert deviations == pytest.approx(edges, rel=1e-4)
+
+
+def test_predictions_that_hardly_differ_move_nothing(prior: Prior) -> None:
+    state = Edit(prior, replace(LUSD_PUBLISHED, threshold=1e3), 2).state
+    assert all(not gradient.any() for gradient in state.gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_step_never_waits_for_the_gpu(prior_folder: Path, dtype: str) -> None:
+    prior = load(str(prior_folder), "cuda", dtype)
+    denoiser = LORA.denoiser(prior)
+    works = []
+    for seed in range(2):
+        models = new_models(LORA, denoiser, needs(RAMP).learned, seed)
+        draw = Randomness(torch.Generator().manual_seed(seed), torch.Generator("cuda").manual_seed(seed))
+        state = Recorder(torch.randn(1, 4, 8, 8, device="cuda"))
+        works.append(Work(state, RAMP, Conditioning(contexts(prior), models), draw))
+    steps = optimise(works, Method(SCHEDULE, denoiser), 3)
+    taken = [next(steps), next(steps)]  # what is made once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        taken += [next(steps), next(steps)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [step.index for _, step in taken] == [0, 0, 1, 1]

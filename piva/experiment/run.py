@@ -17,6 +17,7 @@ import torch
 from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError, one_line
+from piva.experiment import memory
 from piva.experiment.edit import Bench, EditRun, checkpoints
 from piva.models.denoiser import Denoiser
 from piva.optimise import Method, Sizes
@@ -43,10 +44,11 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     run.speed.apply(prior)
     learns = "model" not in settings.unread
     denoiser = settings.model.denoiser(prior) if learns else Denoiser(prior)
+    memory.tell(settings, denoiser)
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
-    method = Method(settings.schedule, denoiser, _sizes(run))
+    method = Method(settings.schedule, denoiser, _sizes(run), run.noises, settings.model.steps_per_iteration)
     bench = Bench(settings=settings, method=method, networks=networks, folder=folder, mirror=mirror)
     done = _resume(settings, folder)
     try:

@@ -44,6 +44,7 @@ class DepthControl:
     def _seen_by(self, prediction: Prediction) -> Latents:
         """Return whose depth a model sees: its latents', or `source_sees` for eps_psi on the edit."""
         source_on_edit = prediction.network is Network.SOURCE and prediction.latents is Latents.EDIT
+        assert isinstance(prediction.latents, Latents)  # the learned models see x_t and xhat_t
         return self._source_sees if source_on_edit else prediction.latents
 
 

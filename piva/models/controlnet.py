@@ -44,6 +44,7 @@ class ControlNet:
     layers: Literal["all", "decoder"]  # of the U-Net; of the ControlNet, which has no decoder, all or none
     lr: Annotated[float, Gt(0)]
     train_every: Annotated[int, Ge(1)]
+    steps_per_iteration: Annotated[int, Ge(1)] = 1
     source_warmup: Annotated[int, Ge(0)]
 
     def check(self, prior: "StableDiffusion") -> None:

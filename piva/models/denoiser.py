@@ -12,7 +12,7 @@ from piva.models.adapters import LowRank
 from piva.models.controlled import DepthControl
 from piva.models.learned import LearnedModels
 from piva.priors.prior import Prior
-from piva.scores.terms import Latents, Network, Prediction, Prompt
+from piva.scores.terms import Latents, Network, Noised, Prediction, Prompt
 
 
 @dataclass
@@ -45,14 +45,14 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class Query:
-    """Predictions for one edit at one timestep.
+    """Predictions for one edit at one timestep, but for latents that are noised otherwise.
 
     `noisy` (b, c, y, x) and `depth` (b, h, w) are of the edit's and the original's views.
     """
 
     edit: Conditioning
     predictions: Sequence[Prediction]
-    noisy: Mapping[Latents, Tensor]
+    noisy: Mapping[Latents | Noised, Tensor]
     t: int
     depth: Mapping[Latents, Tensor] = field(default_factory=dict)
 
@@ -67,6 +67,11 @@ class _Rows:
     @property
     def noisy(self) -> Tensor:
         return self.query.noisy[self.prediction.latents]
+
+    @property
+    def t(self) -> int:
+        seen = self.prediction.latents
+        return seen.t if isinstance(seen, Noised) and seen.t is not None else self.query.t
 
     @property
     def learned(self) -> bool:
@@ -103,7 +108,7 @@ class Denoiser:
         context = torch.cat([
             each.query.edit.contexts[each.prediction.prompt].expand(len(each.noisy), -1, -1) for each in batch
         ])  # fmt: skip
-        t = torch.cat([self.prior.timestep(each.query.t).expand(len(each.noisy)) for each in batch])
+        t = torch.cat([self.prior.timestep(each.t).expand(len(each.noisy)) for each in batch])
         residuals = None
         learned = [each for each in batch if each.learned]
         if self.control and learned:

@@ -23,6 +23,7 @@ class Lora:
     layers: Literal["all", "decoder"]
     lr: Annotated[float, Gt(0)]
     train_every: Annotated[int, Ge(1)]
+    steps_per_iteration: Annotated[int, Ge(1)] = 1
     source_warmup: Annotated[int, Ge(0)]
 
     def check(self, prior: "StableDiffusion") -> None:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Prompt, Score, TensorTerm
+from piva.scores.terms import EDIT, ORIGINAL, Network, Noised, Prediction, Prompt, Score, TensorTerm
 
 if TYPE_CHECKING:
     from piva.models.denoiser import Denoiser
@@ -37,7 +37,8 @@ def needs(score: Score) -> Needs:
     networks = {term.network for term in terms if isinstance(term, Prediction)}
     learned = tuple(network for network in TRAINING_PAIRS if network in networks)
     seen = {term.latents for term in terms if isinstance(term, Prediction)}
-    return Needs(learned, ORIGINAL in seen or TensorTerm("original") in terms)
+    original = any(each.original if isinstance(each, Noised) else each is ORIGINAL for each in seen)
+    return Needs(learned, original or TensorTerm("original") in terms)
 
 
 @runtime_checkable
@@ -53,6 +54,10 @@ class Model(Protocol):
     @property
     def train_every(self) -> int:
         """They learn at every so many steps."""
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """They take so many training steps then."""
 
     @property
     def source_warmup(self) -> int:

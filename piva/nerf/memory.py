@@ -39,7 +39,7 @@ def check_fits(parts: Mapping[str, int], keys: Mapping[str, str], device: "torch
     """Raise `InputError` if these bytes are more than the device has free; `keys` says which settings each
     part depends on.
     """
-    needed, free = sum(parts.values()), _free(device)
+    needed, free = sum(parts.values()), free_bytes(device)
     if needed > free:
         largest = max(parts, key=lambda name: parts[name])
         found = f"about {needed / 1e9:.1f} GB needed, {parts[largest] / 1e9:.1f} GB of them for {largest}"
@@ -47,7 +47,7 @@ def check_fits(parts: Mapping[str, int], keys: Mapping[str, str], device: "torch
         raise InputError(keys[largest], found, wanted, "make it smaller")
 
 
-def _free(device: "torch.device") -> int:
+def free_bytes(device: "torch.device") -> int:
     """Return the free bytes of the device; of the CPU without swapping, as far as the system says."""
     if device.type == "cuda":
         import torch

@@ -20,6 +20,10 @@ class Schedule:
     def sigma(self, t: int) -> float:
         return math.sqrt(1.0 - self.alphas_cumprod[t])
 
+    def noise_to_signal(self, t: int) -> float:
+        """Return s = sigma / alpha, the noise's deviation in x_t / alpha = x + s eps."""
+        return self.sigma(t) / self.alpha(t)
+
     def noised(self, x: Any, noise: Any, t: int) -> Any:
         """Return x_t for latents `x` and `noise` of one shape."""
         return self.alpha(t) * x + self.sigma(t) * noise

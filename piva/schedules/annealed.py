@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Interval
 
 from piva.errors import InputError
+from piva.priors.schedule import Schedule
 
 if TYPE_CHECKING:
     import torch
@@ -34,3 +35,6 @@ class Annealed:
         top = self.t_max if step < round(self.late_from * steps) else self.t_max_late
         low, high = round(self.t_min * num_timesteps), round(top * num_timesteps)
         return int(torch.randint(low, high, (1,), generator=generator))
+
+    def length(self, step: int, steps: int, noise: Schedule) -> None:
+        """Leave the length of steps to the task's optimiser."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, SOURCE, TARGET, Sum, frozen
+from piva.scores.terms import EDIT, Sum, delta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,8 @@ class CSD:
     """scale (eps(x_t, target) - eps(x_t, source)): the unconditional predictions cancel."""
 
     guidance_scale: Annotated[float, Ge(0)]
+    guidance_source: Annotated[float, Ge(0)] | None = None  # of the source; None: the same
     weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
-        return frozen(EDIT, TARGET, self.guidance_scale) - frozen(EDIT, SOURCE, self.guidance_scale)
+        return delta(self.guidance_scale, self.guidance_source, EDIT)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen
+from piva.scores.terms import Latents, Sum, delta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,10 @@ class DDS:
     """
 
     guidance_scale: Annotated[float, Ge(0)]
+    guidance_source: Annotated[float, Ge(0)] | None = None  # of the source; None: the same
     reference: Literal["edit", "original"]
     weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         reference = Latents(self.reference)
-        return frozen(EDIT, TARGET, self.guidance_scale) - frozen(reference, SOURCE, self.guidance_scale)
+        return delta(self.guidance_scale, self.guidance_source, reference)

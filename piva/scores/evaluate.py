@@ -57,7 +57,11 @@ def _direction(request: Request, predictions: Mapping[Prediction, Tensor]) -> Te
     values: dict[Term, Tensor] = {TensorTerm(kind.value): x for kind, x in request.clean.items()}
     values[TensorTerm("noise")] = request.noise
     values |= {term: eps for term, eps in predictions.items()}  # noqa: C416 - a dict of terms
-    direction = torch.zeros_like(request.noise)
+    by_size: dict[float, Tensor] = {}  # terms of opposite weights first: of equal ones no rounding is left
     for term, weight in request.terms.weights.items():
-        direction.add_(values[term], alpha=weight)
+        signed = values[term] if weight > 0 else -values[term]
+        by_size[abs(weight)] = by_size[abs(weight)] + signed if abs(weight) in by_size else signed
+    direction = torch.zeros_like(request.noise)
+    for size, total in by_size.items():
+        direction.add_(total, alpha=size)
     return direction

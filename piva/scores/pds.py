@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, LATENT_DIFFERENCE, ORIGINAL, SOURCE, TARGET, Sum, frozen
+from piva.scores.terms import LATENT_DIFFERENCE, ORIGINAL, Sum, delta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class PDS:
     """
 
     guidance_scale: Annotated[float, Ge(0)]
+    guidance_source: Annotated[float, Ge(0)] | None = None  # of the source; None: the same
     gap: Annotated[int, Interval(ge=1, le=999)]
     weight: Literal["sigma_squared", "uniform"]
 
@@ -34,7 +35,7 @@ class PDS:
         c0 = math.sqrt(abar_previous) * beta / (1 - abar)
         c1 = math.sqrt(alpha) * (1 - abar_previous) / (1 - abar)
 
-        predicted = frozen(EDIT, TARGET, self.guidance_scale) - frozen(ORIGINAL, SOURCE, self.guidance_scale)
+        predicted = delta(self.guidance_scale, self.guidance_source, ORIGINAL)
         # x0(x_t, eps) = (x_t - sigma_t eps) / alpha_t, and x_t - xhat_t = alpha_t (x - xhat)
         on_predictions = c0 * schedule.sigma(t) / schedule.alpha(t) / s
         on_difference = (math.sqrt(abar_previous) - c0 - c1 * schedule.alpha(t)) / s

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, frozen, source_model, target_model
+from piva.scores.terms import EDIT, SOURCE, TARGET, Latents, Sum, delta, source_model, target_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,13 @@ class Piva:
         None  # λ at the last step, reached in a straight line; None: λ stays
     )
     guidance_scale: Annotated[float, Ge(0)]
+    guidance_source: Annotated[float, Ge(0)] | None = None  # of the source; None: the same
     reference: Literal["edit", "original"]
     weight: Literal["sigma_squared", "uniform"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         lam = self.lam if self.lam_end is None else (1 - progress) * self.lam + progress * self.lam_end
         reference = Latents(self.reference)
-        edit = frozen(EDIT, TARGET, self.guidance_scale) - frozen(reference, SOURCE, self.guidance_scale)
+        edit = delta(self.guidance_scale, self.guidance_source, reference)
         keep = source_model(EDIT, SOURCE) - target_model(EDIT, TARGET)
         return edit + lam * keep

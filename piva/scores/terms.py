@@ -28,6 +28,20 @@ class Latents(Enum):
     ORIGINAL = "original"  # xhat_t
 
 
+@dataclass(frozen=True)
+class Noised:
+    """Noised latents other than x_t and xhat_t, with the same noise: at another timestep, or moved."""
+
+    of: Latents
+    t: int | None = None  # None: the step's
+    shift: float = 0.0  # so many times x - xhat are added
+
+    @property
+    def original(self) -> bool:
+        """Return whether the original's latents are needed."""
+        return self.of is Latents.ORIGINAL or self.shift != 0
+
+
 class Prompt(Enum):
     """What the prediction is conditioned on."""
 
@@ -45,7 +59,7 @@ class Prediction:
     """eps_network(latents_t, prompt)."""
 
     network: Network
-    latents: Latents
+    latents: Latents | Noised
     prompt: Prompt
 
 
@@ -98,11 +112,17 @@ def guide(uncond: Any, cond: Any, guidance_scale: float) -> Any:
     return (1.0 - guidance_scale) * uncond + guidance_scale * cond
 
 
-def frozen(latents: Latents, prompt: Prompt, guidance_scale: float) -> Sum:
+def frozen(latents: Latents | Noised, prompt: Prompt, guidance_scale: float) -> Sum:
     """Return the pretrained model's prediction with classifier-free guidance, expanded to its two terms."""
     cond, uncond = (Sum({Prediction(Network.FROZEN, latents, p): 1.0}) for p in (prompt, NULL))
     guided: Sum = guide(uncond, cond, guidance_scale)
     return guided
+
+
+def delta(scale: float, source_scale: float | None, reference: Latents) -> Sum:
+    """Return eps(x_t, target) - eps(reference_t, source), guided; a `source_scale` of None is `scale`."""
+    source_scale = scale if source_scale is None else source_scale
+    return frozen(EDIT, TARGET, scale) - frozen(reference, SOURCE, source_scale)
 
 
 def source_model(latents: Latents, prompt: Prompt) -> Sum:
@@ -129,3 +149,13 @@ class Score(Protocol):
         `progress` runs from 0 at the first step to 1 at the last. Terms needed in between must appear at 0 or
         at 1.
         """
+
+
+@runtime_checkable
+class Normalised(Protocol):
+    """What a score has beside `direction` if that is scaled to a standard deviation of its own."""
+
+    threshold: float  # of the standard deviation before; where it is less there is no direction
+
+    def deviation(self, progress: float) -> float:
+        """Return the standard deviation that the direction gets, over all latents of the edit's views."""

@@ -12,10 +12,20 @@ from piva.tasks.base import Randomness, View
 
 
 class Recorder:
-    """Theta with a known map to latents, x = 3 theta; keeps the gradients and the sizes of all steps."""
+    """Theta with a known map to latents, x = 3 theta; keeps the gradients and the sizes of all steps.
 
-    def __init__(self, start: Tensor, depth: Mapping[Latents, Tensor] | None = None, lr: float = 0.1) -> None:
-        self.theta, self.original, self.lr = start.clone().requires_grad_(True), 3 * start, lr
+    With `scale` 1 theta is the latents themselves, as in a picture.
+    """
+
+    def __init__(
+        self,
+        start: Tensor,
+        depth: Mapping[Latents, Tensor] | None = None,
+        lr: float = 0.1,
+        scale: float = 3.0,
+    ) -> None:
+        self.theta, self.original, self.lr = start.clone().requires_grad_(True), scale * start, lr
+        self.scale = scale
         self.depth = depth or {}
         self.gradients: list[Tensor] = []
         self.sizes: list[int | None] = []
@@ -24,7 +34,9 @@ class Recorder:
         self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
     ) -> View:
         self.sizes.append(size)
-        latents = {EDIT: 3 * self.theta} | ({ORIGINAL: self.original} if original else {})
+        latents = {EDIT: self.theta if self.scale == 1 else self.scale * self.theta} | (
+            {ORIGINAL: self.original} if original else {}
+        )
         return View(latents=latents, depth=self.depth if depth else {})
 
     def step(self) -> None:

@@ -159,5 +159,5 @@ def new_models(
 ) -> LearnedModels:
     """Models of one edit, as a run makes them."""
     assert denoiser.low_rank is not None
-    weights = denoiser.low_rank.draw(networks, torch.Generator().manual_seed(seed))
+    weights = denoiser.low_rank.draw(networks, torch.Generator(denoiser.low_rank.device).manual_seed(seed))
     return LearnedModels(denoiser.low_rank, weights, settings.lr, settings.train_every)

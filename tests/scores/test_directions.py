@@ -11,9 +11,11 @@ from piva.priors.schedule import Schedule
 from piva.scores.csd import CSD
 from piva.scores.dds import DDS
 from piva.scores.dreamcatalyst import DreamCatalyst
+from piva.scores.lusd import LUSD
 from piva.scores.pds import PDS
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
+from piva.scores.ssd import SSD
 from piva.scores.terms import Network, Prediction, Score, Sum, TensorTerm, Term
 from piva.scores.vsd import VSD
 
@@ -69,15 +71,38 @@ def test_directions_equal_their_formulas(t: int) -> None:
         CSD(guidance_scale=W, weight="uniform"): shortcut,
         DDS(guidance_scale=W, reference="original", weight="uniform"): dds,
         DDS(guidance_scale=W, reference="edit", weight="uniform"): shortcut,
+        DDS(guidance_scale=W, guidance_source=1.5, reference="original", weight="uniform"): (
+            guided("edit", "target", W) - guided("original", "source", 1.5)
+        ),
+        CSD(guidance_scale=W, guidance_source=0.0, weight="uniform"): (
+            guided("edit", "target", W) - eps["frozen", "edit", "null"]
+        ),
+        Piva(lam=LAM, guidance_scale=W, guidance_source=1.0, reference="original", weight="uniform"): (
+            guided("edit", "target", W) - eps["frozen", "original", "source"] + LAM * keep
+        ),
         VSD(guidance_scale=W, weight="uniform"): guided("edit", "target", W)
         - eps["target", "edit", "target"],
         Piva(lam=LAM, guidance_scale=W, reference="original", weight="uniform"): dds + LAM * keep,
         Piva(lam=LAM, guidance_scale=W, reference="edit", weight="uniform"): shortcut + LAM * keep,
-        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"): (
-            0.2 + 0.8 * tau ** (1 / math.e)
-        )
-        * dds
+        DreamCatalyst(
+            guidance_scale=W, source_text="guided", delta=0.2, gamma=0.8, chi=0.075, weight="uniform"
+        ): (0.2 + 0.8 * tau ** (1 / math.e)) * dds + 0.075 * math.exp(tau) * (w.x - w.xhat),
+        DreamCatalyst(
+            guidance_scale=W, source_text="none", delta=0.2, gamma=0.8, chi=0.075, weight="uniform"
+        ): (0.2 + 0.8 * tau ** (1 / math.e))
+        * (guided("edit", "target", W) - eps["frozen", "original", "null"])
         + 0.075 * math.exp(tau) * (w.x - w.xhat),
+        # as collected in one line from the reference code
+        SSD(keep=1.0, edit=3.75, enhance=5.5, chi=0.075, weight="uniform"): (
+            9.25 * eps["frozen", "edit", "target"]
+            - 2.75 * eps["frozen", "edit", "source"]
+            - 5.5 * eps["frozen", "edit", "null"]
+            - eps["frozen", "original", "null"]
+            + 0.075 * math.exp(tau) * ABAR[t].sqrt() * (w.x - w.xhat)
+        ),
+        LUSD(keep=0.02, deviation_high=0.15, deviation_low=0.01, threshold=0.01, weight="uniform"): (
+            0.98 * (eps["frozen", "edit", "target"] - eps["frozen", "edit", "source"]) + 0.02 * (w.x - w.xhat)
+        ),
     }
     for score, value in expected.items():
         torch.testing.assert_close(w.value(score.direction(SCHEDULE, t, 0.0)), value, rtol=1e-5, atol=1e-9)
@@ -165,7 +190,9 @@ def test_vsd_is_sds_where_the_target_model_predicts_the_noise() -> None:
         DDS(guidance_scale=W, reference="edit", weight="uniform"),
         CSD(guidance_scale=W, weight="uniform"),
         PDS(guidance_scale=W, gap=2, weight="uniform"),
-        DreamCatalyst(guidance_scale=W, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"),
+        DreamCatalyst(
+            guidance_scale=W, source_text="guided", delta=0.2, gamma=0.8, chi=0.075, weight="uniform"
+        ),
     ],
     ids=lambda score: f"{type(score).__name__}-{getattr(score, 'reference', '')}",
 )

@@ -25,7 +25,9 @@ SCORES = [
     DDS(guidance_scale=7.5, reference="original", weight="uniform"),
     VSD(guidance_scale=7.5, weight="uniform"),
     PDS(guidance_scale=7.5, gap=2, weight="uniform"),
-    DreamCatalyst(guidance_scale=7.5, delta=0.2, gamma=0.8, chi=0.075, weight="uniform"),
+    DreamCatalyst(
+        guidance_scale=7.5, source_text="guided", delta=0.2, gamma=0.8, chi=0.075, weight="uniform"
+    ),
     Piva(lam=0.4, guidance_scale=7.5, reference="edit", weight="uniform"),
 ]
 
