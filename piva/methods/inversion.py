@@ -13,7 +13,7 @@ from piva.tasks.base import Task
 if TYPE_CHECKING:
     from piva.optimise import Method, Step, Work
 
-UNREAD = frozenset({"score", "schedule", "model"})
+UNREAD = frozenset({"score", "regulariser", "schedule", "model"})
 MOST_STEPS = 500  # of DDIM: beyond, a stride of the 1000 timesteps no longer reaches the noisy ones
 Part = Annotated[float, Interval(ge=0, le=1)]  # of the steps
 
