@@ -89,6 +89,8 @@ def _check(task: Task, run: RunSettings) -> None:
         raise InputError("method", "an inversion of renders", "one of a picture", "use task=image")
     if run.steps > MOST_STEPS:
         raise InputError("steps", str(run.steps), f"at most {MOST_STEPS} steps of DDIM")
+    if run.noises != 1:
+        raise InputError("noises", str(run.noises), "1: an inversion draws none")
     for key, found in (("measure_at", run.measure_at), ("samples.at", run.samples.at)):
         if found:
             raise InputError(key, str(found), "[]: on the way an inversion has noisy latents alone")

@@ -92,6 +92,7 @@ def test_what_an_inversion_does_not_read_makes_no_other_run(
     [
         (["task=nerf"], "^method: found an inversion of renders"),
         (["steps=501"], "^steps: found 501"),
+        (["noises=4"], "^noises: found 4"),
         (["measure_at=[3]"], "^measure_at: found"),
         (["samples.at=[3]"], "^samples.at: found"),
         (
