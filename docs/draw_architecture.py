@@ -19,7 +19,7 @@ LAYERS = [  # from the bottom; a room imports from its own layer and from those 
     "tasks",
     "config",
     "runs",
-    "optimise methods experiment evaluation export report view dashboard",
+    "optimise methods regularisers experiment evaluation export report view dashboard",
     "cli run evaluate fetch __main__ toys.training",
 ]
 STEPS = {  # the way of the data, in order, and what happens there

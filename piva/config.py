@@ -35,7 +35,18 @@ from piva.ranges import Device, plain, wanted
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
-PARTS = ("task", "method", "score", "schedule", "model", "dataset", "prior", "metrics", "tracker")
+PARTS = (
+    "task",
+    "method",
+    "score",
+    "regulariser",
+    "schedule",
+    "model",
+    "dataset",
+    "prior",
+    "metrics",
+    "tracker",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +133,7 @@ class Settings:
     task: Any
     method: Any
     score: Any
+    regulariser: Any
     schedule: Any
     model: Any
     dataset: Any

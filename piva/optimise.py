@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from piva.models.learned import learn
 from piva.models.needs import TRAINING_PAIRS, needs
 from piva.priors.schedule import Schedule
 from piva.scores.evaluate import Request, evaluate
-from piva.scores.terms import EDIT, ORIGINAL, Latents, Network, Noised, Normalised, Prediction, Score
+from piva.scores.terms import EDIT, ORIGINAL, Latents, Network, Noised, Normalised, Prediction, Score, Sum
 from piva.tasks.base import Randomness, TaskState, View
 
 
@@ -25,6 +25,18 @@ class TimestepSchedule(Protocol):
 
     def length(self, step: int, steps: int, noise: Schedule) -> float | None:
         """Return how far the step goes along the direction of the latents; None: as the optimiser wants."""
+
+
+@runtime_checkable
+class Regulariser(Protocol):
+    """Settings of what is done to a step's noise before its direction is asked for."""
+
+    acts: ClassVar[bool]
+
+    def renoise(
+        self, denoiser: Denoiser, queries: Sequence[Query], originals: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Return each step's noise anew, as it is to be for its original (b, c, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ class Method:
     sizes: Sizes = Sizes()
     noises: int = 1  # of each view in a step; the direction is their mean
     learning_steps: int = 1  # of the learned models in a step
+    regulariser: Regulariser | None = None  # one that acts
 
 
 @dataclass
@@ -94,6 +107,10 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
     up to the rounding of larger batches. An edit whose state fails gets its `error` and no step.
     """
     asked = [each for work in works if (each := _ask(work, method, steps))]
+    if method.regulariser and asked:
+        originals = [each.request.clean[ORIGINAL] for each in asked]
+        noises = method.regulariser.renoise(method.denoiser, [each.query for each in asked], originals)
+        asked = [_with_noise(each, noise, method) for each, noise in zip(asked, noises, strict=True)]
 
     def predict(predictions: Sequence[Sequence[Prediction]]) -> list[dict[Prediction, Tensor]]:
         queries = [each.query for each in asked]
@@ -222,6 +239,7 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     schedule, models = method.denoiser.prior.schedule, work.edit.models
     pairs = models.pairs(work.step) if models else []
     original = needs(work.score).original or any(p.latents is ORIGINAL for p in pairs)
+    original = original or method.regulariser is not None
     depth = models is not None and method.denoiser.control is not None
     try:
         view = work.state.view(work.randomness, original, depth, method.sizes.at(work.step))
@@ -233,11 +251,25 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     depths = {kind: seen.repeat(method.noises, 1, 1) for kind, seen in view.depth.items()}
     t, noise = _draw(work, clean[EDIT], method, steps)
     terms = work.score.direction(schedule, t, _progress(work, steps))
-    noisy = _noised(clean, noise, method, t)
+    query = Query(work.edit, (), _all_noised(terms, clean, noise, method, t), t, depths)
+    return _Asked(work, view, query, Request(terms, pairs, clean, noise))
+
+
+def _with_noise(asked: _Asked, noise: Tensor, method: Method) -> _Asked:
+    """Return what a work asks with other noise."""
+    request = replace(asked.request, noise=noise)
+    noisy = _all_noised(request.terms, request.clean, noise, method, asked.query.t)
+    return replace(asked, query=replace(asked.query, noisy=noisy), request=request)
+
+
+def _all_noised(
+    terms: Sum, clean: Mapping[Latents, Tensor], noise: Tensor, method: Method, t: int
+) -> dict[Latents | Noised, Tensor]:
+    """Return all noised latents that the terms' networks see."""
+    schedule, noisy = method.denoiser.prior.schedule, _noised(clean, noise, method, t)
     for seen in {each.latents for each in terms.predictions} - noisy.keys():
         assert isinstance(seen, Noised)
         noisy[seen] = schedule.noised(clean[seen.of], noise, t if seen.t is None else seen.t)
         if seen.shift:
             noisy[seen] += seen.shift * (clean[EDIT] - clean[ORIGINAL])
-    query = Query(work.edit, (), noisy, t, depths)
-    return _Asked(work, view, query, Request(terms, pairs, clean, noise))
+    return noisy

@@ -48,7 +48,14 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
-    method = Method(settings.schedule, denoiser, _sizes(run), run.noises, settings.model.steps_per_iteration)
+    method = Method(
+        schedule=settings.schedule,
+        denoiser=denoiser,
+        sizes=_sizes(run),
+        noises=run.noises,
+        learning_steps=settings.model.steps_per_iteration,
+        regulariser=settings.regulariser if settings.regulariser.acts else None,
+    )
     bench = Bench(settings=settings, method=method, networks=networks, folder=folder, mirror=mirror)
     done = _resume(settings, folder)
     try:

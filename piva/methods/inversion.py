@@ -13,7 +13,7 @@ from piva.tasks.base import Task
 if TYPE_CHECKING:
     from piva.optimise import Method, Step, Work
 
-UNREAD = frozenset({"score", "schedule", "model"})
+UNREAD = frozenset({"score", "regulariser", "schedule", "model"})
 MOST_STEPS = 500  # of DDIM: beyond, a stride of the 1000 timesteps no longer reaches the noisy ones
 Part = Annotated[float, Interval(ge=0, le=1)]  # of the steps
 
@@ -89,6 +89,8 @@ def _check(task: Task, run: RunSettings) -> None:
         raise InputError("method", "an inversion of renders", "one of a picture", "use task=image")
     if run.steps > MOST_STEPS:
         raise InputError("steps", str(run.steps), f"at most {MOST_STEPS} steps of DDIM")
+    if run.noises != 1:
+        raise InputError("noises", str(run.noises), "1: an inversion draws none")
     for key, found in (("measure_at", run.measure_at), ("samples.at", run.samples.at)):
         if found:
             raise InputError(key, str(found), "[]: on the way an inversion has noisy latents alone")

@@ -28,6 +28,10 @@ class Schedule:
         """Return x_t for latents `x` and `noise` of one shape."""
         return self.alpha(t) * x + self.sigma(t) * noise
 
+    def denoised(self, noisy: Any, eps: Any, t: int) -> Any:
+        """Return the x that x_t is of if its noise is `eps`."""
+        return (noisy - self.sigma(t) * eps) / self.alpha(t)
+
     def weight(self, name: str, t: int) -> float:
         """Return w(t): `sigma_squared` (the paper, A.1) or `uniform` (DDS as published)."""
         return {"sigma_squared": self.sigma(t) ** 2, "uniform": 1.0}[name]

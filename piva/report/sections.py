@@ -174,8 +174,8 @@ def _what_matters(run: Run) -> dict[str, Any]:
     names = (own | set(PARTS)) - NO_SETTING - APART - {"method"} - (set() if trained else {"model"})
     dataset = {key: value for key, value in run.config["dataset"].items() if key not in WHICH_EDITS}
     config = {name: value for name, value in run.config.items() if name in names}
-    if run.approach != config["score"]:  # a method without a score, nor its timesteps
-        config = {**config, "score": run.approach, "schedule": {}}
+    if run.approach != config["score"]:  # a method without a score, nor what goes with one
+        config = {**config, "score": run.approach, "schedule": {}, "regulariser": {}}
     return _flat(config | {"dataset": dataset})
 
 

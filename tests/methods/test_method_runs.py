@@ -92,6 +92,7 @@ def test_what_an_inversion_does_not_read_makes_no_other_run(
     [
         (["task=nerf"], "^method: found an inversion of renders"),
         (["steps=501"], "^steps: found 501"),
+        (["noises=4"], "^noises: found 4"),
         (["measure_at=[3]"], "^measure_at: found"),
         (["samples.at=[3]"], "^samples.at: found"),
         (
@@ -113,7 +114,7 @@ def test_a_report_names_the_method_where_there_is_no_score(tmp_path: Path) -> No
         write_run(tmp_path / name, values)
     path = tmp_path / "inverted/config.yaml"
     method = {"_target_": "piva.methods.inversion.DirectInversion", "corrected": "source"}
-    OmegaConf.save({**OmegaConf.load(path), "method": method}, path)  # type: ignore[dict-item]
+    OmegaConf.save({**OmegaConf.load(path), "method": method}, path)
     (section,) = sections([Run.read(tmp_path / name) for name in ("dds", "inverted")])
     assert [setting.score for setting in section.settings] == ["DDS", "DirectInversion"]
     assert "DDS" not in section.settings[1].label
