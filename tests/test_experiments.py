@@ -45,7 +45,7 @@ def test_the_papers_experiments_have_its_numbers_and_a_version_that_varies_the_s
         lam,
         7.5,
         "edit",
-        "bfloat16",
+        "float16",
     )
     assert cfg.hydra.runtime.choices["profile"] == "gpu"
     version = "toys_" + name.removeprefix("in2n_").replace("figure", "fig")
