@@ -97,7 +97,8 @@ class EditRun:
             return
         source = source_of(edit)
         sharers = sum(source_of(other) == source for other in bench.settings.edits)
-        generator = partial(seeded, bench.settings.run.seed, repr(source))
+        files = [path.name for path in source[:2] if path]  # not their folders: those differ by machine
+        generator = partial(seeded, bench.settings.run.seed, "/".join([*files, edit.source_prompt]))
         device, low_rank = bench.settings.run.device, bench.method.denoiser.low_rank
         assert low_rank is not None
         if source not in bench.sources:
