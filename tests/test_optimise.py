@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from helpers.operations import Operations
 from helpers.recorder import Recorder
 from helpers.tiny_prior import LORA, contexts, new_models
 from torch import Tensor
@@ -291,6 +292,17 @@ def test_a_normalised_direction_has_the_deviation_of_its_schedule(prior: Prior) 
 def test_predictions_that_hardly_differ_move_nothing(prior: Prior) -> None:
     state = Edit(prior, replace(LUSD_PUBLISHED, threshold=1e3), 2).state
     assert all(not gradient.any() for gradient in state.gradients)
+
+
+def test_a_step_asks_the_device_for_nothing(prior: Prior) -> None:
+    """No number is read from it and none is copied to it, timesteps included; the host draws these itself."""
+    denoiser = LORA.denoiser(prior)
+    works = [recorded(prior, RAMP, seed, 0, denoiser) for seed in range(2)]
+    steps = optimise(works, Method(SCHEDULE, denoiser), 3)
+    next(steps), next(steps)  # what is made once
+    with Operations() as seen:
+        next(steps), next(steps)
+    assert seen.waits == {"_local_scalar_dense": len(works)}
 
 
 @pytest.mark.gpu
