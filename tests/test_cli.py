@@ -67,7 +67,7 @@ BAD = [  # words, what the line must contain
     (["lambda=abc"], ["lambda", "abc", "float"]),
     (["steps=5", "measure_at=[5]"], ["measure_at", "[5]", "before the last (5)"]),
     (["lamda=1"], ["lamda", "no such key", "did you mean lambda"]),
-    (["score=dss"], ["score=dss", "dds, dreamcatalyst, pds, piva"]),
+    (["score=dss"], ["score=dss", "csd, dds, dreamcatalyst"]),
     (["score.reference=none"], ["score.reference", "none", "edit, original"]),
     (["score.reference=3"], ["score.reference", "3", "edit, original"]),
     (["lambda_end=-1"], ["lambda_end", "-1", "at least 0"]),

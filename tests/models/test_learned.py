@@ -53,7 +53,9 @@ def noisy(seed: int, views: int = 2, size: int = 8) -> dict[object, torch.Tensor
         (DDS(guidance_scale=1.0, reference="edit", weight="uniform"), (), False),
         (DDS(guidance_scale=1.0, reference="original", weight="uniform"), (), True),
         (PDS(guidance_scale=1.0, gap=2, weight="uniform"), (), True),
-        (DreamCatalyst(guidance_scale=0.0, delta=0, gamma=0, chi=1, weight="uniform"), (), True),
+        (DreamCatalyst(
+            guidance_scale=0.0, delta=0, gamma=0, chi=1, source_text="guided", weight="uniform"
+        ), (), True),
         (VSD(guidance_scale=1.0, weight="uniform"), (Network.TARGET,), False),
         (Piva(lam=0.1, **PIVA), BOTH, False),  # but psi follows the original
         (Piva(lam=0.0, **PIVA), (), False),
