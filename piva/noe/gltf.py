@@ -1,35 +1,25 @@
-"""Read binary glTF 2.0: the container, its arrays and its scene graph as triangles in a world with z up.
+"""Read binary glTF 2.0: its scene graph as triangles in a world with z up.
 
 trimesh reads GLBs too, but drops what colours depend on: wrap modes, second texture coordinates, texture
 transforms, and the colours of palette pictures.
 """
 
-import json
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from piva.errors import InputError, one_line
+from piva.errors import InputError
+from piva.noe.glb import Array, Document, as_input_error
 
-Array = NDArray[Any]
 Matrix = NDArray[np.float64]
 
-COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-SHAPES = {"SCALAR": ()} | {f"VEC{n}": (n,) for n in (2, 3, 4)} | {f"MAT{n}": (n, n) for n in (2, 3, 4)}
 TRIANGLES, STRIP, FAN = 4, 5, 6
-UNREADABLE = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_texture_basisu"}
 # glTF's y is up and its front +z; ours is -y
 Z_UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float)
-MALFORMED = (
-    *(KeyError, IndexError, TypeError, ValueError, AttributeError),
-    *(struct.error, RecursionError, MemoryError),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,93 +32,6 @@ class Primitive:
     uv: list[NDArray[np.float32]]  # (n, 3, 2) for each set of texture coordinates
     colour: NDArray[np.float32] | None  # (n, 3, 4), linear
     material: dict[str, Any]  # as the file has it
-
-
-@dataclass(frozen=True)
-class Document:
-    """A GLB's JSON and its binary chunk."""
-
-    where: str
-    json: dict[str, Any]
-    binary: bytes
-    _decoded: dict[int, Array] = field(default_factory=dict)
-
-    def view(self, index: int) -> bytes:
-        """Return the bytes of a buffer view. Raises `InputError` if the file does not hold them."""
-        view = self.json["bufferViews"][index]
-        if self.json["buffers"][view["buffer"]].get("uri") is not None:
-            wanted = "a GLB that holds all its data"
-            raise InputError(self.where, "a buffer outside the file", wanted, "export it as one .glb")
-        start = view.get("byteOffset", 0)
-        data = self.binary[start : start + view["byteLength"]]
-        if len(data) != view["byteLength"]:
-            raise _cut_short(self.where, "an end before its data's end")
-        return data
-
-    def accessor(self, index: int) -> Array:
-        """Return an array (count, ...) of numbers; normalised integers as floats in [0, 1] or [-1, 1]."""
-        if index not in self._decoded:
-            self._decoded[index] = self._decode(self.json["accessors"][index])
-        return self._decoded[index]
-
-    def _decode(self, about: dict[str, Any]) -> Array:
-        shape = (about["count"], *SHAPES[about["type"]])
-        kind = np.dtype(COMPONENTS[about["componentType"]])
-        values = self._numbers(about, shape, kind) if "bufferView" in about else np.zeros(shape, kind)
-        if sparse := about.get("sparse"):
-            count, indices = sparse["count"], sparse["indices"]
-            at = self._numbers(indices, (count,), np.dtype(COMPONENTS[indices["componentType"]]))
-            values = values.copy()
-            values[at] = self._numbers(sparse["values"], (count, *shape[1:]), kind)
-        if about.get("normalized") and kind.kind in "iu":
-            return np.maximum(values / np.float32(np.iinfo(kind).max), -1).astype(np.float32)
-        return values
-
-    def _numbers(self, about: dict[str, Any], shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
-        data, offset = self.view(about["bufferView"]), about.get("byteOffset", 0)
-        size = int(np.prod(shape[1:], dtype=int)) * kind.itemsize
-        stride = self.json["bufferViews"][about["bufferView"]].get("byteStride", 0) or size
-        if not shape[0]:
-            return np.empty(shape, kind)
-        if offset + stride * (shape[0] - 1) + size > len(data):
-            raise _cut_short(self.where, "an array longer than its data")
-        rows = np.ndarray((shape[0], size), np.uint8, data, offset, (stride, 1))
-        return np.ascontiguousarray(rows).view(kind).reshape(shape)
-
-
-def _cut_short(where: str, found: str) -> InputError:
-    return InputError(where, found, "a whole GLB", "download or export it again")
-
-
-@contextmanager
-def as_input_error(where: str) -> Iterator[None]:
-    """Raise an `InputError` naming `where` for what goes wrong in the block because the file is malformed."""
-    try:
-        yield
-    except InputError:
-        raise
-    except MALFORMED as error:
-        raise InputError(where, f"a malformed file ({one_line(error)})", "binary glTF 2.0 (.glb)") from None
-
-
-def read_glb(content: bytes, where: str) -> Document:
-    """Return the document in a .glb file's bytes. Raises `InputError`."""
-    with as_input_error(where):
-        magic, version, length = struct.unpack_from("<4sII", content)
-        if magic != b"glTF" or version != 2:
-            raise InputError(where, "another format", "binary glTF 2.0 (.glb)", "export it as .glb")
-        if length > len(content):
-            raise _cut_short(where, f"{len(content)} bytes of {length}")
-        at, chunks = 12, dict[bytes, bytes]()
-        while at + 8 <= length:
-            size, kind = struct.unpack_from("<I4s", content, at)
-            chunks.setdefault(kind, content[at + 8 : at + 8 + size])
-            at += 8 + size
-        data = json.loads(chunks[b"JSON"])
-        if missing := UNREADABLE & set(data.get("extensionsRequired", [])):
-            found = f"the extension {sorted(missing)[0]}"
-            raise InputError(where, found, "a GLB without compression", "export it without")
-        return Document(where, data, chunks.get(b"BIN\0", b""))
 
 
 def read_primitives(document: Document) -> list[Primitive]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piva.errors import InputError, one_line
-from piva.noe.gltf import Document, Primitive
+from piva.noe.glb import Document
+from piva.noe.gltf import Primitive
 
 Array = NDArray[np.float32]
 SPECULAR_GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"

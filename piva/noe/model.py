@@ -11,7 +11,8 @@ from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
 
 from piva.cameras.lens import camera_rays, pinhole_from_focal
-from piva.noe.gltf import Primitive, as_input_error, read_glb, read_primitives
+from piva.noe.glb import as_input_error, read_glb
+from piva.noe.gltf import Primitive, read_primitives
 from piva.noe.materials import Array, Material, Texture, read_material, tinted
 from piva.noe.mesh import AMBIENT, DIFFUSE, LIGHT, SKY, Picture, downsample
 

@@ -20,7 +20,7 @@ from piva.cameras.poses import hemisphere, ring
 from piva.errors import InputError
 from piva.images import save_image
 from piva.noe import generated
-from piva.noe.gltf import read_glb
+from piva.noe.glb import read_glb
 from piva.noe.model import ModelRenderer, bounds, placed, read_model
 from piva.noe.settings import BuildNoe
 from piva.noe.sources import Source, about

@@ -9,7 +9,8 @@ import trimesh
 from helpers.glbs import changed, glb, picture, textured
 
 from piva.errors import InputError
-from piva.noe.gltf import read_glb, read_primitives
+from piva.noe.glb import read_glb
+from piva.noe.gltf import read_primitives
 from piva.noe.model import read_model
 
 SQUARE = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], np.float32)
@@ -176,6 +177,11 @@ def test_a_truncated_file_is_one_line(share):
         (lambda d: d["buffers"][0].update(uri="x.bin"), "a buffer outside the file"),
         (lambda d: d["bufferViews"][0].update(byteLength=10**9), "an end before its data"),
         (lambda d: d["accessors"][0].update(count=10**6), "an array longer than its data"),
+        (lambda d: d.update(extensionsRequired=["ACME_new"]), "the extension ACME_new"),
+        (
+            lambda d: d.update(extensionsRequired=["KHR_materials_unlit", "KHR_texture_basisu"]),
+            "KHR_texture_basisu",
+        ),
         (lambda d: d["accessors"][0].update(componentType=7), "a malformed file"),
         (lambda d: d["accessors"][1].update(bufferView=99), "a malformed file"),
         (lambda d: d.update(nodes=[{"children": [0]}]), "a malformed file"),
