@@ -49,30 +49,37 @@ class Document:
     binary: bytes
     _decoded: dict[int, Array] = field(default_factory=dict)
 
+    def item(self, kind: str, index: Any) -> dict[str, Any]:
+        """Return one of the file's `kind`, such as "meshes". Raises `ValueError` if negative."""
+        found: dict[str, Any] = self.json[kind][_whole(index, "a reference")]
+        return found
+
     def view(self, index: int) -> bytes:
         """Return the bytes of a buffer view. Raises `InputError` if the file does not hold them."""
-        view = self.json["bufferViews"][index]
-        if self.json["buffers"][view["buffer"]].get("uri") is not None:
+        view = self.item("bufferViews", index)
+        if "uri" in self.item("buffers", view["buffer"]) or view["buffer"] != 0:
+            for extension in view.get("extensions", {}):
+                raise unreadable(self.where, extension)
             wanted = "a GLB that holds all its data"
             raise InputError(self.where, "a buffer outside the file", wanted, "export it as one .glb")
-        start = view.get("byteOffset", 0)
-        data = self.binary[start : start + view["byteLength"]]
-        if len(data) != view["byteLength"]:
+        start = _whole(view.get("byteOffset", 0), "a byteOffset")
+        end = start + _whole(view["byteLength"], "a byteLength")
+        if end > len(self.binary):
             raise _cut_short(self.where, "an end before its data's end")
-        return data
+        return self.binary[start:end]
 
     def accessor(self, index: int) -> Array:
         """Return an array (count, ...) of numbers; normalised integers as floats in [0, 1] or [-1, 1]."""
         if index not in self._decoded:
-            self._decoded[index] = self._decode(self.json["accessors"][index])
+            self._decoded[index] = self._decode(self.item("accessors", index))
         return self._decoded[index]
 
     def _decode(self, about: dict[str, Any]) -> Array:
-        shape = (about["count"], *SHAPES[about["type"]])
+        shape = (self._count(about), *SHAPES[about["type"]])
         kind = np.dtype(COMPONENTS[about["componentType"]])
         values = self._numbers(about, shape, kind) if "bufferView" in about else np.zeros(shape, kind)
         if sparse := about.get("sparse"):
-            count, indices = sparse["count"], sparse["indices"]
+            count, indices = self._count(sparse), sparse["indices"]
             at = self._numbers(indices, (count,), np.dtype(COMPONENTS[indices["componentType"]]))
             values = values.copy()
             values[at] = self._numbers(sparse["values"], (count, *shape[1:]), kind)
@@ -80,16 +87,32 @@ class Document:
             return np.maximum(values / np.float32(np.iinfo(kind).max), -1).astype(np.float32)
         return values
 
+    def _count(self, about: dict[str, Any]) -> int:
+        """Return an array's length: at most the file's bytes, also of zeros that no byte stands for."""
+        count = _whole(about["count"], "a count")
+        if count > len(self.binary):
+            raise _cut_short(self.where, f"an array of {count} with {len(self.binary)} bytes of data")
+        return count
+
     def _numbers(self, about: dict[str, Any], shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
-        data, offset = self.view(about["bufferView"]), about.get("byteOffset", 0)
+        data, offset = self.view(about["bufferView"]), _whole(about.get("byteOffset", 0), "a byteOffset")
         size = int(np.prod(shape[1:], dtype=int)) * kind.itemsize
-        stride = self.json["bufferViews"][about["bufferView"]].get("byteStride", 0) or size
+        stride = self.item("bufferViews", about["bufferView"]).get("byteStride", 0) or size
+        if _whole(stride, "a byteStride") < size:
+            raise ValueError(f"a byteStride of {stride} for numbers of {size} bytes")
         if not shape[0]:
             return np.empty(shape, kind)
         if offset + stride * (shape[0] - 1) + size > len(data):
             raise _cut_short(self.where, "an array longer than its data")
         rows = np.ndarray((shape[0], size), np.uint8, data, offset, (stride, 1))
         return np.ascontiguousarray(rows).view(kind).reshape(shape)
+
+
+def _whole(number: Any, what: str) -> int:
+    """Return what JSON gave for a count, an offset or a reference. Raises `ValueError`."""
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{what} of {str(number)[:40]}")
+    return number
 
 
 def unreadable(where: str, extension: str) -> InputError:
