@@ -27,7 +27,7 @@ from piva.noe.sources import Source, about
 
 DEEPEST = 65.0  # scene units: 16 bits of depth units
 CHUNK = 8  # frames a job
-VERSION = 1  # of how views look: a higher one draws finished objects again
+VERSION = 2  # of how views look: a higher one draws finished objects again
 
 
 @dataclass(frozen=True)
