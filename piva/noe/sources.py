@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from piva.errors import InputError, one_line
@@ -41,16 +41,20 @@ def list_sources(place: Path, choice: Any) -> list[Source]:
         if (root / PATHS).is_file():
             return _objaverse(root, choice)
     if place.is_dir():
-        found = [_local(path) for path in sorted(place.rglob("*.glb"))]
-    elif zipfile.is_zipfile(place) or place.suffix == ".zip":
+        found = [_local(path) for path in sorted(place.rglob("*")) if _is_glb(path)]
+    elif zipfile.is_zipfile(place) or place.suffix.lower() == ".zip":
         found = _zipped(place)
-    elif place.suffix == ".glb":
+    elif _is_glb(place):
         found = [_local(place)]
     else:
         raise InputError("source", f"nothing to read at {place}", "objects", REMEDY)
     if not found:
         raise InputError("source", f"no .glb in {place}", "objects", REMEDY)
     return _chosen(found, choice)
+
+
+def _is_glb(path: PurePath) -> bool:
+    return path.suffix.lower() == ".glb"
 
 
 def _chosen(found: Sequence[Source], choice: Any) -> list[Source]:
@@ -115,7 +119,7 @@ def _read_file(path: Path) -> bytes:
 def _zipped(place: Path) -> list[Source]:
     try:
         with zipfile.ZipFile(place) as archive:
-            names = sorted(name for name in archive.namelist() if name.endswith(".glb"))
+            names = sorted(name for name in archive.namelist() if _is_glb(PurePosixPath(name)))
     except BAD_ZIP as error:
         raise _bad_zip(place, error) from None
     return [
