@@ -21,6 +21,7 @@ from piva.ranges import select
 
 PATHS = "object-paths.json.gz"
 REMEDY = "give a folder of .glb files, a .zip of them, or the folder with object-paths.json.gz"
+LARGEST = 2**31  # bytes of a .glb in a .zip, which may claim any
 # NotImplementedError: a compression that zipfile lacks; RuntimeError: a password
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
 
@@ -131,7 +132,10 @@ def _zipped(place: Path) -> list[Source]:
 def _read_zipped(place: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(place) as archive:
-            return archive.read(name)  # checks the checksum
+            if (size := archive.getinfo(name).file_size) > LARGEST:
+                wanted = f"at most {LARGEST} of them"
+                raise InputError(f"{place}: {name}", f"{size} bytes", wanted, "leave it out")
+            return archive.read(name)  # checks the checksum, and gives no more than that size
     except BAD_ZIP as error:
         raise _bad_zip(place, error) from None
 
