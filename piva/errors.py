@@ -13,7 +13,7 @@ class WriteError(InputError):
 
 
 class EditsFailed(RuntimeError):
-    """Some edits of a run failed; the others are finished."""
+    """Some edits of a run, or objects of a benchmark, failed; the others are finished."""
 
 
 def one_line(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from piva import config
 from piva.cli import run_cli, run_hydra
 from piva.datasets.scene import front_view
-from piva.errors import InputError, one_line
+from piva.errors import EditsFailed, InputError, one_line
 from piva.files import atomic, get, read_json
 from piva.noe.chat import Chat, NoAnswer, chat
 from piva.noe.prompts import OBJECTS, PAPER, SCENES, Refused, as_records, ask_edits, read_edits
@@ -35,7 +35,7 @@ def build_noe(settings: BuildNoe) -> Path:
     """Build what is not built yet and return the benchmark's folder.
 
     An object that cannot be read is left out and named at the end; one without edits is named and left out of
-    benchmark.json. Raises `InputError`.
+    benchmark.json. Raises `EditsFailed` where some objects cannot be read, `InputError` where none can.
     """
     out = Path(settings.out).expanduser()
     edits = _edits(settings, out)
@@ -47,6 +47,7 @@ def build_noe(settings: BuildNoe) -> Path:
             licence = _draw(source, out / path, settings)
         except InputError as error:
             errors.append(error)
+            log.warning("%s; left out", one_line(error))
             continue
         log.info("%d of %d: %s, licence %s", count, len(sources), path, licence or "unknown")
         if settings.noncommercial or not noncommercial(licence):
@@ -56,9 +57,9 @@ def build_noe(settings: BuildNoe) -> Path:
     for scene in sorted((out / SCENES).glob("*/transforms_train.json")):
         path = f"{SCENES}/{scene.parent.name}"
         _publish(out, path, edits(path))
-    if errors and len(sources) > 1:
-        found = f"{len(errors)} of {len(sources)} objects that cannot be used, the first: {errors[0]}"
-        raise InputError("source", found, "whole GLBs", "the others are built")
+    if errors and len(errors) < len(sources):
+        failed = f"{len(errors)} of {len(sources)} objects cannot be used and the others are built"
+        raise EditsFailed(f"{failed}; the first: {errors[0]}")
     if errors:
         raise errors[0]
     if not (out / "benchmark.json").is_file():

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piva.errors import InputError, one_line
-from piva.noe.gltf import Document, Primitive
+from piva.noe.glb import Document
+from piva.noe.gltf import Primitive
 
 Array = NDArray[np.float32]
 SPECULAR_GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
 CLAMP, MIRROR = 33071, 33648  # of glTF's wrap modes; what is neither repeats
+MOST_TEXELS = 2**27  # 8192 x 16384: half a gigabyte
 NEAREST = 9728  # of its filters; what is not blends four texels
 
 
@@ -116,11 +118,23 @@ def _picture(document: Document, about: dict[str, Any]) -> Image.Image:
         found = f"the picture {uri!r} outside the file"
         raise InputError(where, found, "a GLB that holds its pictures", "export it as one .glb")
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.convert("RGBA")  # palettes too have their colours then
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+            if image.width * image.height > MOST_TEXELS:
+                found = f"a picture of {image.width} x {image.height}"
+                raise InputError(where, found, f"at most {MOST_TEXELS} texels", "make it smaller")
+            return _rgba(image)
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         found = f"an unreadable picture ({one_line(error)})"
         raise InputError(where, found, "PNG, JPEG or WebP", "export it again") from None
+
+
+def _rgba(image: Image.Image) -> Image.Image:
+    """Return 8 bits a channel; of 16 the upper 8, as PIL has them except for grey, which it would clip."""
+    if not image.mode.startswith("I"):
+        return image.convert("RGBA")  # palettes too have their colours then
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGBA")
 
 
 def _levels(picture: Image.Image) -> list[NDArray[np.uint8]]:
@@ -143,6 +157,7 @@ class Material:
     alpha: str  # OPAQUE, MASK or BLEND
     cutoff: float
     unlit: bool
+    double_sided: bool  # else it is not seen from behind
 
     def opacity(self, alpha: Array) -> Array:
         """Return the opacity that an alpha means in this material's mode."""
@@ -174,6 +189,7 @@ def read_material(
         alpha=about.get("alphaMode", "OPAQUE"),
         cutoff=about.get("alphaCutoff", 0.5),
         unlit="KHR_materials_unlit" in extensions,
+        double_sided=about.get("doubleSided", False),
     )
 
 

@@ -11,7 +11,8 @@ from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
 
 from piva.cameras.lens import camera_rays, pinhole_from_focal
-from piva.noe.gltf import Primitive, as_input_error, read_glb, read_primitives
+from piva.noe.glb import as_input_error, read_glb
+from piva.noe.gltf import Primitive, read_primitives
 from piva.noe.materials import Array, Material, Texture, read_material, tinted
 from piva.noe.mesh import AMBIENT, DIFFUSE, LIGHT, SKY, Picture, downsample
 
@@ -69,7 +70,9 @@ class ModelRenderer:
         self._normals = np.concatenate([primitive.normals for primitive in model.primitives])  # (faces, 3, 3)
         outside = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         self._area = np.linalg.norm(outside, axis=1)  # twice the triangle's
-        agree = np.einsum("fi,fki->f", outside, self._normals) >= 0
+        self._agree = agree = np.einsum("fi,fki->f", outside, self._normals) >= 0
+        single = [not material.double_sided for material in model.materials]
+        self._single = np.array(single)[self._part]
         # face normals on the side of the corners' normals
         self._outside = np.where(agree[:, None], outside, -outside).astype(np.float32)
         self._scene = rtcore_scene.EmbreeScene()
@@ -114,7 +117,7 @@ class ModelRenderer:
         """
         normals = np.einsum("nk,nki->ni", weights, self._normals[face])
         normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-8)
-        # both sides are seen, each lit from its own
+        # where both sides are seen, each is lit from its own
         behind = np.einsum("ni,ni->n", self._outside[face], rays) > 0
         normals = np.where(behind[:, None], -normals, normals)
         facing = np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)[:, None]
@@ -124,6 +127,8 @@ class ModelRenderer:
         for index in map(int, np.unique(parts)):
             mine = np.flatnonzero(parts == index)
             out[mine] = self._colour(index, face[mine], weights[mine], light[mine], footprint[mine])
+        # a face's front is where its corners wind counter-clockwise, whatever its normals say
+        out[self._single[face] & (behind == self._agree[face]), 3] = 0
         return np.clip(out, 0.0, 1.0)
 
     def _colour(

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from piva.errors import InputError, one_line
@@ -21,6 +21,7 @@ from piva.ranges import select
 
 PATHS = "object-paths.json.gz"
 REMEDY = "give a folder of .glb files, a .zip of them, or the folder with object-paths.json.gz"
+LARGEST = 2**31  # bytes of a .glb in a .zip, which may claim any
 # NotImplementedError: a compression that zipfile lacks; RuntimeError: a password
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
 
@@ -41,16 +42,20 @@ def list_sources(place: Path, choice: Any) -> list[Source]:
         if (root / PATHS).is_file():
             return _objaverse(root, choice)
     if place.is_dir():
-        found = [_local(path) for path in sorted(place.rglob("*.glb"))]
-    elif zipfile.is_zipfile(place) or place.suffix == ".zip":
+        found = [_local(path) for path in sorted(place.rglob("*")) if _is_glb(path)]
+    elif zipfile.is_zipfile(place) or place.suffix.lower() == ".zip":
         found = _zipped(place)
-    elif place.suffix == ".glb":
+    elif _is_glb(place):
         found = [_local(place)]
     else:
         raise InputError("source", f"nothing to read at {place}", "objects", REMEDY)
     if not found:
         raise InputError("source", f"no .glb in {place}", "objects", REMEDY)
     return _chosen(found, choice)
+
+
+def _is_glb(path: PurePath) -> bool:
+    return path.suffix.lower() == ".glb"
 
 
 def _chosen(found: Sequence[Source], choice: Any) -> list[Source]:
@@ -115,7 +120,7 @@ def _read_file(path: Path) -> bytes:
 def _zipped(place: Path) -> list[Source]:
     try:
         with zipfile.ZipFile(place) as archive:
-            names = sorted(name for name in archive.namelist() if name.endswith(".glb"))
+            names = sorted(name for name in archive.namelist() if _is_glb(PurePosixPath(name)))
     except BAD_ZIP as error:
         raise _bad_zip(place, error) from None
     return [
@@ -127,7 +132,10 @@ def _zipped(place: Path) -> list[Source]:
 def _read_zipped(place: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(place) as archive:
-            return archive.read(name)  # checks the checksum
+            if (size := archive.getinfo(name).file_size) > LARGEST:
+                wanted = f"at most {LARGEST} of them"
+                raise InputError(f"{place}: {name}", f"{size} bytes", wanted, "leave it out")
+            return archive.read(name)  # checks the checksum, and gives no more than that size
     except BAD_ZIP as error:
         raise _bad_zip(place, error) from None
 

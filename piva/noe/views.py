@@ -20,14 +20,14 @@ from piva.cameras.poses import hemisphere, ring
 from piva.errors import InputError
 from piva.images import save_image
 from piva.noe import generated
-from piva.noe.gltf import read_glb
+from piva.noe.glb import read_glb
 from piva.noe.model import ModelRenderer, bounds, placed, read_model
 from piva.noe.settings import BuildNoe
 from piva.noe.sources import Source, about
 
 DEEPEST = 65.0  # scene units: 16 bits of depth units
 CHUNK = 8  # frames a job
-VERSION = 1  # of how views look: a higher one draws finished objects again
+VERSION = 2  # of how views look: a higher one draws finished objects again
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import trimesh
 from helpers.glbs import changed, glb, picture, textured
 
 from piva.errors import InputError
-from piva.noe.gltf import read_glb, read_primitives
+from piva.noe.glb import read_glb
+from piva.noe.gltf import read_primitives
 from piva.noe.model import read_model
 
 SQUARE = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], np.float32)
@@ -72,7 +74,7 @@ def only_primitive(content):
     ("mode", "order", "faces"),
     [
         (4, [0, 1, 2, 0, 2, 3], [(0, 1, 2), (0, 2, 3)]),
-        (5, [0, 1, 3, 2], [(0, 1, 3), (1, 3, 2)]),
+        (5, [0, 1, 3, 2], [(0, 1, 3), (1, 2, 3)]),
         (6, [0, 1, 2, 3], [(0, 1, 2), (0, 2, 3)]),
     ],
 )
@@ -175,7 +177,12 @@ def test_a_truncated_file_is_one_line(share):
         (lambda d: d.update(extensionsRequired=["KHR_draco_mesh_compression"]), "the extension KHR_draco"),
         (lambda d: d["buffers"][0].update(uri="x.bin"), "a buffer outside the file"),
         (lambda d: d["bufferViews"][0].update(byteLength=10**9), "an end before its data"),
-        (lambda d: d["accessors"][0].update(count=10**6), "an array longer than its data"),
+        (lambda d: d["accessors"][0].update(count=10**6), "an array (of 1000000 with|longer than its data)"),
+        (lambda d: d.update(extensionsRequired=["ACME_new"]), "the extension ACME_new"),
+        (
+            lambda d: d.update(extensionsRequired=["KHR_materials_unlit", "KHR_texture_basisu"]),
+            "KHR_texture_basisu",
+        ),
         (lambda d: d["accessors"][0].update(componentType=7), "a malformed file"),
         (lambda d: d["accessors"][1].update(bufferView=99), "a malformed file"),
         (lambda d: d.update(nodes=[{"children": [0]}]), "a malformed file"),
@@ -210,3 +217,162 @@ def test_vertices_that_are_no_numbers_are_refused():
 def test_other_formats_are_named_as_such(content):
     with pytest.raises(InputError, match="x.glb: found .*wanted binary glTF"):
         read_glb(content, "x.glb")
+
+
+def square(builder, **attributes):
+    return {"attributes": {"POSITION": builder.accessor(SQUARE)} | attributes, "mode": 6}
+
+
+@pytest.mark.parametrize("where", ["mesh", "node"])
+def test_morph_targets_have_their_default_weights(where):
+    builder = Builder()
+    up, right = np.zeros((2, 4, 3), np.float32)
+    up[2:, 1], right[1:3, 0] = 2, 3
+    part = square(builder) | {"targets": [{"POSITION": builder.accessor(shift)} for shift in (up, right)]}
+    mesh, node = {"primitives": [part]}, {"mesh": 0}
+    mesh["weights"] = [1, 0.5] if where == "mesh" else [0, 0]
+    if where == "node":
+        node["weights"] = [1, 0.5]
+    found = only_primitive(builder.glb(part, meshes=[mesh], nodes=[node]))
+    np.testing.assert_allclose(
+        found.corners, z_up(SQUARE + up + 0.5 * right)[np.array([(0, 1, 2), (0, 2, 3)])]
+    )
+    del mesh["weights"]
+    found = only_primitive(builder.glb(part, meshes=[mesh]))
+    np.testing.assert_allclose(found.corners[0], z_up(SQUARE)[:3])
+
+
+def test_instances_are_drawn_each_in_its_place():
+    """Two instances, the second turned by 180 degrees about y and twice as large, below a node at z = 5."""
+    builder = Builder()
+    half_turn = np.array([(0, 0, 0, 32767), (0, 32767, 0, 0)], np.int16)
+    attributes = {
+        "TRANSLATION": builder.accessor(np.array([(0, 0, 0), (1, 0, 0)], np.float32)),
+        "ROTATION": builder.accessor(half_turn, normalized=True),
+        "SCALE": builder.accessor(np.array([(1, 1, 1), (2, 2, 2)], np.float32)),
+    }
+    extension = {"EXT_mesh_gpu_instancing": {"attributes": attributes}}
+    node = {"mesh": 0, "translation": [0, 0, 5], "extensions": extension}
+    content = builder.glb(square(builder), nodes=[node], extensionsRequired=list(extension))
+    second = SQUARE * (-2, 2, 2) + (1, 0, 0)
+    both = np.concatenate([points[[(0, 1, 2), (0, 2, 3)]] for points in (SQUARE, second)]) + (0, 0, 5)
+    np.testing.assert_allclose(only_primitive(content).corners, z_up(both), atol=1e-6)
+
+
+def test_mirrored_meshes_keep_their_front():
+    """The square's front is +z of glTF, -y of ours, whether or not its node mirrors x."""
+    builder = Builder()
+    for scale in ([1, 1, 1], [-1, 1, 1]):
+        found = only_primitive(builder.glb(square(builder), nodes=[{"mesh": 0, "scale": scale}]))
+        wound = np.cross(found.corners[:, 1] - found.corners[:, 0], found.corners[:, 2] - found.corners[:, 0])
+        np.testing.assert_allclose(wound, [(0, -1, 0)] * 2, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("colours", "more"),
+    [
+        (np.array([(51, 0, 255)] * 4, np.uint8), {"normalized": True}),
+        (np.array([(51, 0, 255)] * 4, np.uint8), {}),  # the standard wants the word; writers forget it
+        (np.array([(13107, 0, 65535, 65535)] * 4, np.uint16), {"normalized": True}),
+        (np.array([(0.2, 0, 1)] * 4, np.float32), {}),
+    ],
+)
+def test_vertex_colours_of_all_component_types(colours, more):
+    builder = Builder()
+    values, (rows, width) = colours, colours.shape
+    padded = np.zeros((rows, 4), values.dtype)  # rows begin at multiples of four bytes
+    padded[:, :width] = values
+    about = {"count": rows, "type": f"VEC{width}"} | more
+    index = builder.accessor(padded, **about)
+    builder.data["bufferViews"][-1]["byteStride"] = padded.strides[0]
+    found = only_primitive(builder.glb(square(builder, COLOR_0=index)))
+    np.testing.assert_allclose(found.colour, np.broadcast_to([0.2, 0, 1, 1], (2, 3, 4)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["POSITION", "NORMAL", "TEXCOORD_0", "COLOR_0"])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_attributes_that_are_no_numbers_are_refused_by_name(name, number):
+    builder = Builder()
+    values = np.zeros((4, 2 if name == "TEXCOORD_0" else 3), np.float32)
+    values[1, 1] = number
+    with pytest.raises(InputError, match=rf"x\.glb: found a vertex that is not finite \({name}\)"):
+        only_primitive(builder.glb(square(builder, **{name: builder.accessor(values)})))
+
+
+def test_compressed_meshes_without_a_fallback_are_refused_by_name():
+    builder = Builder()
+    extensions = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
+    part = square(builder) | {"extensions": extensions}
+    assert len(only_primitive(builder.glb(part)).corners) == 2  # what is there without it
+    accessor = builder.data["accessors"][part["attributes"]["POSITION"]]
+    del accessor["bufferView"]
+    with pytest.raises(InputError, match="KHR_draco_mesh_compression"):
+        only_primitive(builder.glb(part))
+    builder = Builder()
+    part = square(builder)
+    builder.data["bufferViews"][0] |= {"buffer": 1, "extensions": {"EXT_meshopt_compression": {"buffer": 0}}}
+    with pytest.raises(InputError, match="EXT_meshopt_compression"):
+        only_primitive(builder.glb(part, buffers=[{"byteLength": 48}, {"byteLength": 48}]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda d: d["accessors"].append({"componentType": 5123, "count": 3 * 10**8, "type": "SCALAR"}),
+            "300000000",
+        ),
+        (
+            lambda d: d["accessors"].append({"componentType": 5123, "count": 10**30, "type": "SCALAR"}),
+            "an array of 1000",
+        ),
+        (
+            lambda d: d["accessors"].append({"componentType": 5123, "count": -3, "type": "SCALAR"}),
+            "a count of -3",
+        ),
+        (
+            lambda d: d["accessors"].append({"componentType": 5126, "count": 3, "type": "SCALAR"}),
+            "indices of float32",
+        ),
+        (lambda d: d["bufferViews"][0].update(byteStride=4), "a byteStride of 4 for numbers of 12 bytes"),
+        (lambda d: d["bufferViews"][0].update(byteStride=-12), "a byteStride of -12"),
+        (lambda d: d["bufferViews"][0].update(byteOffset=-12), "a byteOffset of -12"),
+        (lambda d: d["bufferViews"][0].update(byteLength=10**12), "an end before its data's end"),
+        (lambda d: d["accessors"][0].update(byteOffset=-4), "a byteOffset of -4"),
+        (lambda d: d.update(nodes=[{"mesh": -1}]), "a reference of -1"),
+        (lambda d: d.update(scenes=[{"nodes": [0, 0]}]), "a node below itself or below two others"),
+        (
+            lambda d: d.update(nodes=[{"mesh": 0}] * 40_000, scenes=[{"nodes": [*range(40_000)]}]),
+            "a mesh too large",
+        ),
+    ],
+)
+def test_counts_are_checked_before_anything_of_their_size_is_made(change, message):
+    builder = Builder()
+    part = square(builder) | {"indices": 1}
+    builder.data["accessors"].append({"componentType": 5123, "count": 3, "type": "SCALAR"})
+
+    def both(data):
+        change(data)
+        data["meshes"][0]["primitives"][0]["indices"] = len(data["accessors"]) - 1
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=message):
+            only_primitive(changed(builder.glb(part), both))
+        assert tracemalloc.get_traced_memory()[1] < 1e8
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_mesh_is_too_large_by_the_sum_of_its_instances(monkeypatch):
+    monkeypatch.setattr("piva.noe.gltf.MOST", 11)
+    for nodes in (2, 3):
+        builder = Builder()
+        top = {"nodes": [{"mesh": 0}] * nodes, "scenes": [{"nodes": [*range(nodes)]}]}
+        document = read_glb(builder.glb(square(builder), **top), "x.glb")
+        if nodes == 2:
+            assert len(read_primitives(document)) == 2
+        else:
+            with pytest.raises(InputError, match="a mesh too large"):
+                read_primitives(document)

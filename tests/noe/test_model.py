@@ -1,6 +1,8 @@
 """Against VTK, and against numbers worked out by hand."""
 
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 
 from piva.cameras.lens import focal_from_fov
 from piva.cameras.poses import orbit
+from piva.errors import InputError
 from piva.noe.materials import to_linear, to_srgb
 from piva.noe.model import ModelRenderer, bounds, placed, read_model
 
@@ -204,10 +207,57 @@ def test_what_glows_is_added():
 
 def test_both_sides_are_seen_each_lit_from_its_own():
     """The plane's normals point to +x; from -x the sun shines on it at cos = 0.4 / |light|."""
-    content = glb(trimesh.Scene([plane((255, 255, 255))]))
+    content = glb(trimesh.Scene([plane((255, 255, 255), doubleSided=True)]))
     front, back = (ours(content, orbit(azimuth, 0, 4.0), 1, 8).rgba[4, 4, 0] for azimuth in (0, 180))
     assert front == pytest.approx(0.66, abs=1e-5)
     assert back == pytest.approx(0.66 + 0.44 * 0.40 / np.linalg.norm((0.40, 0.62, 0.68)), abs=1e-5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_single_sided_materials_are_not_seen_from_behind(turned):
+    """The front is where the corners wind counter-clockwise, whatever the normals say."""
+    front = plane(RED)
+    if turned:
+        front.vertex_normals = -front.vertex_normals
+    content = glb(trimesh.Scene([front, plane(BLUE, -1.0, doubleSided=True)]), unlit)
+    seen, behind = (ours(content, orbit(azimuth, 0, 4.0), 1, 8) for azimuth in (0, 180))
+    np.testing.assert_allclose(seen.rgba[4, 4], (1, 0, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(behind.rgba[4, 4], (0, 0, 1, 1), atol=1e-5)
+    alone = ours(glb(trimesh.Scene([front]), unlit), orbit(180, 0, 4.0), 1, 8)
+    assert not alone.rgba.any()
+    assert (alone.part == -1).all()
+
+
+def deep_png(kind, values):
+    """Return a PNG of 2 x 2 texels of 16 bits; `kind` is PNG's colour type."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, kind, 0, 0, 0))]
+    row = b"\0" + np.array([values] * 2, ">u2").tobytes()
+    chunks += [(b"IDAT", zlib.compress(row * 2)), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "shown"),
+    [
+        (0, [32768], (128, 128, 128, 255)),
+        (4, [32768, 16384], (128, 128, 128, 64)),
+        (2, [32768, 255, 65535], (128, 0, 255, 255)),
+        (6, [32768, 255, 65535, 16384], (128, 0, 255, 64)),
+    ],
+)
+def test_textures_of_16_bits_are_scaled(kind, values, shown):
+    content = with_picture(glb(plane(RED, alphaMode="BLEND").scene()), deep_png(kind, values), unlit)
+    view = ours(content, orbit(0, 0, 4.0), 2, 8)
+    np.testing.assert_allclose(view.rgba[4, 4], np.array(shown) / 255, atol=1e-5)
+
+
+def test_pictures_of_absurd_size_are_refused_before_they_are_decoded():
+    content = bytearray(deep_png(0, [0]))
+    content[16:24] = struct.pack(">II", 12_000, 12_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    with pytest.raises(InputError, match=r"x\.glb: found a picture of 12000 x 12000, wanted at most"):
+        read_model(with_picture(glb(plane(RED).scene()), bytes(content), unlit), "x.glb")
 
 
 @pytest.mark.parametrize(

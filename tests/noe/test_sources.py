@@ -136,3 +136,23 @@ def test_what_a_glb_says_of_itself():
 )
 def test_licences_for_noncommercial_use(licence, expected):
     assert noncommercial(licence) is expected
+
+
+def test_suffixes_count_in_any_case(tmp_path):
+    (tmp_path / "glbs").mkdir()
+    mug = tmp_path / "glbs/Mug.GLB"
+    mug.write_bytes(b"mug")
+    with zipfile.ZipFile(tmp_path / "all.ZIP", "w") as archive:
+        archive.write(mug, "in/Mug.Glb")
+    for place in (mug.parent, mug, tmp_path / "all.ZIP"):
+        (source,) = list_sources(place, "all")
+        assert (source.uid, source.read()) == ("Mug", b"mug")
+
+
+def test_what_a_zip_would_unpack_to_is_bounded(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mug.glb", bytes(1001))
+    (source,) = list_sources(tmp_path / "all.zip", "all")
+    monkeypatch.setattr("piva.noe.sources.LARGEST", 1000)
+    with pytest.raises(InputError, match=r"all\.zip: mug\.glb: found 1001 bytes, wanted at most 1000"):
+        source.read()
