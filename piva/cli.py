@@ -11,12 +11,14 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -24,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from piva import config
 from piva.errors import EditsFailed, InputError, one_line
+from piva.files import user_path
 from piva.runs import sweep
 from piva.runs.fingerprint import (
     UNBEGUN,
@@ -39,6 +42,8 @@ from piva.runs.run import Run
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+NOBODY = "the configuration"  # where no key is to blame
+OURS = (InputError, EditsFailed, FloatingPointError, HydraException, OmegaConfBaseException)  # one line each
 EXTRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 EXTRAS = "launchers and sweepers are extras: pip install 'piva[joblib,submitit,optuna]'"
 
@@ -113,22 +118,61 @@ def run_hydra(
     argv = sys.argv[1:]
     checked: T | None = None
     if not any(word.startswith("-") for word in argv):
-        cfg = config.compose(*argv, name=name)
-        if cfg.hydra.mode != RunMode.MULTIRUN:
-            checked = check(cfg)
+        with _as_input_errors():
+            cfg = config.compose(*argv, name=name)
+            if cfg.hydra.mode != RunMode.MULTIRUN:
+                checked = check(cfg)
+                _check_folder(Path(cfg.hydra.run.dir))
 
     @hydra.main(config_path=str(config.CONF), config_name=name, version_base="1.3")
     def job(cfg: DictConfig) -> Any:
+        own, found = HydraConfig.get(), checked
         try:
-            return work(cfg, checked)
-        except (InputError, EditsFailed, FloatingPointError) as error:
-            own = HydraConfig.get()
+            if found is None and own.mode != RunMode.MULTIRUN:
+                with _as_input_errors():
+                    found = check(cfg)
+            return work(cfg, found)
+        except (*OURS, OSError, MemoryError) as error:
             folder = Path(own.runtime.output_dir)
             if own.output_subdir and folder.is_dir() and {path.name for path in folder.iterdir()} <= UNBEGUN:
                 shutil.rmtree(folder)
             raise SystemExit(2) from error  # before any other exception Hydra prints lines of its own
 
     job()
+
+
+@contextmanager
+def _as_input_errors() -> Iterator[None]:
+    """Turn whatever the check of a configuration raises into an `InputError`: nothing is made yet."""
+    try:
+        yield
+    except (*OURS, OSError, MemoryError):
+        raise
+    except Exception as error:
+        found, remedy = one_line(error), "HYDRA_FULL_ERROR=1 shows where it was read"
+        raise InputError(_culprit(sys.argv[1:]), found, "values that piva can read", remedy) from error
+
+
+def _culprit(overrides: Iterable[str]) -> str:
+    """Return the key of the first override that Hydra cannot parse, or that takes a group away."""
+    for word in overrides:
+        key, _, value = word.partition("=")
+        try:
+            OverridesParser.create().parse_override(word)
+        except Exception:  # whatever it raised before
+            return key or word
+        if value == "null" and (config.CONF / key).is_dir():
+            return key
+    return NOBODY
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise `InputError` if a run's folder cannot be made or written to."""
+    folder = user_path(folder, "hydra.run.dir").absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        found = f"{str(folder)!r}, and {there} is {'read-only' if there.is_dir() else 'no folder'}"
+        raise InputError("hydra.run.dir", found, "a folder that can be made and written to")
 
 
 def run_cli(job: Callable[[], Any], name: str = "config") -> None:
@@ -139,18 +183,12 @@ def run_cli(job: Callable[[], Any], name: str = "config") -> None:
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing pages of it
     try:
+        _working_folder()
         job()
     except KeyboardInterrupt:
         sys.stderr.write("\npiva: interrupted; what was finished is kept\n")
         sys.exit(130)
-    except (
-        InputError,
-        EditsFailed,
-        FloatingPointError,
-        HydraException,
-        OmegaConfBaseException,
-        SystemExit,
-    ) as stop:
+    except (*OURS, OSError, MemoryError, SystemExit) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop
         if error is None:  # --help and the like, or a sweep some of whose jobs failed
             raise
@@ -161,11 +199,27 @@ def run_cli(job: Callable[[], Any], name: str = "config") -> None:
         sys.exit(1 if isinstance(error, EditsFailed | FloatingPointError) else 2)
 
 
+def _working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        remedy = "cd to one that is there"
+        raise InputError("the working folder", "a deleted one", "a folder", remedy) from None
+
+
 def _explain(error: BaseException, name: str) -> str:
     """Hydra's composition errors in our form: key, found, wanted, remedy."""
     text = str(error)
     if isinstance(error, InputError):
         return one_line(error)
+    if isinstance(error, MemoryError):
+        return one_line(InputError("memory", "too little", "more", "make what is asked for smaller"))
+    if isinstance(error, OSError):  # that nobody expected, of a file that it names
+        found = error.strerror or text
+        return one_line(InputError(error.filename or name, found, "a file or folder that can be used"))
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        found, remedy = text.partition("\n")[0], f"add {error.full_key}=..."
+        return one_line(InputError(error.full_key, found, "a value", remedy))
     if match := re.search(r"Could not override '([^']+)'", text):
         keys = _known_keys(name)
         moved = [
@@ -186,19 +240,13 @@ def _explain(error: BaseException, name: str) -> str:
                 f"{match[1]}={match[2]}", "no such option", wanted, EXTRAS if match[1] in EXTRA_GROUPS else ""
             )
         )
-    if match := re.search(r"(?:override '|Sweep parameters '|argument '|Exception: )([\w.@/]+)=", text):
-        key = match[1]
-        remedy = (
-            f"""quote twice, '{key}="a cat, sitting"', or write the prompts to a file: dataset.prompts=FILE"""
-        )
-        return one_line(
-            InputError(
-                key,
-                "a value that Hydra cannot read as one text",
-                "quotes around commas and apostrophes",
-                remedy,
-            )
-        )
+    match = re.search(r"(?:override '|Sweep parameters '|argument '|Exception: )([\w.@/]+)=", text)
+    if (key := match[1] if match else _culprit(sys.argv[1:])) != NOBODY:
+        sweep = "-m for a sweep, or " if "--multirun" in text else ""
+        wanted = f"{sweep}quotes around its commas, brackets, equals signs and apostrophes"
+        remedy = f"""{"add -m, or " if sweep else ""}quote twice, '{key}="a cat, sitting (left)"'"""
+        remedy += ", or write prompts to a file: dataset.prompts=FILE" if "dataset" in key else ""
+        return one_line(InputError(key, "a value that Hydra cannot read as one text", wanted, remedy))
     return one_line(error)
 
 
@@ -225,8 +273,8 @@ def folders_and_overrides(argv: Iterable[str]) -> tuple[list[Path], list[str]]:
     """
     folders, others = [], []
     for word in argv:
-        if Path(word).expanduser().exists() or not re.match(r"[\w.]+=", word):
-            folders.append(Path(word).expanduser())
+        if not re.match(r"[\w.]+=", word) or os.path.exists(os.path.expanduser(word)):  # noqa: PTH110, PTH111 - never raise
+            folders.append(user_path(word, "a folder"))
         else:
             others.append(word)
     return folders, others

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from difflib import get_close_matches
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
@@ -15,7 +16,6 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
@@ -26,7 +26,7 @@ from omegaconf.errors import (
 
 from piva import weights
 from piva.datasets.edit import Edit
-from piva.errors import InputError
+from piva.errors import InputError, one_line
 from piva.models.needs import needs, passes_of_step
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
@@ -35,18 +35,15 @@ from piva.ranges import Device, plain, wanted
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
-PARTS = (
-    "task",
-    "method",
-    "score",
-    "regulariser",
-    "schedule",
-    "model",
-    "dataset",
-    "prior",
-    "metrics",
-    "tracker",
-)
+ROOMS = {  # the groups of a run, and where piva has their classes
+    **{
+        part: f"{part}s"
+        for part in ["task", "method", "score", "regulariser", "schedule", "model", "dataset", "prior"]
+    },
+    "metrics": "metrics",
+    "tracker": "runs",
+}
+PARTS = tuple(ROOMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +181,7 @@ def check(cfg: DictConfig) -> Settings:
         for group, option in hydra.runtime.choices.items()
         if not str(group).startswith("hydra/")
     }
-    classes = {name: get_class(cfg[name]["_target_"]) for name in PARTS}
+    classes = {name: settings_class(cfg.get(name), name) for name in PARTS}
     _check_task_fits(classes["task"], classes["dataset"], classes["model"], choices)
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
@@ -212,7 +209,7 @@ def check(cfg: DictConfig) -> Settings:
     return Settings(
         run=run,
         **parts,
-        objective=build(Objective, cfg.objective, "objective"),
+        objective=build(Objective, cfg.get("objective"), "objective"),
         edits=edits,
         choices=choices,
         overrides=as_typed(hydra.overrides.task),
@@ -231,12 +228,34 @@ def as_typed(overrides: Any) -> list[str]:
     return cast(list[str], OmegaConf.to_container(overrides, resolve=False))
 
 
-def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
+def settings_class(node: Any, key: str) -> type:
+    """Return the dataclass that a group's node names by `_target_`; one of piva's must be of that group.
+
+    Raises `InputError` that names `key`.
+    """
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    if not isinstance(target, str):
+        raise InputError(key, "nothing" if node is None else repr(node), f"one of its options, {key}=NAME")
+    where, room = f"{key}._target_", ROOMS.get(key)
+    try:
+        module, _, name = target.rpartition(".")
+        cls: type = getattr(import_module(module), name)
+    except Exception as error:  # whatever an import may raise
+        raise InputError(where, repr(target), "the full name of a class", one_line(error)) from None
+    other = room and target.startswith("piva.") and not target.startswith(f"piva.{room}.")
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)) or other:
+        raise InputError(where, repr(target), f"a dataclass of settings of a {key}")
+    return cls
+
+
+def build(cls: type, node: DictConfig | None, prefix: str = "") -> Any:
     """Make the frozen dataclass `cls` of `node`'s values; its annotations (ranges.py) are the schema.
 
     Errors name a key as the user types it: what came by an interpolation is named where it was set, so that a
     bad `score.lam: ${lambda}` reads "lambda". Raises `InputError`.
     """
+    if not isinstance(node, DictConfig):
+        raise InputError(prefix, repr(node), "a group of settings", f"leave {prefix} as it is")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     hints = {name: hint for name, hint in get_type_hints(cls, include_extras=True).items() if name in fields}
     raw = cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))
@@ -256,6 +275,10 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
         except (MissingMandatoryValue, InterpolationToMissingValueError, ConfigKeyError):
             key = f"{prefix}.{name}".strip(".")
             raise InputError(key, "no value", "one on the command line", f"add {key}=...") from None
+        except OmegaConfBaseException:
+            found, key = f"no value by {raw.get(name)!r}", typed(name) if prefix else name
+            wanted_ = "a value, or the name of another key"
+            raise InputError(key, found, wanted_, f"add {key}=...") from None
         values[name] = _typed_value(hints[name], value, typed(name))
     for name, value in values.items():
         if missed := wanted(hints[name], value):
@@ -266,7 +289,7 @@ def build(cls: type, node: DictConfig, prefix: str = "") -> Any:
 def _typed_value(hint: Any, value: Any, key: str) -> Any:
     """Return `value` as its annotation's type; nodes become settings. Raises an `InputError` of `key`."""
     if isinstance(value, DictConfig) and "_target_" in value:  # settings of another group, as task.field
-        return build(get_class(value["_target_"]), value, key)
+        return build(settings_class(value, key), value, key)
     if dataclasses.is_dataclass(hint):  # a node of settings, as samples
         if isinstance(value, DictConfig):
             return build(cast(type, hint), value, key)

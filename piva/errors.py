@@ -1,5 +1,7 @@
 """The one error for bad input: it becomes one line on the terminal and exit code 2, without a traceback."""
 
+LONGEST = 1600  # characters of a message
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: the key or file, what was found, what was wanted, and the remedy."""
@@ -16,6 +18,11 @@ class EditsFailed(RuntimeError):
     """Some edits of a run, or objects of a benchmark, failed; the others are finished."""
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split())
+def one_line(error: object) -> str:
+    """Return an error's message as one line of printable characters, long ones without their middle.
+
+    What a terminal would obey or could not write (escapes, half characters of a file's name) is spelled out.
+    """
+    text = " ".join(str(error).split())
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

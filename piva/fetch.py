@@ -8,11 +8,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from hydra.utils import get_class
-
 from piva.cli import run_cli
-from piva.config import build, compose
+from piva.config import build, compose, settings_class
 from piva.errors import InputError
+from piva.files import user_path
 from piva.weights import Weights, required
 
 ROLES = ("prior", "model", "metrics")  # the parts that can name weights
@@ -23,8 +22,8 @@ def fetch(*words: str) -> None:
     cfg = compose(*words, name="fetch")
     if not isinstance(cfg.dry, bool):
         raise InputError("dry", repr(cfg.dry), "true or false")
-    to = None if cfg.to is None else Path(str(cfg.to)).expanduser().resolve()
-    settings = {name: build(get_class(cfg[name]["_target_"]), cfg[name], name) for name in ROLES}
+    to = None if cfg.to is None else user_path(cfg.to, "to").resolve()
+    settings = {name: build(settings_class(cfg.get(name), name), cfg[name], name) for name in ROLES}
     needs = required(settings.values())
     for need in needs:
         _get(need, to, cfg.dry)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,19 +19,55 @@ from safetensors import SafetensorError
 from piva.errors import InputError, WriteError, one_line
 
 T = TypeVar("T")
+DEEPEST = 40  # levels of a YAML file
+LARGEST, LARGEST_YAML = 2**29, 2**22  # bytes of a text that is read; a million steps have 200 MB
 KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
 
 
-def read_text(path: Path) -> str:
+def user_path(name: object, where: object) -> Path:
+    """Return the path that a user gave as `where`, with `~` expanded; it need not exist.
+
+    Raises `InputError` for a home that is not there, and for what no file system would take: a name that is
+    too long or holds a null character, links in a circle.
+    """
+    try:
+        path = Path(str(name)).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except (OSError, RuntimeError, ValueError) as error:
+        found = f"{str(name)[:100]!r} ({getattr(error, 'strerror', None) or error})"
+        raise InputError(where, found, "a path", "check the path") from None
+    return path
+
+
+def regular(path: Path, wanted: str = "a file", largest: float = math.inf) -> Path:
+    """Return `path` if it leads to a file that ends: no folder, pipe or device, of at most `largest` bytes.
+
+    Everything that is read from a run, a dataset or a prior is looked at so first: opening a pipe waits, and
+    a device has no end. Raises `InputError`.
+    """
+    try:
+        about = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(path, "no such file", wanted, "check the path") from None
+    except (OSError, ValueError) as error:
+        raise InputError(path, getattr(error, "strerror", None) or str(error), wanted) from None
+    if not stat.S_ISREG(about.st_mode):
+        kind = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe, socket or device"
+        raise InputError(path, kind, wanted)
+    if about.st_size > largest:
+        raise InputError(path, f"{about.st_size:,} bytes", f"{wanted} of at most {int(largest):,} bytes")
+    return path
+
+
+def read_text(path: Path, largest: int = LARGEST) -> str:
     """Return the UTF-8 text of a file, without a byte-order mark. Raises `InputError`."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "a text file", "check the path") from None
+        return regular(path, "a text file", largest).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         found = f"a byte that is not UTF-8 at {error.start}"
         raise InputError(path, found, "UTF-8 text", "save it as UTF-8") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(path, str(error), "a readable text file") from None
 
 
@@ -56,13 +93,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    text, origin = read_text(path, LARGEST_YAML), "what piva.run wrote"
     try:
-        data = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise InputError(path, one_line(error), "what piva.run wrote", "check the file") from None
+        _check_events(text, path)
+        data = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(path, one_line(error), origin, "check the file") from None
     if not isinstance(data, dict):
-        raise InputError(path, "a list", "what piva.run wrote", "check the file")
+        raise InputError(path, "a list", origin, "check the file")
     return cast(dict[str, Any], data)
+
+
+def _check_events(text: str, path: Path) -> None:
+    """Raise `InputError` for what takes a YAML reader hours or gigabytes: aliases of aliases, deep nests."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            found = "an alias (*name)" if depth <= DEEPEST else f"more than {DEEPEST} levels"
+            raise InputError(path, found, "what piva.run wrote", "check the file")
 
 
 def get(record: dict[str, Any], key: str, kind: type[T], where: object) -> T:
@@ -90,8 +143,10 @@ def inside(root: Path, name: str, where: object) -> Path:
     """Return `root / name`, which need not exist. Raises `InputError` if it leaves `root`, even by a link."""
     path = root / name
     plain = "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
-    if plain and path.resolve().is_relative_to(root.resolve()):
-        return path
+    with suppress(OSError, RuntimeError, ValueError):  # too long a name, links in a circle, half a character
+        if plain and path.resolve(strict=False).is_relative_to(root.resolve()):
+            os.fsencode(path)
+            return path
     remedy = "use a relative path without .. or links to the outside"
     raise InputError(where, f"{name!r}", f"a path inside {root}", remedy)
 

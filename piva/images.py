@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from piva.errors import InputError, one_line
+from piva.files import regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,15 +74,13 @@ def check_image(path: Path) -> tuple[int, int]:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image; what goes wrong while it is open becomes an `InputError` that names the file."""
     try:
-        with Image.open(path) as image:
+        with Image.open(regular(path, "an image")) as image:
             if min(image.size) < SMALLEST:
                 found = f"{image.width}x{image.height} pixels"
                 raise InputError(path, found, f"at least {SMALLEST}x{SMALLEST}")
             yield image
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "an image", "check the path") from None
     except BROKEN as error:
         reason = "not an image format" if isinstance(error, UnidentifiedImageError) else one_line(error)
         found = f"an unreadable file ({reason})"

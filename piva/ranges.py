@@ -5,6 +5,7 @@ The names are those of `annotated_types`; `config.build` checks values against t
 a dataset's edits.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from pathlib import PurePosixPath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MultipleOf
 
 from piva.errors import InputError
 
@@ -27,6 +28,15 @@ class Matches:
     wanted: str
 
 
+@dataclass(frozen=True)
+class Rising:
+    """A list of `length` numbers, none below the one before it."""
+
+    length: int
+
+
+Degrees = Annotated[float, Interval(ge=-89, le=89)]  # of elevation
+FieldOfView = Annotated[float, Interval(ge=1, le=170)]  # in degrees
 Device = Annotated[
     str, Matches(r"cpu|mps|cuda(:\d+)?", "cpu, cuda, cuda:N or mps")
 ]  # the name of one of torch's
@@ -40,6 +50,14 @@ RANGES: dict[type, tuple[Callable[[Any, Any], object], Callable[[Any], str]]] = 
     Interval: (
         lambda range_, value: range_.ge <= value <= range_.le,
         lambda range_: f"a number from {range_.ge:g} to {range_.le:g}",
+    ),
+    MultipleOf: (
+        lambda range_, value: value % range_.multiple_of == 0,
+        lambda range_: f"a multiple of {range_.multiple_of}",
+    ),
+    Rising: (
+        lambda range_, value: len(value) == range_.length and sorted(value) == list(value),
+        lambda range_: f"{range_.length} numbers that rise",
     ),
     Matches: (lambda range_, value: re.fullmatch(range_.pattern, value), lambda range_: range_.wanted),
 }
@@ -68,6 +86,10 @@ def wanted(annotation: Any, value: Any) -> str | None:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if value is None:
         return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return "a number that 64 bits can hold"
     if origin in (Union, UnionType):
         return next((missed for a in arguments if a is not NoneType and (missed := wanted(a, value))), None)
     if origin is list:
@@ -78,9 +100,18 @@ def wanted(annotation: Any, value: Any) -> str | None:
         fits, words = RANGES[type(range_)]
         if not fits(range_, value):
             return words(range_)
-    return None
+    return wanted(arguments[0], value) if origin is Annotated else None
 
 
+def check_timesteps(t_min: float, t_max: float, key: str = "t_max") -> None:
+    """Raise `InputError` unless a timestep lies from `t_min` to below `t_max`, parts of `TIMESTEPS`."""
+    if round(t_min * TIMESTEPS) >= round(t_max * TIMESTEPS):
+        wanted_ = f"less than {key} ({t_max:g}) by one in {TIMESTEPS}"
+        raise InputError("schedule.t_min", f"{t_min:g}", wanted_)
+
+
+TIMESTEPS = 1000  # of every Stable Diffusion
+LARGEST = 2**63 - 1
 WANTED = "all, a number, a range such as 10-19, an id or a list of ids"
 
 

@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 from urllib.parse import urlparse
 
 from piva.errors import InputError, one_line
+from piva.files import user_path
 
 UNWANTED = "*non_ema*"  # states of training beside the weights that are loaded
 HALF = "*.fp16*.safetensors"  # weights in half precision, beside full ones or alone
@@ -65,7 +66,7 @@ class HubFolder:
     @property
     def local(self) -> Path | None:
         """The folder, where `repo` is one."""
-        path = Path(self.repo).expanduser()
+        path = user_path(self.repo, self.key)
         return path if path.is_dir() else None
 
     @property

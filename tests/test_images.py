@@ -103,7 +103,7 @@ def test_other_bad_files_are_one_line(tmp_path):
         ("dot.png", "found 1x1 pixels, wanted at least 8x8"),
         ("float.tiff", "floating-point"),
         ("nowhere.png", "no such file"),
-        ("", "unreadable"),
+        ("", "found a folder"),
     ):
         with pytest.raises(InputError, match=message):
             read_rgb(tmp_path / name)

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
-
 from piva.cli import folders_and_overrides, run_cli
-from piva.config import build, compose
+from piva.config import build, compose, settings_class
 from piva.errors import InputError, one_line
+from piva.files import user_path
 from piva.runs.folder import RunFolder
 from piva.runs.run import Run, find_runs
 from piva.runs.tracking import RunMetadata, WandB
@@ -49,7 +48,7 @@ def dashboard(*words: str) -> str:
         except Exception as error:  # what a server may answer
             reason = one_line(error)
     log.warning("the workspace is not saved at W&B: %s", reason)
-    out = Path(settings.out).expanduser().absolute()
+    out = user_path(settings.out, "out").absolute()
     RunFolder(out.parent).write_text(out.name, make(settings.entity or "", tracker.project, settings.name))
     return str(out)
 
@@ -83,7 +82,7 @@ def sync(*words: str) -> list[Path]:
 
 def _settings(words: Any) -> tuple[DashboardSettings, WandB]:
     cfg = compose(*words, name="dashboard")
-    target = get_class(cfg.tracker["_target_"])
+    target = settings_class(cfg.get("tracker"), "tracker")
     if target is not WandB:
         raise InputError("tracker", target.__name__, "wandb", "tracker=wandb")
     tracker: WandB = build(WandB, cfg.tracker, "tracker")

@@ -16,7 +16,7 @@ from annotated_types import Ge
 from piva.datasets.edit import Capture, Edit
 from piva.datasets.records import read_records
 from piva.errors import InputError
-from piva.files import cache_folder
+from piva.files import cache_folder, user_path
 from piva.toys import in2n
 from piva.toys.noe import ROOTS
 
@@ -57,7 +57,7 @@ class In2n:
 def _folder(name: str) -> Path:
     if name in ROOTS:
         return in2n.ensure(cache_folder() / f"in2n-{name}", ROOTS[name])
-    root = Path(name).expanduser()
+    root = user_path(name, "dataset.root")
     if not root.is_dir():
         remedy = "docs/in2n.md says where to get them; dataset.root=toys is drawn here and needs no download"
         wanted = "a folder of scenes such as face/ and bear/"

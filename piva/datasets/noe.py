@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from piva.datasets.edit import Edit
 from piva.datasets.records import read_records
 from piva.errors import InputError
-from piva.files import cache_folder
+from piva.files import cache_folder, user_path
 from piva.toys import noe
 from piva.toys.noe import ROOTS
 
@@ -40,7 +40,7 @@ class Noe:
 def _folder(name: str) -> Path:
     if name in ROOTS:
         return noe.ensure(cache_folder() / f"noe-{name}", ROOTS[name])
-    root = Path(name).expanduser()
+    root = user_path(name, "dataset.root")
     for folder in (root / "noe", root):
         if (folder / "benchmark.json").is_file():
             return folder

@@ -19,7 +19,7 @@ from PIL import Image
 
 from piva.datasets.edit import Edit, check_prompts
 from piva.errors import InputError, one_line
-from piva.files import as_kind, cache_file, cache_folder, get, inside, read_json
+from piva.files import as_kind, cache_file, cache_folder, get, inside, read_json, user_path
 from piva.images import decode_runs, image_size
 from piva.ranges import select
 from piva.toys import pie
@@ -87,7 +87,7 @@ class Pie:
 def _folder(name: str) -> Path:
     if name in ROOTS:
         return pie.ensure(cache_folder() / f"pie-{name}", ROOTS[name])
-    root = Path(name).expanduser()
+    root = user_path(name, "dataset.root")
     return root / "data" if (root / "data/mapping_file.json").is_file() else root
 
 

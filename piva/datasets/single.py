@@ -8,7 +8,7 @@ from typing import ClassVar
 from piva.datasets.edit import Edit, check_prompts
 from piva.datasets.scene import front_view
 from piva.errors import InputError
-from piva.files import get, read_json, read_text
+from piva.files import get, read_json, read_text, user_path
 from piva.images import check_image
 
 
@@ -25,7 +25,7 @@ class Single:
     def read(self) -> Iterator[Edit]:
         """Return the one edit; its id is the file's or folder's name. Raises `InputError`."""
         source, target = self._prompts()
-        path = Path(self.path).expanduser()
+        path = user_path(self.path, "dataset.path")
         if not path.exists():
             wanted = "a photo or a scene folder"
             raise InputError("dataset.path", f"nothing at {path}", wanted, "check the path")
@@ -43,7 +43,7 @@ class Single:
             found = "dataset.source or dataset.target beside it"
             raise InputError("dataset.prompts", found, "one or the other")
         else:
-            source, target = read_prompts(Path(self.prompts).expanduser())
+            source, target = read_prompts(user_path(self.prompts, "dataset.prompts"))
             where = self.prompts
         check_prompts(where, source, target)
         return source, target

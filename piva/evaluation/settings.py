@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from piva import weights
-from piva.config import build
-from piva.datasets.edit import Edit, check_prompts
+from piva.config import build, settings_class
+from piva.datasets.edit import Dataset, Edit, check_prompts
 from piva.errors import InputError
 from piva.evaluation.pairs import Pair, edited, views
-from piva.files import get
+from piva.files import get, user_path
 from piva.ranges import Device
 from piva.runs.fingerprint import check_shards
 from piva.runs.run import Run
+from piva.runs.stored import stored_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class EvaluateSettings:
     def folders(self) -> list[Path]:
         """The folders of edits. Raises `InputError` for one that is not there."""
         names = self.edits if isinstance(self.edits, list) else [self.edits]
-        folders = [Path(str(name)).expanduser() for name in names]
+        folders = [user_path(name, "edits") for name in names]
         for folder in folders:
             if not folder.is_dir():
                 found = f"no folder {str(folder)!r}"
@@ -62,10 +62,12 @@ def check(cfg: DictConfig) -> Evaluation:
     choices = {group: str(hydra.runtime.choices.get(group)) for group in ("dataset", "metrics")}
     keys = [f.name for f in dataclasses.fields(EvaluateSettings)]
     settings: EvaluateSettings = build(EvaluateSettings, OmegaConf.masked_copy(cfg, keys))
-    metrics = build(get_class(cfg.metrics["_target_"]), cfg.metrics, "metrics")
+    metrics = build(settings_class(cfg.get("metrics"), "metrics"), cfg.metrics, "metrics")
     metrics.check()
     weights.check([metrics], hydra.overrides.task)
-    dataset = cfg.dataset if "_target_" in cfg.dataset else None
+    group, dataset = cfg.get("dataset"), None
+    if group and "_target_" in group:
+        dataset = build(settings_class(group, "dataset"), group, "dataset")
     if settings.edits is not None:
         pairs, missing = _of_folders(settings, dataset)
     else:
@@ -81,7 +83,7 @@ def check(cfg: DictConfig) -> Evaluation:
     )
 
 
-def _of_folders(settings: EvaluateSettings, dataset: DictConfig | None) -> tuple[list[Pair], list[str]]:
+def _of_folders(settings: EvaluateSettings, dataset: Dataset | None) -> tuple[list[Pair], list[str]]:
     if settings.before or settings.after or settings.source or settings.target:
         raise InputError("edits", "before, after, source or target beside it", "one or the other")
     folders = settings.folders
@@ -99,29 +101,27 @@ def _of_folders(settings: EvaluateSettings, dataset: DictConfig | None) -> tuple
             )
         check_shards(runs)
     if dataset is None and runs:
-        of_run = get(runs[0].config, "dataset", dict, runs[0].folder / "config.yaml")
-        dataset = OmegaConf.create(of_run | ({"shard": None} if isinstance(settings.edits, list) else {}))
+        where = runs[0].folder / "config.yaml"
+        of_run = get(runs[0].config, "dataset", dict, where)
+        whole = {"shard": None} if isinstance(settings.edits, list) else {}
+        dataset = stored_settings(of_run | whole, "dataset", where)
     if dataset is None:
         wanted = "the dataset that was edited, or a run of piva.run in edits"
         raise InputError("dataset", "none", wanted, "add dataset=pie")
-    return edited(folders, [edit for edit in _read(dataset) if edit.image], settings.missing == "skip")
+    return edited(folders, [edit for edit in dataset.read() if edit.image], settings.missing == "skip")
 
 
-def _of_views(settings: EvaluateSettings, dataset: DictConfig | None) -> Pair:
+def _of_views(settings: EvaluateSettings, dataset: Dataset | None) -> Pair:
     if settings.before is None or settings.after is None:
         raise InputError("edits", "nothing", "edits=FOLDER, or before=FOLDER and after=FOLDER")
-    before, after = Path(settings.before).expanduser(), Path(settings.after).expanduser()
+    before, after = user_path(settings.before, "before"), user_path(settings.after, "after")
     if dataset is None:
         edit = Edit(id=after.resolve().name, source_prompt=settings.source, target_prompt=settings.target)
         check_prompts("source, target", edit.source_prompt, edit.target_prompt)
         return views(edit, before, after)
-    edits, prompts = _read(dataset), bool(settings.source or settings.target)
+    edits, prompts = list(dataset.read()), bool(settings.source or settings.target)
     if prompts or len(edits) != 1:
         found = f"{len(edits)} edits and {'prompts' if prompts else 'no prompts'}"
         raise InputError("dataset.edits", found, "one edit, whose prompts are taken", "add dataset.edits=ID")
     # the others belong to the dataset's own picture
     return views(dataclasses.replace(edits[0], image=None, mask=None, truth=None), before, after)
-
-
-def _read(dataset: DictConfig) -> list[Edit]:
-    return list(build(get_class(dataset["_target_"]), dataset, "dataset").read())

@@ -23,6 +23,7 @@ from piva.errors import InputError
 from piva.export.edits import EditedScene, find, given
 from piva.export.settings import ExportSettings
 from piva.export.trajectory import Film, film
+from piva.files import user_path
 
 SEEN = {"film", "images", "depth", "alpha"}  # the parts that are rendered along a trajectory
 
@@ -44,7 +45,7 @@ def export(*argv: str) -> list[Path]:
     check_device(settings.device)
     folders = []
     for edit, along in zip(found, films, strict=True):
-        base = edit.folder / "export" if settings.out is None else Path(settings.out).expanduser() / edit.id
+        base = edit.folder / "export" if settings.out is None else user_path(settings.out, "out") / edit.id
         with _replacing(base / settings.which) as place:
             _write(edit, along, settings, place)
         folders.append(base / settings.which)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 
-from piva.config import build
 from piva.errors import InputError, one_line
+from piva.files import as_kind, as_number, regular, user_path
 from piva.runs.run import ORIGIN, Run
+from piva.runs.stored import stored_settings
 
 STATE = "state.safetensors"
 WANTED = "the folder of a run of task=nerf, or of one of its edits"
@@ -24,7 +23,7 @@ class EditedScene:
     id: str
     folder: Path
     field: Any  # settings of the field
-    dataset: DictConfig  # as the run had it
+    dataset: dict[str, Any]  # as the run had it
     prompts: tuple[str, str]  # source and target, empty if the run did not come to its end
     captured: bool  # a capture, seen from within by cameras of its own
     original: bool  # whether the original's field is there, too
@@ -36,14 +35,14 @@ class EditedScene:
     @property
     def near(self) -> float:
         """The distance to a camera below which nothing of the scene is."""
-        return float(self.dataset.get("near", 0.0)) if self.captured else 0.0
+        return as_number(self.dataset.get("near", 0.0), "dataset.near") if self.captured else 0.0
 
 
 def given(argv: Sequence[str]) -> tuple[Path, Sequence[str]]:
     """Return PATH and the overrides after it on a command line. Raises `InputError`."""
     if not argv:
         raise InputError("PATH", "nothing", WANTED, "give it as the first word")
-    return Path(argv[0]).expanduser(), argv[1:]
+    return user_path(argv[0], "PATH"), argv[1:]
 
 
 def find(path: Path) -> list[EditedScene]:
@@ -51,17 +50,18 @@ def find(path: Path) -> list[EditedScene]:
     if not path.is_dir():
         raise InputError("PATH", f"no folder {str(path)!r}", WANTED, "check the path")
     run = _run_of(path.resolve())
-    where, config = run.folder / "config.yaml", OmegaConf.create(run.config)
+    where = run.folder / "config.yaml"
     if run.task != "NerfTask":
         remedy = "its results are the pictures beside it"
         raise InputError(where, f"a run of {run.task}, which has no scene", WANTED, remedy)
+    field = stored_settings(run.config["task"].get("field"), "field", where, "nerf")
     prompts = {row["id"]: (row.get("source_prompt", ""), row.get("target_prompt", "")) for row in run.rows}
     below = run.folder / "edits" if path.resolve() == run.folder else path.resolve()
     hidden = len(run.folder.parts)  # edits that are being written are hidden
     states = [s for s in below.rglob(STATE) if not any(part.startswith(".") for part in s.parts[hidden:])]
     if not states:
         raise InputError(path, f"no {STATE} in it", WANTED, "wait for the run's first edit to be finished")
-    field = field_settings(config.task.get("field"), where)
+    dataset = as_kind(run.config.get("dataset", {}), dict, f"{where}: dataset")
     found = []
     for state in sorted(states):
         name, tensors = state.parent.relative_to(run.folder / "edits").as_posix(), _names(state)
@@ -70,25 +70,13 @@ def find(path: Path) -> list[EditedScene]:
                 id=name,
                 folder=state.parent,
                 field=field,
-                dataset=config.get("dataset") or OmegaConf.create(),
+                dataset=dataset,
                 prompts=prompts.get(name, ("", "")),
                 captured="world" in tensors,
                 original="original.occupied" in tensors,
             )
         )
     return found
-
-
-def field_settings(node: Any, where: Path) -> Any:
-    """Return the checked settings of a field in the file `where`. Raises `InputError` that names it."""
-    try:
-        for part in (node, *(value for value in node.values() if isinstance(value, DictConfig))):
-            if not str(part["_target_"]).startswith("piva.nerf."):
-                raise ValueError(f"a field of {part['_target_']}")
-        return build(get_class(node["_target_"]), node, "field")
-    except Exception as error:  # whatever else such a file may hold
-        remedy = "use the version of piva that wrote it"
-        raise InputError(where, one_line(error), "the settings of a field", remedy) from None
 
 
 def _run_of(path: Path) -> Run:
@@ -102,7 +90,7 @@ def _run_of(path: Path) -> Run:
 def _names(state: Path) -> set[str]:
     """Return the names of a file's tensors, from its header. Raises `InputError`."""
     try:
-        with safe_open(state, framework="np") as file:
+        with safe_open(regular(state, ORIGIN), framework="np") as file:
             names = set(file.keys())
     except (SafetensorError, OSError) as error:
         found = f"an unreadable file ({one_line(error)})"

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -17,10 +16,12 @@ from torch import Tensor
 from piva import __version__
 from piva.cameras.lens import Lens
 from piva.errors import InputError, one_line
-from piva.export.edits import EditedScene, field_settings
+from piva.export.edits import EditedScene
+from piva.files import regular
 from piva.nerf.fit import Fitted
 from piva.nerf.render import Rendered, render_image
 from piva.nerf.scenes import restored
+from piva.runs.stored import stored_settings
 
 ORIGINAL = "original."  # before the names of the original's tensors
 SHARED = ("background", "world")  # by the original and the edit
@@ -95,7 +96,7 @@ def _node(settings: Any) -> dict[str, Any]:
 def load_field(path: Path, device: str) -> Stored:
     """Return what `save_field` wrote, bit for bit. Raises `InputError`."""
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(regular(path), framework="np") as file:
             metadata = file.metadata() or {}
         tensors = load_file(path, device)
     except (SafetensorError, OSError) as error:
@@ -103,8 +104,11 @@ def load_field(path: Path, device: str) -> Stored:
         raise InputError(path, found, "a field that piva.export wrote") from None
     if not {"settings", "near"} <= set(metadata):
         raise InputError(path, "no settings in its metadata", "a field that piva.export wrote")
-    settings = field_settings(OmegaConf.create(metadata["settings"]), path)
-    return _stored(tensors, settings, float(metadata["near"]), path)
+    try:
+        node, near = json.loads(metadata["settings"]), float(metadata["near"])
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"settings that are {one_line(error)}", "what piva.export wrote") from None
+    return _stored(tensors, stored_settings(node, "field", path, "nerf"), near, path)
 
 
 def _stored(tensors: Mapping[str, Tensor], settings: Any, near: float, where: Path) -> Stored:

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from hydra.utils import get_class
 
 from piva.cameras.lens import pinhole
 from piva.cameras.trajectories import Camera, Trajectory, even, through, turntable
-from piva.config import build
 from piva.datasets.transforms import read_pose, read_transforms
 from piva.errors import InputError
 from piva.export.edits import EditedScene
 from piva.export.settings import ExportSettings
-from piva.files import as_kind, as_number, get, read_json
+from piva.files import as_kind, as_number, get, read_json, user_path
+from piva.runs.stored import stored_settings
 
 SIZE, FPS = 512, 24  # where neither the settings nor a file give another
 LARGEST = 8192  # pixels on a side
@@ -36,18 +35,19 @@ def film(finished: EditedScene, settings: ExportSettings) -> Film:
         return Film(turntable(ring.views, size, ring.elevation_deg, ring.fov_deg, ring.distance), fps)
     if path == "frames":
         return Film(_frames(finished, settings), fps)
-    return read_camera_path(Path(path).expanduser(), settings.size, settings.fps)
+    return read_camera_path(user_path(path, "path"), settings.size, settings.fps)
 
 
 def _frames(finished: EditedScene, settings: ExportSettings) -> Trajectory:
     """Return a trajectory through the test frames of the scene, with as many views as the ring has."""
     try:
-        edits = build(get_class(finished.dataset["_target_"]), finished.dataset, "dataset").read()
-        edit = next(edit for edit in edits if edit.id == finished.id)
+        dataset = stored_settings(finished.dataset, "dataset", finished.folder)
+        edit = next(edit for edit in dataset.read() if edit.id == finished.id)
     except (InputError, StopIteration) as error:
         wanted, remedy = f"that of {finished.id} where the run found it", "give path=FILE, or path=ring"
         raise InputError("path=frames", f"no dataset ({error})", wanted, remedy) from None
-    assert edit.scene is not None
+    if edit.scene is None:
+        raise InputError("path=frames", "a dataset of pictures", "one with scenes", "give path=ring")
     cameras = read_transforms(edit.scene, edit.capture)
     lens = cameras.lenses[cameras.test[0]]
     return through(cameras.c2w[cameras.test], lens, settings.ring.views, settings.size or SIZE)

@@ -1,13 +1,18 @@
 """What is measured and shown of an edit: pictures of the original and of the edit. No torch at run time."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from piva.errors import one_line
 from piva.images import film_writer, save_image, to_uint8
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +43,13 @@ def save_comparison(comparison: Comparison, folder: Path) -> None:
             first = torch.nn.functional.interpolate(first, comparison.size, mode="bicubic", antialias=True)
         save_image(folder / f"{name}.png", to_uint8(first[0]))
     if len(comparison.before) > 1:
-        with film_writer(folder / "turntable.mp4", 12) as film:
-            for views in zip(comparison.before, comparison.after, strict=True):  # a film at once is gigabytes
-                film.write_frame(to_uint8(torch.cat(views, dim=-1)))
+        path = folder / "turntable.mp4"
+        try:
+            with film_writer(path, 12) as film:
+                for views in zip(comparison.before, comparison.after, strict=True):  # at once: gigabytes
+                    film.write_frame(to_uint8(torch.cat(views, dim=-1)))
+        except Exception as error:  # whatever an encoder raises: the edit is worth more than its film
+            path.unlink(missing_ok=True)
+            log.warning("no %s: %s; the edit is kept", path.name, one_line(error))
     if comparison.truth is not None:
         save_image(folder / "truth.png", to_uint8(comparison.truth[0]))

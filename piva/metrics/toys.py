@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from piva.errors import InputError, one_line
+from piva.files import user_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,7 @@ class Toys:
         return (
             Path(str(resources.files("piva.toys") / "metric_networks"))
             if self.path == "toys"
-            else Path(self.path).expanduser()
+            else user_path(self.path, "metrics.path")
         )
 
     def load(self, device: str) -> "MetricNetworks | None":

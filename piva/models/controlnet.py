@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt
 
 from piva.errors import InputError
+from piva.files import user_path
 from piva.priors.layout import check_readable, halvings, read_config
 from piva.scores.terms import Latents
 from piva.weights import HubFolder, Weights
@@ -63,7 +64,7 @@ class ControlNet:
 
     def requires(self) -> list[Weights]:
         """Return what must be downloaded before a run: nothing for a local folder."""
-        return [self._hub(self.path)] if self.path and not Path(self.path).expanduser().is_dir() else []
+        return [self._hub(self.path)] if self.path and not user_path(self.path, "model.path").is_dir() else []
 
     def denoiser(self, prior: "Prior") -> "Denoiser":
         """Load the ControlNet; return it and the prior's U-Net with room for adapters."""
@@ -80,7 +81,7 @@ class ControlNet:
         """Return its folder, for the prior in `prior`; None if it is on the hub and not in its cache."""
         if self.path is None:
             return prior / "controlnet"
-        local = Path(self.path).expanduser()
+        local = user_path(self.path, "model.path")
         if local.is_dir():
             return local
         if self.path.startswith((".", "/", "~")) or self.path.count("/") != 1:

@@ -90,7 +90,7 @@ class VoxelFit:
     sparsity: ClassVar[float] = 0.0  # voxels know which of them no view has seen: `Voxels.prune_unseen`
 
     radius: Annotated[float, Gt(0)]
-    resolutions: list[int]  # nodes along a side of the field, coarse to fine
+    resolutions: list[Annotated[int, Interval(ge=2, le=1024)]]  # nodes along a side, coarse to fine
     steps: list[int]  # optimiser steps at each of these resolutions
     rays: Annotated[int, Ge(1)]
     step: Annotated[float, Gt(0)]
@@ -112,8 +112,6 @@ class VoxelFit:
         if self.levels > 8:
             wanted = "at most 8: as many as nerfacc's kernel takes, 128 times the radius"
             raise InputError("levels", f"{self.levels}", wanted)
-        if min(self.resolutions) < 2:
-            raise InputError("resolutions", f"{self.resolutions}", "at least two nodes along a side")
 
     @property
     def num_parameters(self) -> int:

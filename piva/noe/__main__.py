@@ -22,7 +22,7 @@ from piva import config
 from piva.cli import run_cli, run_hydra
 from piva.datasets.scene import front_view
 from piva.errors import EditsFailed, InputError, one_line
-from piva.files import atomic, get, read_json
+from piva.files import atomic, get, read_json, user_path
 from piva.noe.chat import Chat, NoAnswer, chat
 from piva.noe.prompts import OBJECTS, PAPER, SCENES, Refused, as_records, ask_edits, read_edits
 from piva.noe.settings import BuildNoe
@@ -37,9 +37,9 @@ def build_noe(settings: BuildNoe) -> Path:
     An object that cannot be read is left out and named at the end; one without edits is named and left out of
     benchmark.json. Raises `EditsFailed` where some objects cannot be read, `InputError` where none can.
     """
-    out = Path(settings.out).expanduser()
+    out = user_path(settings.out, "out")
     edits = _edits(settings, out)
-    sources = list_sources(Path(settings.source).expanduser(), settings.objects)
+    sources = list_sources(user_path(settings.source, "source"), settings.objects)
     errors: list[InputError] = []
     for count, source in enumerate(sources, 1):
         path = f"{OBJECTS}/{source.uid}"
@@ -80,7 +80,7 @@ def _edits(settings: BuildNoe, out: Path) -> Callable[[str], list[dict[str, str]
     """Return a function from an object's path below `out` to its edits. Raises `InputError`."""
     if settings.prompts == "ask":
         return partial(_asked, out, chat(settings))
-    written = read_edits(PAPER if settings.prompts == "paper" else Path(settings.prompts).expanduser())
+    written = read_edits(PAPER if settings.prompts == "paper" else user_path(settings.prompts, "prompts"))
     return lambda path: written.get(path, [])
 
 

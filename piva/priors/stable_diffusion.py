@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from piva.errors import InputError
+from piva.files import user_path
 from piva.priors.layout import (
     CONFIGS,
     NETWORKS,
@@ -100,7 +101,7 @@ class StableDiffusion:
 
     @property
     def _file(self) -> Path | None:
-        path = Path(self.path).expanduser()
+        path = user_path(self.path, "prior.path")
         return path if path.suffix in SUFFIXES and not path.is_dir() else None
 
     @property
@@ -112,7 +113,7 @@ class StableDiffusion:
     def _local(self) -> Path | None:
         name = self._source[1]
         shipped = Path(str(resources.files("piva.toys") / "prior"))
-        path = shipped if name == "toys" else Path(name).expanduser()
+        path = shipped if name == "toys" else user_path(name, self._source[0])
         return path if name and path.is_dir() else None
 
     @property

@@ -13,6 +13,7 @@ from annotated_types import Ge, Interval
 from piva.cli import folders_and_overrides, run_cli
 from piva.config import build, compose
 from piva.errors import InputError
+from piva.files import user_path
 from piva.runs.run import Run, find_runs
 
 
@@ -34,7 +35,7 @@ class ReportSettings:
             path = getattr(self, key)
             if path is not None and Path(path).suffix.lower() != suffix:
                 raise InputError(key, repr(path), f"a file name that ends in {suffix}, or null")
-            if path is not None and not Path(path).expanduser().absolute().parent.is_dir():
+            if path is not None and not user_path(path, key).absolute().parent.is_dir():
                 found = f"no folder {str(Path(path).parent)!r}"
                 raise InputError(key, found, "a file in a folder that exists", "make the folder")
         if self.out is None and self.plot is None:
@@ -69,7 +70,7 @@ def _write(runs: list[Run], settings: ReportSettings, left_out: dict[str, str]) 
 
     groups, written, axes = sections(runs), [], (settings.x, settings.y, settings.baseline)
     if settings.out is not None:
-        path = Path(settings.out).expanduser()
+        path = user_path(settings.out, "out")
         parts = [
             Part(
                 section=section,
@@ -85,7 +86,7 @@ def _write(runs: list[Run], settings: ReportSettings, left_out: dict[str, str]) 
         write_page(parts, left_out, path, settings.title, settings.baseline)
         written.append(path)
     if settings.plot is not None:
-        path = Path(settings.plot).expanduser()
+        path = user_path(settings.plot, "plot")
         if not save_tradeoff(groups, path, *axes):
             where = f"no run with both {settings.x} and {settings.y}"
             raise InputError("plot", where, "two metrics of metrics.csv", "choose others by x= and y=")

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from piva.files import is_regular
+from piva.images import BROKEN
 from piva.metrics.table import Column
 from piva.report.intervals import Interval
 from piva.report.sections import Measured, Section
@@ -109,7 +110,7 @@ def _thumbnail(path: Path, size: int) -> str | None:
             small.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2)
             data = io.BytesIO()
             small.save(data, "WEBP", quality=QUALITY, method=1)
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a torn file
+    except BROKEN:
         return None
     return data_uri(data.getvalue(), "image/webp")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from piva.config import PARTS, RunSettings
+from piva.files import get
 from piva.runs.run import Row, Run, one_set_of_networks
 
 APART = {"dataset", "prior", "metrics", "tracker"}  # groups that make the section, or that change no number
@@ -106,12 +107,15 @@ def sections(runs: Iterable[Run]) -> list[Section]:
 
 def _common(run: Run) -> dict[str, Any]:
     """Return what all runs of a section have in common."""
-    config = run.config
+    where = run.folder / "config.yaml"
+    task, dataset, prior = (get(run.config, part, dict, where) for part in ("task", "dataset", "prior"))
+    for key in ("seed", "steps"):
+        get(run.config, key, int, where)
     return {
-        "task": config["task"]["_target_"],
-        "dataset": config["dataset"]["_target_"],
-        "root": config["dataset"].get("root"),
-        "prior": {key: value for key, value in config["prior"].items() if value is not None},
+        "task": task["_target_"],
+        "dataset": dataset["_target_"],
+        "root": dataset.get("root"),
+        "prior": {key: value for key, value in prior.items() if value is not None},
         "networks": run.summary["metric_networks"],
     }
 

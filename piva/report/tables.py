@@ -11,6 +11,7 @@ from piva.report.intervals import Interval, Paired, interval, over_seeds, paired
 from piva.report.sections import EditKey, Section, Setting
 
 IDENTITY, TRUTH = "identity", "truth"  # rows of the unedited original and of the right answer
+FORMULA = tuple("=+-@\t\r")  # how a text begins that a spreadsheet would compute
 LATEX = str.maketrans(
     {c: "\\" + c for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "λ": r"$\lambda$"}
@@ -142,7 +143,7 @@ def to_csv(table: Table) -> str:
     """Return raw values, a row a setting: of each metric mean, half its 95 % interval, edits, ..."""
     rows: list[dict[str, object]] = []
     for label, cells in table.rows:
-        rows.append({"setting": label})
+        rows.append({"setting": f"'{label}" if label[:1] in FORMULA else label})
         for column, value in zip(table.columns, cells, strict=True):
             rows[-1] |= {f"{column.key} {name}".strip(): each for name, each in _fields(value).items()}
     text = io.StringIO()

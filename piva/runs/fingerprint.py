@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from piva import config
 from piva.config import PARTS, RunSettings, Settings
 from piva.errors import InputError
-from piva.files import get
+from piva.files import get, read_yaml, user_path
 from piva.runs.folder import RESULT, RunFolder, lock
 from piva.runs.run import RECORD, Run, one_set_of_networks
 
@@ -78,7 +77,7 @@ def finished(settings: Settings, folder: Path) -> Run | None:
 def check_run(cfg: DictConfig) -> Settings:
     """Check the configuration and whether the run may write to its folder. Raises `InputError`; no torch."""
     settings = config.check(cfg)
-    folder = Path((cfg.hydra if "hydra" in cfg else HydraConfig.get()).run.dir)
+    folder = user_path((cfg.hydra if "hydra" in cfg else HydraConfig.get()).run.dir, "hydra.run.dir")
     if folder.is_dir():
         with lock(folder):
             _refuse_other(settings, folder)
@@ -108,13 +107,14 @@ def overrides_of(folder: Path) -> list[str]:
         overrides = _checked(get(record, "overrides", list, folder / RECORD), OWN, folder / RECORD)
         return [*overrides, f"hydra.run.dir={quoted}"]
     where = folder / "multirun.yaml"
-    try:
-        given = OmegaConf.load(where).hydra.overrides
-        hydra, task = config.as_typed(given.hydra), config.as_typed(given.task)
-    except (OSError, OmegaConfBaseException):
+    if not where.exists():
         found = f"no {RECORD} and no multirun.yaml in {folder}"
-        raise InputError("resume", found, "the folder of a run or of a sweep") from None
-    overrides = [*_checked(hydra, HYDRAS, where), *_checked(task, OWN, where)]
+        raise InputError("resume", found, "the folder of a run or of a sweep")
+    given = get(get(read_yaml(where), "hydra", dict, where), "overrides", dict, where)
+    overrides = [
+        *_checked(get(given, "hydra", list, where), HYDRAS, where),
+        *_checked(get(given, "task", list, where), OWN, where),
+    ]
     return [*overrides, f"hydra.sweep.dir={quoted}", "--multirun"]
 
 
@@ -139,7 +139,7 @@ def expand_resume(argv: list[str]) -> list[str]:
     if not folders or folders[-1] in ("", "null"):
         return argv
     others = [word for word in argv if not word.startswith("resume=")]
-    return [*overrides_of(Path(folders[-1]).expanduser()), *others]
+    return [*overrides_of(user_path(folders[-1], "resume")), *others]
 
 
 def _refuse_other(settings: Settings, folder: Path) -> None:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from piva.errors import InputError, one_line
-from piva.files import atomic, get, read_json, write_errors
+from piva.files import as_kind, atomic, get, read_json, read_text, write_errors
 from piva.metrics.table import means
 
 RESULT = "result.json"
@@ -48,13 +48,16 @@ class EditRecord:
     def read(folder: Path) -> "EditRecord | None":
         """Return the record in an edit's folder, None without one. Raises `InputError` for a torn file."""
         path = folder / RESULT
-        if not path.is_file():
+        if not path.exists():
             return None
         plain = read_json(path)
         rows = [get(plain, "row", dict, path), *get(plain, "snapshots", list, path)]
+        numbers = [get(plain, key, dict, path) for key in ("seconds", "passes")]
+        rows = [as_kind(row, dict, f"{path}: snapshots") for row in rows]
+        for key in ("id", "type", "source_prompt", "target_prompt"):
+            get(rows[0], key, str, f"{path}: row")
         row, *snapshots = ({k: math.nan if v is None else v for k, v in row.items()} for row in rows)
-        seconds, passes = (get(plain, key, dict, path) for key in ("seconds", "passes"))
-        return EditRecord(row=row, snapshots=snapshots, seconds=seconds, passes=passes)
+        return EditRecord(row=row, snapshots=snapshots, seconds=numbers[0], passes=numbers[1])
 
 
 class RunFolder:
@@ -94,16 +97,9 @@ class RunFolder:
 
     def keep_steps(self, done: Mapping[str, int]) -> None:
         """Keep each edit's rows of metrics.jsonl before step `done[id]`: later ones will be written again."""
-
-        def kept(line: str) -> bool:
-            try:
-                row = json.loads(line)
-            except ValueError:  # the end of a killed run
-                return False
-            return bool(row["step"] < done.get(row["edit"], 0))
-
-        if (path := self.path / "metrics.jsonl").is_file():
-            self.write_text(path.name, "".join(filter(kept, path.open())))
+        if (path := self.path / "metrics.jsonl").exists():
+            kept = (line for line, row in read_steps(path) if row["step"] < done.get(row["edit"], 0))
+            self.write_text(path.name, "".join(kept))
 
     def record(self, id: str) -> EditRecord | None:
         """Return the record of an edit if it is finished."""
@@ -115,6 +111,22 @@ class RunFolder:
         with atomic(self.path / "edits" / id) as temporary:
             temporary.mkdir()
             yield temporary
+
+
+def read_steps(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each line of a metrics.jsonl and its row, up to a last line that a killed run left torn.
+
+    Raises `InputError` for a row without its edit and its step.
+    """
+    for number, line in enumerate(read_text(path).splitlines(keepends=True), start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        where = f"{path}, line {number}"
+        plain = as_kind(row, dict, where)
+        get(plain, "edit", str, where), get(plain, "step", int, where)
+        yield line, plain
 
 
 @contextmanager

@@ -2,17 +2,17 @@
 
 import csv
 import io
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from piva.errors import InputError
-from piva.files import get, inside, read_json, read_text, read_yaml
-from piva.runs.folder import is_locked
+from piva.config import PARTS
+from piva.errors import InputError, one_line
+from piva.files import as_kind, get, inside, read_json, read_text, read_yaml
+from piva.runs.folder import is_locked, read_steps
 
 RECORD = "run.json"
 ERROR = "error.txt"  # why a job of a sweep failed
@@ -20,6 +20,12 @@ DUPLICATE = "same_as.json"  # which job of the sweep has run these settings
 OPTIMISE = "piva.methods.optimise.Optimise"  # the method that descends a score, as every run did once
 TEXTS = ("id", "type", "source_prompt", "target_prompt")  # columns that are text, whatever they look like
 ORIGIN = "what piva.run wrote"
+# What is in these files has these kinds, whoever wrote them; lists hold objects.
+CONFIG: dict[str, type[Any]] = {"seed": int, "steps": int}
+SUMMARY: dict[str, type[Any]] = {
+    **dict.fromkeys(("mean", "choices", "unet", "provenance"), dict),
+    **dict.fromkeys(("failures", "edits"), list),
+}
 Row = dict[str, Any]
 
 
@@ -43,11 +49,21 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as plain values."""
         path = self.folder / "config.yaml"
-        return read_yaml(path) if path.is_file() else {}
+        config = read_yaml(path) if path.exists() else {}
+        for part in PARTS:
+            if part in config:
+                get(get(config, part, dict, path), "_target_", str, f"{path}: {part}")
+        return _checked(config, CONFIG, path)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        return self._json("summary.json")
+        """Means, the metric networks, choices, provenance; of an evaluation too."""
+        path = self.folder / "summary.json"
+        if not path.exists():
+            return {}
+        summary = read_json(path)
+        get(summary, "metric_networks", dict, path)
+        return _checked(summary, SUMMARY, path)
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -57,23 +73,19 @@ class Run:
     @cached_property
     def rows(self) -> list[Row]:
         """One row an edit, numbers as float; an empty cell is no value, its key is left out."""
-        return _rows(self.folder / "metrics.csv")
+        return _rows(self.folder / "metrics.csv", TEXTS)
 
     @cached_property
     def snapshots(self) -> list[Row]:
         """One row for each edit and step of measure_at."""
-        return _rows(self.folder / "snapshots.csv")
+        return _rows(self.folder / "snapshots.csv", ("id", "step"))
 
     @property
     def steps(self) -> dict[str, list[Row]]:
         """The rows of metrics.jsonl by edit, without a last line that a killed run left torn."""
         rows: dict[str, list[Row]] = {}
         path = self.folder / "metrics.jsonl"
-        for line in read_text(path).splitlines() if path.is_file() else ():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break
+        for _, row in read_steps(path) if path.exists() else ():
             rows.setdefault(row["edit"], []).append(row)
         return rows
 
@@ -90,7 +102,8 @@ class Run:
         """The configuration of what made the edits: the score, or a method that has none."""
         method = self.config.get("method", {})
         optimised = method.get("_target_", OPTIMISE) == OPTIMISE
-        return dict(self.config["score"] if optimised else method)
+        where = self.folder / "config.yaml"
+        return dict(get(self.config, "score", dict, where) if optimised else method)
 
     @property
     def failures(self) -> dict[str, str]:
@@ -101,22 +114,25 @@ class Run:
     @property
     def duplicate_of(self) -> "Run | None":
         """The job of the same sweep that ran these settings instead."""
-        place = self._json(DUPLICATE)
-        return Run(Path(os.path.normpath(self.folder / place["folder"]))) if place else None
+        path = self.folder / DUPLICATE
+        place = get(read_json(path), "folder", str, path) if path.exists() else None
+        return Run(Path(os.path.normpath(self.folder / place))) if place else None
 
     @property
     def status(self) -> str:
         """finished, failed, running, unfinished, or "2 of 12 edits failed"; a duplicate has the other's."""
-        if other := self.duplicate_of:
-            return other.status
+        return (self.duplicate_of or self)._own_status
+
+    @property
+    def _own_status(self) -> str:
         if (self.folder / ERROR).is_file():
             return "failed"
         if is_locked(self.folder):
             return "running"
         if not self.summary:
             return "unfinished"
-        failed = len(self.failures)
-        return f"{failed} of {failed + len(self.summary['edits'])} edits failed" if failed else "finished"
+        failed, done = len(self.failures), len(self.summary.get("edits", []))
+        return f"{failed} of {failed + done} edits failed" if failed else "finished"
 
     @property
     def reason(self) -> str:
@@ -136,7 +152,7 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
-        return read_json(path) if path.is_file() else {}
+        return read_json(path) if path.exists() else {}
 
 
 def find_runs(roots: Iterable[Path]) -> Iterator[Path]:
@@ -184,15 +200,31 @@ def _runs_below(root: Path) -> Iterator[Path]:
                 yield Path(place)
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path, columns: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
-    text = read_text(path) if path.is_file() else ""
-    for line, cells in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
-        where = f"{path}, line {line}"
-        if "id" not in cells or None in cells:
-            raise InputError(where, "cells that do not fit the first line", ORIGIN)
-        rows.append({k: _value(k, v, f"{where}: {k}") for k, v in cells.items() if v or k in TEXTS})
+    reader = csv.DictReader(io.StringIO(read_text(path) if path.exists() else "", newline=""))
+    try:
+        for cells in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in cells or cells.get("id") is None:
+                raise InputError(where, "cells that do not fit the first line", ORIGIN)
+            rows.append({k: _value(k, v, f"{where}: {k}") for k, v in cells.items() if v or k in TEXTS})
+            if missing := [name for name in columns if name not in rows[-1] and name in cells]:
+                raise InputError(f"{where}: {missing[0]}", "nothing", "a number")
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}", one_line(error), ORIGIN) from None
+    if missing := [name for name in columns if reader.fieldnames and name not in reader.fieldnames]:
+        raise InputError(path, f"no column {missing[0]}", ORIGIN)
     return rows
+
+
+def _checked(values: dict[str, Any], kinds: Mapping[str, type[Any]], where: Path) -> dict[str, Any]:
+    """Return `values`. Raises `InputError` where one that is there is not of its kind."""
+    for key in kinds.keys() & values.keys():
+        value = get(values, key, kinds[key], where)
+        for i, item in enumerate(value if kinds[key] is list else ()):
+            as_kind(item, dict, f"{where}: {key}[{i}]")
+    return values
 
 
 def _value(key: str, text: str | None, where: str) -> str | float:

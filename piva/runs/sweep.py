@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from piva.errors import EditsFailed, InputError, one_line
-from piva.files import write_errors
+from piva.files import user_path, write_errors
 from piva.runs.fingerprint import Fingerprint
 from piva.runs.folder import RunFolder, is_locked, main_metrics
 from piva.runs.run import DUPLICATE, ERROR, RECORD, Run
@@ -128,8 +128,12 @@ class Table(Callback):
 
 def main() -> None:
     """Print the table of the folders given; exit code 1 if a job did not finish, 2 if there is none."""
-    if runs := [run for name in sys.argv[1:] for run in jobs(Path(name))]:
-        sys.exit(_print_table(runs))
+    try:
+        if runs := [run for name in sys.argv[1:] for run in jobs(user_path(name, "FOLDER"))]:
+            sys.exit(_print_table(runs))
+    except InputError as error:
+        sys.stderr.write(f"piva: {one_line(error)}\n")
+        sys.exit(2)
     where = " ".join(sys.argv[1:]) or "nothing"
     sys.stderr.write(f"piva: no runs in {where}; usage: python -m piva.runs.sweep FOLDER...\n")
     sys.exit(2)

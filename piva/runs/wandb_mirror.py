@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import requests
@@ -111,11 +112,29 @@ def why_offline(mode: str, timeout: float) -> str | None:
         return "as asked"
     if not logged_in(url):
         return f"not logged in at {url} (wandb login, or WANDB_API_KEY)"
-    try:
-        urllib3.PoolManager().request("GET", url, timeout=timeout, retries=False)
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        return f"{url} does not answer ({type(error).__name__})"
+    if reason := _silence(url, timeout):
+        return f"{url} does not answer ({reason})"
     return None
+
+
+def _silence(url: str, timeout: float) -> str | None:
+    """Return why the server at `url` has not answered after `timeout` s, None if it has.
+
+    A request's own timeout begins anew with each byte, so that a slow server could hold it for hours.
+    """
+    reasons: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            urllib3.PoolManager().request("GET", url, timeout=timeout, retries=False)
+            reasons.append(None)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reasons.append(type(error).__name__)
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return reasons[0] if reasons else f"not within {timeout:g} s"
 
 
 def _start(tracker: WandB, metadata: RunMetadata, folder: Path) -> Any:

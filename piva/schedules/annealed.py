@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Interval
 
-from piva.errors import InputError
 from piva.priors.schedule import Schedule
+from piva.ranges import check_timesteps
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +25,7 @@ class Annealed:
 
     def __post_init__(self) -> None:
         for key in ("t_max", "t_max_late"):
-            if self.t_min >= (top := getattr(self, key)):
-                raise InputError("schedule.t_min", f"{self.t_min:g}", f"less than {key} ({top:g})")
+            check_timesteps(self.t_min, getattr(self, key), key)
 
     def draw(self, step: int, steps: int, num_timesteps: int, generator: "torch.Generator") -> int:
         """Return the timestep of step `step` of `steps`, counted from 0, of a prior with `num_timesteps`."""

@@ -7,6 +7,7 @@ from annotated_types import Interval
 
 from piva.errors import InputError
 from piva.priors.schedule import Schedule
+from piva.ranges import check_timesteps
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +25,7 @@ class Decreasing:
     width: Annotated[float, Interval(ge=0, le=1)]
 
     def __post_init__(self) -> None:
-        if self.t_min >= self.t_max:
-            raise InputError("schedule.t_min", f"{self.t_min:g}", f"less than t_max ({self.t_max:g})")
+        check_timesteps(self.t_min, self.t_max)
         if self.width > self.t_max - self.t_min + 1e-9:  # 0.98 - 0.02 is not quite 0.96
             wanted = f"at most t_max - t_min ({self.t_max - self.t_min:g})"
             raise InputError("schedule.width", f"{self.width:g}", wanted)

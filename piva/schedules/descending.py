@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Interval
 
-from piva.errors import InputError
 from piva.priors.schedule import Schedule
+from piva.ranges import check_timesteps
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,7 @@ class Descending:
     step: Literal["flow", "edit_friendly"]
 
     def __post_init__(self) -> None:
-        if self.t_min >= self.t_max:
-            raise InputError("schedule.t_min", f"{self.t_min:g}", f"less than t_max ({self.t_max:g})")
+        check_timesteps(self.t_min, self.t_max)
 
     def draw(self, step: int, steps: int, num_timesteps: int, generator: "torch.Generator") -> int:
         """Return the timestep of step `step` of `steps`, counted from 0, of a prior with `num_timesteps`."""

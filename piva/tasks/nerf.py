@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MultipleOf
 
 from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
@@ -14,6 +14,7 @@ from piva.datasets.scene import Views, check_views, read_views
 from piva.errors import InputError
 from piva.metrics.comparison import Comparison
 from piva.nerf.memory import check_fits, estimate
+from piva.ranges import Degrees, FieldOfView, Rising
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Descent, Randomness, View
 from piva.tasks.image import as_mask, fitting, read_pictures, resize
@@ -45,16 +46,16 @@ class NerfTask:
     lr_end: Annotated[float, Gt(0)]
     lr_warmup: Annotated[float, Interval(ge=0, le=1)]
     views: Annotated[int, Ge(1)]
-    elevation_deg: list[float]
-    fov_deg: list[float]
-    distance: list[float]
+    elevation_deg: Annotated[list[Degrees], Rising(2)]
+    fov_deg: Annotated[list[FieldOfView], Rising(2)]
+    distance: Annotated[list[Annotated[float, Gt(0)]], Rising(2)]
     grow: Annotated[int, Ge(0)]
     explore: Annotated[int, Ge(0)]
     refresh_every: Annotated[int, Ge(1)]
-    turntable: Annotated[int, Ge(1)]
-    turntable_size: Annotated[int, Ge(16)]
-    turntable_elevation_deg: Annotated[float, Interval(ge=-89, le=89)]
-    turntable_fov_deg: Annotated[float, Interval(ge=1, le=170)]
+    turntable: Annotated[int, Interval(ge=1, le=100_000)]
+    turntable_size: Annotated[int, Interval(ge=16, le=8192), MultipleOf(2)]  # films have even sides
+    turntable_elevation_deg: Degrees
+    turntable_fov_deg: FieldOfView
     turntable_distance: Annotated[float, Gt(0)]
 
     def check(self, edit: Edit) -> None:
