@@ -128,7 +128,7 @@ def select(
     chosen = _choose(ids, choice, where)
     if shard is None:
         return chosen
-    if not (ends := re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)) or int(ends[1]) > int(ends[2]):
+    if not (ends := re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d{0,8})", shard)) or int(ends[1]) > int(ends[2]):
         raise InputError("dataset.shard", shard, "i/n with i from 1 to n, such as 3/16")
     part, parts = int(ends[1]), int(ends[2])
     if parts > len(chosen):
@@ -148,7 +148,11 @@ def _choose(ids: Sequence[str], choice: Any, where: str) -> list[int]:
         if not 1 <= choice <= len(ids):
             raise InputError(where, str(choice), f"a number from 1 to {len(ids)}, the size of this dataset")
         return list(range(choice))
-    if isinstance(choice, str) and choice not in ids and (ends := re.fullmatch(r"(\d+)-(\d+)", choice)):
+    if (
+        isinstance(choice, str)
+        and choice not in ids
+        and (ends := re.fullmatch(r"(\d{1,9})-(\d{1,9})", choice))
+    ):
         first, last = int(ends[1]), int(ends[2])
         if not 1 <= first <= last <= len(ids):
             raise InputError(where, choice, f"a range within 1-{len(ids)}, the size of this dataset")

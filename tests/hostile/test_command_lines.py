@@ -129,6 +129,7 @@ RUN = [  # words, what the line must name
     ("dataset.edits=[]", "dataset.edits"),
     ("dataset.edits={a:1}", "dataset.edits"),
     ("dataset.edits=true", "dataset.edits"),
+    (f"dataset.edits={DIGITS}-{DIGITS}", "dataset.edits"),
     ("dataset.shard=0/2", "dataset.shard"),
     ("dataset.shard=3/2", "dataset.shard"),
     ("dataset.shard=1/" + "9" * 400, "dataset.shard"),
