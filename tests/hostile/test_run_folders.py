@@ -119,7 +119,12 @@ def check_named(done: Done, path: Path) -> None:
     assert not os.listdir()  # noqa: PTH208 - of the test's own empty folder
 
 
-@pytest.mark.parametrize(("main", "name", "content"), FILES, ids=lambda case: str(case)[:50])
+def named(case: object) -> str:
+    """A case's name, the same in every process."""
+    return getattr(case, "__module__", "") if callable(case) else str(case)[:50]
+
+
+@pytest.mark.parametrize(("main", "name", "content"), FILES, ids=named)
 def test_a_torn_file_is_one_line_that_names_it(folder: Path, main: Main, name: str, content: str) -> None:
     if main is sweep:
         (folder / "run.json").write_text("{}")
