@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from piva import config
 from piva.errors import EditsFailed, InputError, one_line
 from piva.files import user_path
+from piva.objective import Objective
 from piva.runs import sweep
 from piva.runs.fingerprint import (
     UNBEGUN,
@@ -103,7 +104,7 @@ def _objective(cfg: DictConfig, result: Run | None) -> float | None:
     if failures := result.summary["failures"]:
         reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in failures)
         raise EditsFailed(f"{len(failures)} of {len(failures) + len(result.rows)} edits failed: {reasons}")
-    objective: config.Objective = config.build(config.Objective, cfg.objective, "objective")
+    objective: Objective = config.build(Objective, cfg.objective, "objective")
     return objective.of(result.summary["mean"])
 
 
@@ -157,6 +158,10 @@ def _culprit(overrides: Iterable[str]) -> str:
     """Return the key of the first override that Hydra cannot parse, or that takes a group away."""
     for word in overrides:
         key, _, value = word.partition("=")
+        if not key:
+            return word
+        if word.startswith("-"):
+            continue
         try:
             OverridesParser.create().parse_override(word)
         except Exception:  # whatever it raised before
@@ -214,7 +219,7 @@ def _explain(error: BaseException, name: str) -> str:
         return one_line(error)
     if isinstance(error, MemoryError):
         return one_line(InputError("memory", "too little", "more", "make what is asked for smaller"))
-    if isinstance(error, OSError):  # that nobody expected, of a file that it names
+    if isinstance(error, OSError) and not isinstance(error, HydraException):  # unexpected, of a file it names
         found = error.strerror or text
         return one_line(InputError(error.filename or name, found, "a file or folder that can be used"))
     if isinstance(error, OmegaConfBaseException) and error.full_key:

@@ -5,7 +5,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
-from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
 from piva.models.needs import needs, passes_of_step
+from piva.objective import Objective
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
@@ -85,41 +85,6 @@ class RunSettings:
             raise InputError("coarse_until", parts, f"a part of the steps for each of coarse={self.coarse}")
         if not all(a < b for a, b in pairwise([0.0, *self.coarse_until, 1.0])):
             raise InputError("coarse_until", parts, "parts of the steps that rise between 0 and 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """The mean of `metric` less `penalty` times the excess of `limited` over `limit` (conf/config.yaml)."""
-
-    metric: str | None
-    limited: str | None
-    limit: float | None
-    penalty: Annotated[float, Ge(0)]
-
-    def __post_init__(self) -> None:
-        if (self.limited is None) != (self.limit is None) or (self.limited and not self.metric):
-            found = ", ".join(f"{key}={getattr(self, key)}" for key in ("metric", "limited", "limit"))
-            raise InputError("objective", found, "a metric, and a limit for what is limited")
-
-    def of(self, mean: Mapping[str, float | None]) -> float | None:
-        """Return the number to maximise, None without a metric. Raises `InputError` if `mean` lacks it."""
-        if self.metric is None:
-            return None
-        value = _read("metric", self.metric, mean)
-        if self.limited is None or self.limit is None:
-            return value
-        return value - self.penalty * max(0.0, _read("limited", self.limited, mean) - self.limit)
-
-
-def _read(key: str, name: str, mean: Mapping[str, float | None]) -> float:
-    value = mean.get(name)
-    if value is None:
-        known = [metric for metric, there in mean.items() if isinstance(there, float)]
-        near = get_close_matches(name, known, n=3) or known
-        raise InputError(
-            f"objective.{key}", repr(name), "a metric that this run measures", f"such as {', '.join(near)}"
-        )
-    return value
 
 
 @dataclass(frozen=True, kw_only=True)

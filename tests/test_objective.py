@@ -2,8 +2,9 @@
 
 import pytest
 
-from piva.config import Objective, build, compose
+from piva.config import build, compose
 from piva.errors import InputError
+from piva.objective import Objective
 
 MEAN = {"eval/clip": 0.7, "eval/lpips": 0.5, "truth/psnr": None}
 

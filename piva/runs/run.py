@@ -61,7 +61,8 @@ class Run:
         path = self.folder / "summary.json"
         if not path.exists():
             return {}
-        summary = read_json(path)
+        if not (summary := read_json(path)):
+            return {}
         get(summary, "metric_networks", dict, path)
         return _checked(summary, SUMMARY, path)
 

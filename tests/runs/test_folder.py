@@ -57,8 +57,8 @@ def test_what_json_cannot_say_is_null() -> None:
 
 def test_a_record_comes_back_with_its_nan(tmp_path: Path) -> None:
     record = EditRecord(
-        row={"id": "a", "x": math.nan, "y": 1.5},
-        snapshots=[{"step": 1, "x": math.nan}],
+        row={"id": "a", "type": "", "source_prompt": "x", "target_prompt": "y", "x": math.nan, "y": 1.5},
+        snapshots=[{"id": "a", "step": 1, "x": math.nan}],
         seconds={},
         passes={},
     )

@@ -61,7 +61,9 @@ def test_a_sweep_goes_round_failures_and_repetitions(prior_folder: Path, tmp_pat
 def finish(folder: Path, **summary: object) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text("{}")
-    (folder / "summary.json").write_text(json.dumps({"failures": [], "edits": [{}], "mean": {}} | summary))
+    (folder / "summary.json").write_text(
+        json.dumps({"failures": [], "edits": [{}], "mean": {}, "metric_networks": {}} | summary)
+    )
 
 
 def test_one_job_of_equal_ones_runs(tmp_path: Path) -> None:
