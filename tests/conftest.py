@@ -13,8 +13,16 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = {"gpu": torch.cuda.is_available(), "browser": CHROMIUM is not None}
-    needs = {"gpu": "needs a CUDA device", "browser": "needs a Chromium on the PATH"}
+    here = {
+        "gpu": torch.cuda.is_available(),
+        "browser": CHROMIUM is not None,
+        "compiler": shutil.which("g++") is not None,
+    }
+    needs = {
+        "gpu": "needs a CUDA device",
+        "browser": "needs a Chromium on the PATH",
+        "compiler": "needs a C++ compiler on the PATH",
+    }
     for item in items:
         for marker, reason in needs.items():
             if marker in item.keywords and not here[marker]:

@@ -141,7 +141,9 @@ def test_saved_adapters_load_with_peft_alone(
     torch.testing.assert_close(got.detach(), *expected.values(), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "backend", ["eager", pytest.param("inductor", marks=(pytest.mark.slow, pytest.mark.compiler))]
+)
 def test_a_call_compiles_whole_and_learns_the_same(prior: Prior, backend: str) -> None:
     """No splits, no lookups, no breaks of the graph: what a CUDA graph needs too."""
     denoiser, noise = LORA.denoiser(prior), torch.ones(2, 4, 8, 8)

@@ -38,8 +38,8 @@ def edited(prior: Prior) -> torch.Tensor:
     [
         replace(OFF, channels_last=True),
         replace(OFF, checkpointing=True),
-        pytest.param(replace(OFF, compile="regions"), marks=pytest.mark.slow),
-        pytest.param(replace(OFF, compile="full"), marks=pytest.mark.slow),
+        pytest.param(replace(OFF, compile="regions"), marks=(pytest.mark.slow, pytest.mark.compiler)),
+        pytest.param(replace(OFF, compile="full"), marks=(pytest.mark.slow, pytest.mark.compiler)),
     ],
     ids=["channels_last", "checkpointing", "regions", "full"],
 )
