@@ -61,8 +61,7 @@ class Run:
         path = self.folder / "summary.json"
         if not path.exists():
             return {}
-        if not (summary := read_json(path)):
-            return {}
+        summary = read_json(path)
         get(summary, "metric_networks", dict, path)
         return _checked(summary, SUMMARY, path)
 

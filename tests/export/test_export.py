@@ -165,7 +165,7 @@ def without_original(tensors):
         ),
         (broken_state(without_original), ["which=original"], "which=original: found .* without it"),
         (image_run, [], "config.yaml: found a run of ImageTask, which has no scene"),
-        (other_field, [], "config.yaml: found a field of subprocess.Popen"),
+        (other_field, [], "config.yaml: field._target_: found 'subprocess.Popen'"),
         (lambda run: (run / "config.yaml").write_text("{"), [], "config.yaml: found"),
         (lambda run: (run / "config.yaml").unlink(), [], "PATH: found no config.yaml"),
         (lambda run: shutil.rmtree(run / "edits"), [], "run: found no state.safetensors in it"),

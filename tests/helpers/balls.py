@@ -55,8 +55,8 @@ def write_run(folder, edits=("ball/green", "ball/grown")):
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     with (folder / "metrics.csv").open("w") as file:
         rows = csv.writer(file)
-        rows.writerow(["id", "source_prompt", "target_prompt"])
-        rows.writerows([name, "a ball", f"a {name[5:]} ball"] for name in edits)
+        rows.writerow(["id", "type", "source_prompt", "target_prompt"])
+        rows.writerows([name, "", "a ball", f"a {name[5:]} ball"] for name in edits)
     for name in edits:
         place = folder / "edits" / name
         place.mkdir(parents=True)
