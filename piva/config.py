@@ -275,8 +275,7 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
         return run
     if "score" in parts["method"].unread:
         raise InputError("passes", str(run.passes), "steps=N for a method without a score")
-    model, views = parts["model"], getattr(parts["task"], "views", 1)
-    cost = passes_of_step(parts["score"], model, views * run.noises)
+    cost = passes_of_step(parts["score"], parts["model"], parts["task"].views * run.noises)
     return replace(run, steps=max(1, int(run.passes / cost)))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,8 +31,6 @@ class TimestepSchedule(Protocol):
 class Regulariser(Protocol):
     """Settings of what is done to a step's noise before its direction is asked for."""
 
-    acts: ClassVar[bool]
-
     def renoise(
         self, denoiser: Denoiser, queries: Sequence[Query], originals: Sequence[Tensor]
     ) -> list[Tensor]:
@@ -59,7 +57,7 @@ class Method:
     sizes: Sizes = Sizes()
     noises: int = 1  # of each view in a step; the direction is their mean
     learning_steps: int = 1  # of the learned models in a step
-    regulariser: Regulariser | None = None  # one that acts
+    regulariser: Regulariser | None = None
 
 
 @dataclass

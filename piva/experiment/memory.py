@@ -44,7 +44,7 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
     rule of thumb. What a scene's field needs is not in it (`nerf.memory`).
     """
     prior, run = denoiser.prior, settings.run
-    views = getattr(settings.task, "views", 1) * run.batch
+    views = settings.task.views * run.batch
     side = (run.resolution or prior.resolution) // prior.factor
     modules: list[Module] = [prior.unet, prior.vae, prior.text_encoder]
     modules += [denoiser.control.network] if denoiser.control else []

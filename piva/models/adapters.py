@@ -44,9 +44,8 @@ class LowRank:
             decoder_only: adapt the layers of the way up only, so that a backward pass ends at the middle.
         """
         targets = DECODER if decoder_only else list(TARGETS)
-        self._config = LoraConfig(
-            r=rank, lora_alpha=alpha, target_modules=targets, init_lora_weights=init == "peft" or init
-        )
+        theirs = init if init == "gaussian" else True  # peft's name of its default
+        self._config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, init_lora_weights=theirs)
         self._rank, self._scale = rank, alpha / rank
         self._layers: list[tuple[str, str, Linear]] = []  # host, name
         self.hosts = tuple(hosts)

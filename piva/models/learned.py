@@ -72,26 +72,25 @@ class LearnedModels:
         self._scaler.load_state_dict(saved["scaler"])
 
 
-Lesson = tuple[
-    LearnedModels | None, Mapping[Network, Tensor], Tensor
-]  # predictions of its pairs, and the noise
+# an edit's models, the predictions of its training pairs, and the noise that these should be
+Trained = tuple[LearnedModels | None, Mapping[Network, Tensor], Tensor]
 
 
-def learn(lessons: Sequence[Lesson]) -> list[dict[Network, Tensor]]:
+def learn(edits: Sequence[Trained]) -> list[dict[Network, Tensor]]:
     """Take one step of each edit's models down their losses; return these, none where nothing is to learn.
 
     The predictions come from one call, whose graph they share: one backward pass serves all.
     """
     scaled: list[Tensor] = []
     losses: list[dict[Network, Tensor]] = []
-    for models, predicted, noise in lessons:
+    for models, predicted, noise in edits:
         losses.append({})
         if models and predicted:
             total, losses[-1] = models.loss(predicted, noise)
             scaled.append(total)
     if scaled:
         torch.stack(scaled).sum().backward()
-    for models, predicted, _ in lessons:
+    for models, predicted, _ in edits:
         if models and predicted:
             models.step()
     return losses

@@ -57,7 +57,7 @@ class Prior:
         They are the pipeline's own, not copies; it must not be moved while they are in use. Raises
         `InputError` if it is no text-to-image Stable Diffusion 1 or 2.
 
-            pipe = StableDiffusionPipeline.from_pretrained(FOLDER, torch_dtype=torch.bfloat16).to("cuda")
+            pipe = StableDiffusionPipeline.from_pretrained(FOLDER, torch_dtype=torch.float16).to("cuda")
             prior = Prior.from_pipeline(pipe)
             eps = prior.predict(prior.encode(images), prior.timestep(500), prior.text("a cat"))
         """

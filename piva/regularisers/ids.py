@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
@@ -21,8 +21,6 @@ class IDS:
     xhat_0 is the original that the guided prediction with the source prompt leads to. The norm, not its
     square, is each row's own. What xhat_t then is says the noise of the step, for the edit too.
     """
-
-    acts: ClassVar[bool] = True
 
     iterations: Annotated[int, Ge(1)]
     rate: Annotated[float, Gt(0)]

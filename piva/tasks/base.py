@@ -97,6 +97,10 @@ class Task(Protocol):
     needs: ClassVar[str]  # which of Edit's inputs it works on: "image" or "scene"
     renders: ClassVar[bool]  # whether views are rendered, so that they have depth and can be of any size
 
+    @property
+    def views(self) -> int:
+        """Views of a step."""
+
     def check(self, edit: Edit) -> None:
         """Raise `InputError` if the edit's files cannot be used. No torch."""
 

@@ -27,6 +27,7 @@ class ImageTask:
 
     needs: ClassVar[str] = "image"
     renders: ClassVar[bool] = False
+    views: ClassVar[int] = 1
 
     lr: Annotated[float, Gt(0)]
     optimiser: Literal["sgd", "adam"]
