@@ -13,7 +13,7 @@ from torch import Tensor
 
 from piva.datasets.edit import Edit
 from piva.metrics.comparison import Comparison
-from piva.metrics.perceptual import MetricNetworks, alignment, directional
+from piva.metrics.perceptual import Agrees, MetricNetworks, alignment, directional
 from piva.metrics.pie import preservation, prompt_alignment, read_mask
 from piva.metrics.pixels import chroma, psnr, ssim
 
@@ -53,6 +53,8 @@ def measure_all(
                 _against_truth(c) | (_truth_by_networks(c, edits, views, networks) if networks else {}), views
             ),
         )
+        if networks and networks.agrees:
+            rows = _merged(rows, _success(c, edits, views, networks.agrees))
     return rows
 
 
@@ -120,6 +122,18 @@ def _truth_by_networks(
         "nothing/lpips": networks.lpips(c.truth_before, c.truth),
         "best/clip": alignment(networks.clip.images(c.truth), target),
     }
+
+
+def _success(
+    c: Comparison, edits: Sequence[Edit], views: Sequence[int], agrees: Agrees
+) -> list[dict[str, float]]:
+    """Whether an edit's views together show all that the target prompt asks for, and nothing else."""
+    pictures = {"truth": c.truth_after, "nothing": c.truth_before, "best": c.truth}
+    parts = {who: x.split(list(views)) for who, x in pictures.items() if x is not None}
+    return [
+        {f"{who}/success": agrees(part[i], edit.target_prompt) for who, part in parts.items()}
+        for i, edit in enumerate(edits)
+    ]
 
 
 def _joined(comparisons: Sequence[Comparison]) -> Comparison:

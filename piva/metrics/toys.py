@@ -49,6 +49,7 @@ class Toys:
                 "toys or a folder that piva.toys.training.metric_networks wrote",
             )
         check_network(self.folder, "clip")
+        check_network(self.folder, "reader")
         check_tokenizer(self.folder)
 
     @property
@@ -60,13 +61,15 @@ class Toys:
         )
 
     def load(self, device: str) -> "MetricNetworks | None":
-        from piva.metrics import toys_clip
+        from piva.metrics import reader, toys_clip
         from piva.metrics.perceptual import MetricNetworks, PieNetworks
 
         network = toys_clip.load(self.folder, device)
         digits = version(check_network(self.folder, "clip"))
         names = {name: f"toys-{name}-{digits}" for name in ("clip", "lpips")}
-        return MetricNetworks(network, network.distance, PieNetworks(network, network.distance), names)
+        names["reader"] = f"toys-reader-{version(check_network(self.folder, 'reader'))}"
+        pie = PieNetworks(network, network.distance)
+        return MetricNetworks(network, network.distance, pie, names, reader.load(self.folder, device).agrees)
 
 
 def write_network(
