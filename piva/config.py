@@ -26,7 +26,7 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
-from piva.models.needs import needs, passes_of_step
+from piva.models.needs import needs
 from piva.objective import Objective
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
@@ -273,9 +273,8 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
     """Return the run with as many steps as its passes allow, if those are given; at least one."""
     if run.passes is None:
         return run
-    if "score" in parts["method"].unread:
-        raise InputError("passes", str(run.passes), "steps=N for a method without a score")
-    cost = passes_of_step(parts["score"], parts["model"], parts["task"].views * run.noises)
+    rows = parts["task"].views * run.noises
+    cost = parts["method"].passes_of_step(parts["score"], parts["model"], rows)
     return replace(run, steps=max(1, int(run.passes / cost)))
 
 
