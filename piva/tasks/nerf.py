@@ -140,7 +140,7 @@ class NerfState:
         from piva.nerf.fit import adam
 
         self._settings, self._edit, self._prior = settings, edit, prior
-        self._views, self._viewpoints, self._step = views, viewpoints, 0
+        self._views, self._viewpoints, self._step, self._steps = views, viewpoints, 0, steps
         self._original, self._edited = fitted, copy.deepcopy(fitted)
         self._original.field.requires_grad_(False)
         self._edited.field.requires_grad_(True)
@@ -206,8 +206,11 @@ class NerfState:
             raise FloatingPointError(f"{where}: the field is empty")
 
     def step(self) -> None:
-        self._settings.field.edit.smooth(self._edited.field, self._original.field)
+        fields, edit = (self._edited.field, self._original.field), self._settings.field.edit
+        progress, rates = self._step / self._steps, self._descent.rates()
+        edit.before_step(*fields, progress)
         self._descent.step()
+        edit.after_step(*fields, progress, dict(zip(edit.rates, rates, strict=True)))
         self._step += 1
 
     def compare(self) -> Comparison:
