@@ -76,7 +76,7 @@ class Voxels(nn.Module):
 
     @torch.no_grad()
     def coarsen_gradient(self, resolution: int) -> None:
-        """Replace the gradients by those of a change on a grid of `resolution`^3 cells, spread over the nodes.
+        """Replace the gradients by those of a change on `resolution`^3 cells, spread over the nodes again.
 
         An optimiser that normalises each node's step then moves neighbours alike, so that a new shape can
         begin, and noise far below a cell's mean gradient begins nothing.
