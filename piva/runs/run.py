@@ -12,7 +12,7 @@ from typing import Any
 from piva.config import PARTS
 from piva.errors import InputError, one_line
 from piva.files import as_kind, get, inside, inside_of, read_json, read_text, read_yaml
-from piva.runs.folder import is_locked, read_steps
+from piva.runs.folder import from_json, is_locked, read_steps
 
 RECORD = "run.json"
 ERROR = "error.txt"  # why a job of a sweep failed
@@ -64,7 +64,8 @@ class Run:
             return {}
         summary = read_json(path)
         get(summary, "metric_networks", dict, path)
-        return _checked(summary, SUMMARY, path)
+        summary = _checked(summary, SUMMARY, path)
+        return summary | ({"mean": from_json(summary["mean"])} if "mean" in summary else {})
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class Run:
 
     @property
     def duplicate_of(self) -> "Run | None":
-        """The job of the same sweep that ran these settings instead. Raises `InputError` for any other place."""
+        """The job of the same sweep that ran these settings instead; `InputError` for another place."""
         path = self.folder / DUPLICATE
         if not path.exists():
             return None
