@@ -166,6 +166,6 @@ def _merged(rows: list[dict[str, float]], more: list[dict[str, float]]) -> list[
 
 
 def _mean(values: Tensor) -> float:
-    """Mean over the views that have a value; infinite PSNR (equal pictures) counts as 99 dB."""
-    kept = [min(v, 99.0) for v in values.tolist() if not math.isnan(v)]
+    """Mean over the views that have a value; infinite where equal pictures make a PSNR so."""
+    kept = [v for v in values.tolist() if not math.isnan(v)]
     return sum(kept) / len(kept) if kept else math.nan

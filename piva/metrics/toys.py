@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from piva.errors import InputError, one_line
-from piva.files import user_path
+from piva.files import get, read_json, regular, user_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,27 +96,28 @@ def check_network(folder: Path, name: str) -> dict[str, Any]:
         if not path.is_file():
             raise InputError(path, "no such file", "a network of the toys' networks", REMEDY)
     try:
-        about = json.loads(card.read_text())
-        wanted = about["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        about = read_json(card)
+        get(about, "architecture", dict, card)
+        wanted = get(about, "sha256", str, card)
+    except InputError as error:
         raise InputError(
             card,
             "no architecture and checksum",
             "a card written by piva.toys.training.metric_networks",
             REMEDY,
         ) from error
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    found = hashlib.sha256(regular(weights).read_bytes()).hexdigest()
     if found != wanted:
         raise InputError(weights, f"checksum {found[:8]}", f"{str(wanted)[:8]}, as {card.name} says", REMEDY)
-    return cast(dict[str, Any], about)
+    return about
 
 
 def check_tokenizer(folder: Path) -> None:
     """Raises `InputError` where the CLIP's words are missing or no JSON."""
     path = folder / "tokenizer" / "tokenizer.json"
     try:
-        json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        read_json(path)
+    except InputError as error:
         raise InputError(path, one_line(error), "the words of the toys' CLIP", REMEDY) from error
 
 
