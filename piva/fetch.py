@@ -52,11 +52,7 @@ def _say(line: str) -> None:
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    if any(word.startswith("-") for word in words):
-        _say(__doc__.strip())
-    else:
-        run_cli(lambda: fetch(*words), "fetch")
+    run_cli(lambda: fetch(*sys.argv[1:]), "fetch")
 
 
 if __name__ == "__main__":
