@@ -1,4 +1,4 @@
-"""The command `piva NAME ...`, or `python -m piva NAME ...`; what is heavy is imported by the command named."""
+"""The command `piva NAME ...`, or `python -m piva NAME ...`; the named command imports what is heavy."""
 
 import sys
 from difflib import get_close_matches
