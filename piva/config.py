@@ -168,9 +168,7 @@ def check(cfg: DictConfig) -> Settings:
     parts["metrics"].check()
     weights.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
-    parts["prior"].check_prompts(
-        prompt for edit in edits for prompt in (edit.source_prompt, edit.target_prompt)
-    )
+    parts["prior"].check_prompts([prompt for edit in edits for prompt in edit.prompts])
     for edit in edits:
         parts["task"].check(edit)
     given = [str(key) for key in cfg if key != "hydra" and not OmegaConf.is_missing(cfg, key)]

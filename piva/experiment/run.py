@@ -32,8 +32,8 @@ from piva.tasks.image import fitting, read_pictures, resize
 
 log = logging.getLogger(__name__)
 
-# What the toys' autoencoder makes of pictures at 64x64, measured: toys before plain grounds 22.9 to 38.7 dB (242
-# pictures), in rooms 21.0 to 27.4 (56); scikit-image's 26 photos and drawings 14.2 to 31.0, nine of them below 20.
+# What the toys' autoencoder gives back at 64x64, measured: toys before plain grounds 22.9 to 38.7 dB (242
+# pictures), in rooms 21.0 to 27.4 (56); scikit-image's 26 photos and drawings 14.2 to 31.0, eleven below 20.
 LEAST_DB = 20.0
 
 Errors = dict[str, Exception]  # why edits failed, by id
@@ -96,19 +96,17 @@ def run_experiment(settings: Settings, path: Path) -> Run:
 
 
 def _check_toys(edits: Sequence[Edit], prior: Prior) -> None:
-    """Raise `InputError` for a picture that the toys' autoencoder does not give back, before anything is made."""
+    """Raise `InputError` for a picture that the toys' autoencoder does not give back."""
     for path in dict.fromkeys(edit.image for edit in edits if edit.image):
         picture = read_pictures([path]).contiguous().to(prior.device)
-        picture = resize(
-            picture, fitting((picture.shape[-2], picture.shape[-1]), prior.resolution, prior.factor)
-        )
+        height, width = picture.shape[-2:]
+        picture = resize(picture, fitting((height, width), prior.resolution, prior.factor))
         with torch.no_grad():
             fidelity = float(psnr(prior.decode(prior.encode(picture)), picture))
         if fidelity < LEAST_DB:
             found = f"a picture that prior=toys gives back at {fidelity:.1f} dB"
-            raise InputError(
-                path, found, f"one of toys, {LEAST_DB:g} dB and more (piva toys lists some)", REAL
-            )
+            wanted = f"one of toys, {LEAST_DB:g} dB and more (piva toys lists some)"
+            raise InputError(path, found, wanted, REAL)
 
 
 def _run_edits(bench: Bench, done: dict[str, EditRecord]) -> Errors:
