@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from piva import config
+from piva.commands.help import HELP, explain
 from piva.errors import EditsFailed, InputError, one_line
 from piva.files import user_path
 from piva.objective import Objective
@@ -54,7 +55,7 @@ def main() -> None:
 
     def start() -> None:
         sys.argv[1:] = expand_resume(sys.argv[1:])
-        run_hydra("config", check_run, _job)
+        run_hydra("config", check_run, run_job)
 
     run_cli(start)
 
@@ -71,7 +72,7 @@ def run(cfg: DictConfig) -> Run:
     return result
 
 
-def _job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
+def run_job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
     """Run what Hydra composed and return what a sweeper maximises; None if there is no objective."""
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
@@ -183,8 +184,11 @@ def _check_folder(folder: Path) -> None:
 def run_cli(job: Callable[[], Any], name: str = "config") -> None:
     """Run `job`, whose configuration is conf/`name`.yaml, and turn errors into one line and an exit code.
 
-    Bad input ends with 2, edits or jobs that failed with 1, Ctrl-C with 130.
+    Bad input ends with 2, edits or jobs that failed with 1, Ctrl-C with 130. Asked for help, it prints that.
     """
+    if HELP & {*sys.argv[1:]}:
+        sys.stdout.write(explain(name, sys.argv[1:]))
+        return
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing pages of it
     try:
@@ -231,7 +235,7 @@ def _explain(error: BaseException, name: str) -> str:
             key for key in keys if key.replace(".", "_").endswith(match[1])
         ]  # t_max is schedule.t_max now
         close = moved or difflib.get_close_matches(match[1], keys, n=3)
-        remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
+        remedy = f"did you mean {' or '.join(close)}?" if close else "--help explains all keys"
         return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
     if match := re.search(
         r"Could not (?:find|load) '([^']+)/([^'/]+)'"

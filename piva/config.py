@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
 
 from annotated_types import Ge, Gt, Interval
@@ -26,14 +25,13 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
+from piva.files import CONF
 from piva.models.needs import needs
 from piva.objective import Objective
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
 
-HERE = Path(__file__).parent
-CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
 ROOMS = {  # the groups of a run, and where piva has their classes
     **{
@@ -131,8 +129,10 @@ def compose(*overrides: str, name: str = "config") -> DictConfig:
     """Compose the configuration that these overrides make on the command line: `compose("task=image",
     "steps=9")`.
 
-    `name` is a file of conf/: that of piva.run, or another command's.
+    `name` is a file of conf/: that of piva.run, or another command's. Raises `InputError` for a flag.
     """
+    if flag := next((word for word in overrides if word.startswith("-")), None):
+        raise InputError(flag, "a flag", "KEY=VALUE", "--help says which keys there are")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
@@ -168,6 +168,7 @@ def check(cfg: DictConfig) -> Settings:
     parts["metrics"].check()
     weights.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
+    parts["prior"].check_prompts([prompt for edit in edits for prompt in edit.prompts])
     for edit in edits:
         parts["task"].check(edit)
     given = [str(key) for key in cfg if key != "hydra" and not OmegaConf.is_missing(cfg, key)]

@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from piva.errors import InputError, WriteError, one_line
 
 T = TypeVar("T")
+HERE = Path(__file__).parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 DEEPEST = 40  # levels of a YAML file
 LARGEST, LARGEST_YAML = 2**29, 2**22  # bytes of a text that is read; a million steps have 200 MB
 KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number"}

@@ -138,7 +138,7 @@ assert 'torch' not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "python -m piva.fetch metrics=paper" in done.stderr
+    assert "piva fetch metrics=paper" in done.stderr
     for name in (
         "vit_large_patch14_clip_224.openai",
         "vit_base_patch8_224.dino",

@@ -91,10 +91,7 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    if any(word.startswith("-") for word in sys.argv[1:]):
-        sys.stdout.write((__doc__ or "").strip() + "\n")
-    else:
-        run_cli(lambda: sys.stdout.writelines(f"{folder}\n" for folder in export(*sys.argv[1:])), "export")
+    run_cli(lambda: sys.stdout.writelines(f"{folder}\n" for folder in export(*sys.argv[1:])), "export")
 
 
 if __name__ == "__main__":

@@ -26,10 +26,9 @@ from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
 from piva.errors import InputError, one_line
 from piva.priors.layout import FITS, NETWORKS, PARTS, check_configs, longer_side, variant
 from piva.priors.schedule import Schedule
+from piva.priors.words import SMALL_VOCABULARY, unknown_words
 
 log = logging.getLogger(__name__)
-
-SMALL_VOCABULARY = 5000  # tokens; below, a word was learned whole or not at all
 
 Residuals = tuple[Sequence[Tensor], Tensor]  # for the features of the U-Net's way down, and of its middle
 
@@ -118,7 +117,10 @@ class Prior:
         if len(ids) > (limit := tokens.shape[1]):
             message = "prompt %r has %d tokens, the text encoder reads %d: the end is cut off"
             log.warning(message, prompt, len(ids), limit)
-        if unknown := self._unknown_words(prompt):
+        small = (
+            len(self.tokenizer) <= SMALL_VOCABULARY
+        )  # large ones spell words that they know in pieces, too
+        if small and (unknown := unknown_words(prompt, self.tokenizer.tokenize)):
             log.warning("prompt %r: this prior has never seen %s", prompt, ", ".join(map(repr, unknown)))
         context: Tensor = self.text_encoder(tokens.to(self.device))[0]
         return context
@@ -132,12 +134,6 @@ class Prior:
         )
         tokens: Tensor = read.input_ids
         return tokens
-
-    def _unknown_words(self, prompt: str) -> list[str]:
-        """Return words that a small tokenizer spells in pieces; large ones do so with words they know."""
-        if len(self.tokenizer) > SMALL_VOCABULARY:
-            return []
-        return [word for word in prompt.split() if len(self.tokenizer.tokenize(word)) > 1]
 
     @cached_property
     def _steps(self) -> tuple[Tensor, Tensor]:

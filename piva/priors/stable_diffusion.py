@@ -6,6 +6,7 @@ w) in [0, 1], latents (b, 4, h/f, w/f) multiplied by the autoencoder's scaling f
 width).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ from piva.priors.layout import (
     halvings,
     read_config,
 )
+from piva.priors.words import check_words
 from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
@@ -45,6 +47,23 @@ class StableDiffusion:
     controlnet: str | None = None
     config: str | None = None  # folder or hub id with tokenizer and configurations, where `path` is one file
     taesd: str | None = None  # folder or hub id of a tiny autoencoder that encodes renders
+    force: bool = False  # edit also what the toys' prior does not know
+
+    @property
+    def only_toys(self) -> bool:
+        """Return whether pictures and prompts must be of toys: the shipped prior knows nothing else."""
+        return self.path == "toys" and not self.force
+
+    def check_prompts(self, prompts: Iterable[str]) -> None:
+        """Raise `InputError` for a prompt that the prior does not know."""
+        if not self.only_toys or self.folder is None:
+            return
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer/tokenizer.json"))
+        tokenizer.no_padding()
+        for prompt in dict.fromkeys(prompts):
+            check_words(prompt, lambda word: tokenizer.encode(word, add_special_tokens=False).tokens)
 
     def check(self) -> None:
         """Raise `InputError` if `path` is no model, lacks a part, has damaged weights or does not fit."""
