@@ -152,6 +152,7 @@ def check(cfg: DictConfig) -> Settings:
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["method"].check(parts["task"], run)
+    parts["regulariser"].check(run.speed)
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
@@ -275,7 +276,8 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
         return run
     if "score" in parts["method"].unread:
         raise InputError("passes", str(run.passes), "steps=N for a method without a score")
-    cost = passes_of_step(parts["score"], parts["model"], parts["task"].views * run.noises)
+    rows = parts["task"].views * run.noises
+    cost = passes_of_step(parts["score"], parts["model"], parts["regulariser"], rows)
     return replace(run, steps=max(1, int(run.passes / cost)))
 
 
