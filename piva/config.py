@@ -152,6 +152,7 @@ def check(cfg: DictConfig) -> Settings:
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["method"].check(parts["task"], run)
+    parts["regulariser"].check(run.speed)
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
@@ -274,8 +275,8 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
     """Return the run with as many steps as its passes allow, if those are given; at least one."""
     if run.passes is None:
         return run
-    rows = parts["task"].views * run.noises
-    cost = parts["method"].passes_of_step(parts["score"], parts["model"], rows)
+    asked = (parts[name] for name in ("score", "model", "regulariser"))
+    cost = parts["method"].passes_of_step(*asked, parts["task"].views * run.noises)
     return replace(run, steps=max(1, int(run.passes / cost)))
 
 

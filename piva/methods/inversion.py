@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Interval
 
 from piva.config import RunSettings
 from piva.errors import InputError
-from piva.models.needs import Model
+from piva.models.needs import Model, Regulariser
 from piva.scores.terms import Score
 from piva.tasks.base import Task
 
@@ -55,7 +55,7 @@ class DDIMInversion:
     def check(self, task: Task, run: RunSettings) -> None:
         _check(task, run)
 
-    def passes_of_step(self, score: Score, model: Model, rows: int) -> float:
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
         """Return a step's rows through the U-Net, there and back, as a mean over the steps."""
         guided = 1 if self.guidance_scale == 1 else 2
         return 1 + guided * (1 + self.attention.shared)
@@ -88,7 +88,7 @@ class DirectInversion:
             found, wanted = "source, without attention from the source", "attention from it, or both"
             raise InputError("method.corrected", found, wanted, "this is method=ddim_inversion")
 
-    def passes_of_step(self, score: Score, model: Model, rows: int) -> float:
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
         """Return a step's rows through the U-Net, there and back, as a mean over the steps."""
         guided = 1 if self.guidance_scale == 1 else 2
         return 1 + guided + (guided if self.corrected == "both" else self.attention.shared)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from piva.config import RunSettings
-from piva.models.needs import Model, passes_of_step
+from piva.models.needs import Model, Regulariser, passes_of_step
 from piva.scores.terms import Score
 from piva.tasks.base import Task
 
@@ -23,9 +23,9 @@ class Optimise:
     def check(self, task: Task, run: RunSettings) -> None:
         """Accept every task."""
 
-    def passes_of_step(self, score: Score, model: Model, rows: int) -> float:
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
         """Return a step's rows through the U-Net, forward and backward; it has `rows` views and noises."""
-        return passes_of_step(score, model, rows)
+        return passes_of_step(score, model, regulariser, rows)
 
     def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
         from piva.optimise import optimise
