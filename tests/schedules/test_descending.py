@@ -18,8 +18,10 @@ from piva.models.denoiser import Conditioning, Denoiser
 from piva.optimise import Method, Work, optimise
 from piva.priors.prior import Prior
 from piva.runs.checkpoint import Clock, EditState
+from piva.schedules.decreasing import Decreasing
 from piva.schedules.descending import Descending
 from piva.scores.dds import DDS
+from piva.scores.pds import PDS
 from piva.scores.terms import NULL, SOURCE, TARGET, Prompt
 from piva.tasks.base import Randomness
 from piva.tasks.image import ImageState, ImageTask
@@ -55,9 +57,7 @@ def latents(dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5), dtype=dtype)
 
 
-def edited(
-    prior: Prior, steps: int, score: DDS = SCORE, schedule: Descending = SCHEDULE, **options: Any
-) -> Tensor:
+def edited(prior: Prior, steps: int, score: Any = SCORE, schedule: Any = SCHEDULE, **options: Any) -> Tensor:
     """The picture after `steps` steps by the program."""
     words = options.pop("words", contexts(prior))
     state = Recorder(options.pop("start", latents()), scale=1)
@@ -143,6 +143,16 @@ def test_shorter_steps_converge(precise: Prior) -> None:
     errors = [(edited(precise, steps) - limit).abs().max().item() for steps in (6, 12, 23)]
     assert errors[0] > 0.01
     assert all(1.6 < a / b < 2.6 for a, b in pairwise(errors)), errors
+
+
+def test_a_direction_with_its_own_weight_is_a_step_of_the_optimiser(precise: Prior) -> None:
+    """The schedule gives it timesteps and no length."""
+    own = PDS(guidance_scale=2.0, gap=2, weight="own")
+    plain = replace(own, weight="uniform")
+    falling = Decreasing(t_min=0.02, t_max=0.9, width=0.0)
+    same = edited(precise, 3, own), edited(precise, 3, plain, falling)
+    torch.testing.assert_close(*same)
+    assert not torch.allclose(same[0], edited(precise, 3, plain))
 
 
 def test_several_noises_are_rows_of_one_call_and_their_mean(precise: Prior) -> None:
