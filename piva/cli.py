@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from piva import config
 from piva.commands.help import HELP, explain
 from piva.errors import EditsFailed, InputError, one_line
-from piva.files import user_path
+from piva.files import CONF, user_path
 from piva.objective import Objective
 from piva.runs import sweep
 from piva.runs.fingerprint import (
@@ -136,7 +136,7 @@ def run_hydra(
                 checked = check(cfg)
                 _check_folder(Path(cfg.hydra.run.dir))
 
-    @hydra.main(config_path=str(config.CONF), config_name=name, version_base="1.3")
+    @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
     def job(cfg: DictConfig) -> Any:
         own, found = HydraConfig.get(), checked
         try:
@@ -177,7 +177,7 @@ def _culprit(overrides: Iterable[str]) -> str:
             OverridesParser.create().parse_override(word)
         except Exception:  # whatever it raised before
             return key or word
-        if value == "null" and (config.CONF / key).is_dir():
+        if value == "null" and (CONF / key).is_dir():
             return key
     return NOBODY
 

@@ -26,7 +26,7 @@ from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
 from piva.files import CONF
-from piva.models.needs import needs, passes_of_step
+from piva.models.needs import needs
 from piva.objective import Objective
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
@@ -156,6 +156,7 @@ def check(cfg: DictConfig, prior: Any = None) -> Settings:
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"] = prior or parts["prior"]
     parts["method"].check(parts["task"], run)
+    parts["regulariser"].check(run.speed)
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
@@ -278,9 +279,8 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
     """Return the run with as many steps as its passes allow, if those are given; at least one."""
     if run.passes is None:
         return run
-    if "score" in parts["method"].unread:
-        raise InputError("passes", str(run.passes), "steps=N for a method without a score")
-    cost = passes_of_step(parts["score"], parts["model"], parts["task"].views * run.noises)
+    asked = (parts[name] for name in ("score", "model", "regulariser"))
+    cost = parts["method"].passes_of_step(*asked, parts["task"].views * run.noises)
     return replace(run, steps=max(1, int(run.passes / cost)))
 
 

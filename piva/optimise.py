@@ -28,13 +28,25 @@ class TimestepSchedule(Protocol):
 
 
 @runtime_checkable
-class Regulariser(Protocol):
+class NoiseRegulariser(Protocol):
     """Settings of what is done to a step's noise before its direction is asked for."""
 
     def renoise(
         self, denoiser: Denoiser, queries: Sequence[Query], originals: Sequence[Tensor]
     ) -> list[Tensor]:
         """Return each step's noise anew, as it is to be for its original (b, c, y, x)."""
+
+
+@runtime_checkable
+class LossRegulariser(Protocol):
+    """Settings of a loss beside the score, whose gradient is added to the direction."""
+
+    def slopes(
+        self, denoiser: Denoiser, queries: Sequence[Query], generators: Sequence[torch.Generator]
+    ) -> list[tuple[dict[Prediction, Tensor], Tensor | None]]:
+        """Return each edit's predictions that were made on the way, which the score need not make again, and
+        the gradient by its latents x (b, c, y, x), if there is one. Generators are on the device.
+        """
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class Method:
     sizes: Sizes = Sizes()
     noises: int = 1  # of each view in a step; the direction is their mean
     learning_steps: int = 1  # of the learned models in a step
-    regulariser: Regulariser | None = None
+    regulariser: NoiseRegulariser | LossRegulariser | None = None
 
 
 @dataclass
@@ -105,10 +117,19 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
     up to the rounding of larger batches. An edit whose state fails gets its `error` and no step.
     """
     asked = [each for work in works if (each := _ask(work, method, steps))]
-    if method.regulariser and asked:
+    if isinstance(method.regulariser, NoiseRegulariser) and asked:
         originals = [each.request.clean[ORIGINAL] for each in asked]
         noises = method.regulariser.renoise(method.denoiser, [each.query for each in asked], originals)
         asked = [_with_noise(each, noise, method) for each, noise in zip(asked, noises, strict=True)]
+    slopes: Sequence[Tensor | None] = [None] * len(asked)
+    if isinstance(method.regulariser, LossRegulariser) and asked:
+        draws = [each.work.randomness.device for each in asked]
+        found = method.regulariser.slopes(method.denoiser, [each.query for each in asked], draws)
+        known, slopes = zip(*found, strict=True)
+        asked = [
+            replace(each, request=replace(each.request, known=of_it))
+            for each, of_it in zip(asked, known, strict=True)
+        ]
 
     def predict(predictions: Sequence[Sequence[Prediction]]) -> list[dict[Prediction, Tensor]]:
         queries = [each.query for each in asked]
@@ -116,11 +137,12 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
         return method.denoiser.predict([replace(query, predictions=of_it) for query, of_it in pairs])
 
     results = evaluate([each.request for each in asked], predict)
-    means = [result.direction.unflatten(0, (method.noises, -1)).mean(0) for result in results]
-    directions = [
-        _normalised(each.work.score, mean, _progress(each.work, steps))
-        for each, mean in zip(asked, means, strict=True)
-    ]
+    directions = []
+    for each, result, slope in zip(asked, results, slopes, strict=True):
+        mean = _mean(result.direction, method)
+        directions.append(_normalised(each.work.score, mean, _progress(each.work, steps)))
+        if slope is not None:
+            directions[-1] += _mean(slope, method)
     for each, direction in zip(asked, directions, strict=True):
         _descend(each, direction, method, steps)
     losses = learn([
@@ -173,6 +195,12 @@ def _noised(
     return {kind: schedule.noised(latents, noise, t) for kind, latents in clean.items()}
 
 
+def _mean(rows: Tensor, method: Method) -> Tensor:
+    """Return the mean over the noises of each view."""
+    mean: Tensor = rows.unflatten(0, (method.noises, -1)).mean(0)
+    return mean
+
+
 def _progress(work: Work, steps: int) -> float:
     return work.step / max(steps - 1, 1)
 
@@ -191,11 +219,12 @@ def _descend(asked: "_Asked", direction: Tensor, method: Method, steps: int) -> 
 
     It is applied as the gradient of the loss with respect to the latents: theta receives exactly w(t) *
     direction * d latents / d theta, averaged over the views of the step, for the task's optimiser. Where the
-    schedule says how far, theta itself, which is the latents then, moves so far.
+    schedule says how far, theta itself, which is the latents then, moves so far; a direction with a weight of
+    its `own` is a step already.
     """
     schedule, work, t = method.denoiser.prior.schedule, asked.work, asked.query.t
     x, length = asked.view.latents[EDIT], method.schedule.length(work.step, steps, schedule)
-    if length is None:
+    if length is None or work.score.weight == "own":
         x.backward(schedule.weight(work.score.weight, t) / len(x) * direction)
         work.state.step()
         return

@@ -99,7 +99,7 @@ def test_the_command_line(root: Path, tmp_path: Path) -> None:
     words = ["dataset=pie", f"dataset.root={root}", f"edits={root}", "metrics=pixels", "hydra.run.dir=out"]
     done = piva(*words)
     assert done.returncode == 0, done.stderr
-    assert "| edits | 99.00 | 0.00 |" in done.stdout
+    assert "| edits | ∞ | 0.00 |" in done.stdout
     assert "results in" in done.stdout
     assert {path.name for path in Path("out").iterdir()} >= {"config.yaml", "metrics.csv", "summary.json"}
 

@@ -1,8 +1,9 @@
 """What a run will need on its device, by part, told before it starts; and switches that make it need less."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from piva.models.denoiser import Conditioning, Denoiser, Query
 from piva.models.learned import LearnedModels
 from piva.models.needs import TRAINING_PAIRS, needs
 from piva.nerf.memory import free_bytes
-from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt
+from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Prompt
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
         "work": 12.0 * rows * width * side**2 * size,
         "CUDA": CONTEXT if prior.device.type == "cuda" else 0.0,
     }
+    kept_rows = views * run.noises
+    edit = Conditioning({prompt: torch.empty_like(prior.text("")) for prompt in Prompt})
+    if graphs := settings.regulariser.kept:
+        parts["kept by the U-Net"] = float(kept_rows * _kept_by_unet(denoiser, edit, graphs, side, True))
     learned = needs(settings.score).learned
     if denoiser.low_rank and learned:
         models = LearnedModels(
@@ -66,29 +71,33 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
         )
         elements = sum(matrix.numel() for matrix in models.weights.values())
         parts["adapters"] = 16.0 * run.batch * elements  # weights, gradients and AdamW's two moments
-        parts["kept by the U-Net"] = float(views * run.noises * _kept_by_unet(denoiser, models, side))
+        pairs = [TRAINING_PAIRS[Network(network)] for network in models.learning]
+        kept = kept_rows * _kept_by_unet(denoiser, replace(edit, models=models), pairs, side)
+        parts["kept by the U-Net"] = max(parts["kept by the U-Net"], float(kept))  # one after the other
     if settings.task.renders:
-        kept = Kept()
-        with FakeTensorMode(allow_non_fake_inputs=True), kept.counting():
+        counter = Kept()
+        with FakeTensorMode(allow_non_fake_inputs=True), counter.counting():
             pictures = torch.empty((1, 3, side * prior.factor, side * prior.factor), device=prior.device)
             latents = prior.encode_renders(pictures.requires_grad_(True))
-        parts["kept by the autoencoder"] = float(views * kept.bytes)
+        parts["kept by the autoencoder"] = float(views * counter.bytes)
         del latents
     return parts
 
 
-def _kept_by_unet(denoiser: Denoiser, models: LearnedModels, side: int) -> int:
-    """Return the bytes that the training rows of one view keep for their backward pass."""
+def _kept_by_unet(
+    denoiser: Denoiser, edit: Conditioning, asked: Sequence[Prediction], side: int, to_latents: bool = False
+) -> int:
+    """Return the bytes that predictions for one view keep for their backward pass, to learned models or to
+    latents.
+    """
     prior = denoiser.prior
-    channels, text = prior.unet.config.in_channels, prior.text("")
+    channels = prior.unet.config.in_channels
     prior.timestep(0)  # made once for all steps: not of what has no contents
     kept = Kept()
     with FakeTensorMode(allow_non_fake_inputs=True), kept.counting():
-        x = torch.empty((1, channels, side, side), device=prior.device)
+        x = torch.empty((1, channels, side, side), device=prior.device, requires_grad=to_latents)
         depth = torch.empty((1, side * prior.factor, side * prior.factor), device=prior.device)
-        edit = Conditioning({prompt: torch.empty_like(text) for prompt in Prompt}, models)
-        pairs = [TRAINING_PAIRS[Network(network)] for network in models.learning]
-        query = Query(edit, pairs, {EDIT: x, ORIGINAL: x}, 1, {EDIT: depth, ORIGINAL: depth})
+        query = Query(edit, asked, {EDIT: x, ORIGINAL: x}, 1, {EDIT: depth, ORIGINAL: depth})
         answers = denoiser.predict([query])
     del answers
     if denoiser.low_rank:  # what is in force has no contents

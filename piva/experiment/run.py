@@ -21,7 +21,7 @@ from piva.experiment import memory
 from piva.experiment.edit import Bench, Callback, EditRun, checkpoints
 from piva.metrics.pixels import psnr
 from piva.models.denoiser import Denoiser
-from piva.optimise import Method, Regulariser, Sizes
+from piva.optimise import LossRegulariser, Method, NoiseRegulariser, Sizes
 from piva.priors.prior import Prior
 from piva.priors.words import REAL
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
@@ -59,13 +59,14 @@ def run_experiment(settings: Settings, path: Path, callback: Callback | None = N
     networks = settings.metrics.load(run.device)
     folder.write_config(settings.config)
     mirror = settings.tracker.open(settings, path)
+    regulariser = settings.regulariser
     method = Method(
         schedule=settings.schedule,
         denoiser=denoiser,
         sizes=_sizes(run),
         noises=run.noises,
         learning_steps=settings.model.steps_per_iteration,
-        regulariser=settings.regulariser if isinstance(settings.regulariser, Regulariser) else None,
+        regulariser=regulariser if isinstance(regulariser, NoiseRegulariser | LossRegulariser) else None,
     )
     bench = Bench(
         settings=settings, method=method, networks=networks, folder=folder, mirror=mirror, callback=callback

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from piva.config import RunSettings
+from piva.models.needs import Model, Regulariser, passes_of_step
+from piva.scores.terms import Score
 from piva.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ class Optimise:
 
     def check(self, task: Task, run: RunSettings) -> None:
         """Accept every task."""
+
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
+        """Return a step's rows through the U-Net, forward and backward; it has `rows` views and noises."""
+        return passes_of_step(score, model, regulariser, rows)
 
     def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
         from piva.optimise import optimise

@@ -42,7 +42,7 @@ class ControlNet:
     rank: Annotated[int, Ge(1)]
     alpha: Annotated[float, Gt(0)]
     init: Literal["peft", "gaussian"]
-    layers: Literal["all", "decoder"]  # of the U-Net; of the ControlNet, which has no decoder, all or none
+    layers: Literal["all", "decoder"]  # of the U-Net; a ControlNet has no decoder: with `tune`, all
     lr: Annotated[float, Gt(0)]
     train_every: Annotated[int, Ge(1)]
     steps_per_iteration: Annotated[int, Ge(1)] = 1
@@ -50,6 +50,9 @@ class ControlNet:
 
     def check(self, prior: "StableDiffusion") -> None:
         """Raise `InputError` if the ControlNet is missing, damaged or does not fit the prior."""
+        if self.tune and self.layers == "decoder":
+            wanted = "all: a ControlNet has no decoder"
+            raise InputError("model.layers", "decoder beside model.tune=true", wanted, "or model.tune=false")
         base = prior.folder
         folder = self._folder(base) if base else None
         if base is None or folder is None:  # on the hub and not in its cache: `requires` says so

@@ -2,6 +2,7 @@
 contract of the settings that make them. No torch: checking settings needs this file.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
@@ -12,7 +13,7 @@ from piva.scores.terms import EDIT, ORIGINAL, Network, Noised, Prediction, Promp
 if TYPE_CHECKING:
     from piva.models.denoiser import Denoiser
     from piva.priors.prior import Prior
-    from piva.priors.stable_diffusion import StableDiffusion
+    from piva.priors.stable_diffusion import Speed, StableDiffusion
 
 TRAINING_PAIRS = {
     Network.SOURCE: Prediction(Network.SOURCE, ORIGINAL, Prompt.SOURCE),  # Eq. 7: psi follows the original
@@ -41,7 +42,7 @@ def needs(score: Score) -> Needs:
     return Needs(learned, original or TensorTerm("original") in terms)
 
 
-def passes_of_step(score: Score, model: "Model", rows: int) -> float:
+def passes_of_step(score: Score, model: "Model", regulariser: "Regulariser", rows: int) -> float:
     """Return the rows through the U-Net, forward and backward, of a step: a mean over the run's steps.
 
     `rows` are a step's views times its noises.
@@ -50,7 +51,24 @@ def passes_of_step(score: Score, model: "Model", rows: int) -> float:
     learning = [n for n in needs(score).learned if not (model.source_warmup and n is Network.SOURCE)]
     pairs = {TRAINING_PAIRS[network] for network in learning}
     training = len(asked | pairs) - len(asked) + (2 * model.steps_per_iteration - 1) * len(pairs)
-    return rows * (len(asked) + training / model.train_every)
+    return rows * (len(asked) + training / model.train_every + regulariser.passes(asked))
+
+
+@runtime_checkable
+class Regulariser(Protocol):
+    """What settings of something beside the score cost; what they do is `optimise`'s."""
+
+    def check(self, speed: "Speed") -> None:
+        """Raise `InputError` if it cannot do its work with these switches."""
+
+    @property
+    def kept(self) -> list[Prediction]:
+        """The predictions of one call whose graphs are kept for a backward pass."""
+
+    def passes(self, asked: Set[Prediction]) -> float:
+        """Return the rows through the U-Net, forward and backward, of a view, beside those that the score
+        asks for.
+        """
 
 
 @runtime_checkable

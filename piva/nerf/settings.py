@@ -66,21 +66,43 @@ class Fit(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class VoxelEdit:
-    """How an edit moves voxels: learning rates, and weights of the roughness of the change
-    (`Voxels.smooth_change`).
+    """How an edit moves voxels: learning rates, weights of the roughness of the change
+    (`Voxels.smooth_change`), the resolutions it begins with (`Voxels.coarsen_gradient`), and how much of each
+    step is taken back (`Voxels.shrink_change`).
     """
 
     lr_density: Annotated[float, Gt(0)]
     lr_colour: Annotated[float, Gt(0)]
     smooth_density: Annotated[float, Ge(0)]
     smooth_colour: Annotated[float, Ge(0)]
+    coarse: list[Annotated[int, Interval(ge=2, le=1024)]]  # nodes along a side, each until its part is done
+    coarse_until: list[Annotated[float, Interval(ge=0, le=1)]]  # rising
+    shrink: Annotated[float, Interval(ge=0, le=1)]  # a part of the learning rate
+    shrink_from: Annotated[float, Interval(ge=0, le=1)]  # of the steps
+
+    def __post_init__(self) -> None:
+        if len(self.coarse) != len(self.coarse_until) or self.coarse_until != sorted(self.coarse_until):
+            found, wanted = str(self.coarse_until), f"rising, a part of the steps for each of {self.coarse}"
+            raise InputError("coarse_until", found, wanted)
 
     @property
     def rates(self) -> dict[str, float]:
         return {"density": self.lr_density, "colour": self.lr_colour}
 
-    def smooth(self, field: "Voxels", original: "Voxels") -> None:
+    def before_step(self, field: "Voxels", original: "Voxels", progress: float) -> None:
+        """Make the gradients those of a change that is coarse at first, and smooth; `progress` in [0, 1)."""
+        for resolution, until in zip(self.coarse, self.coarse_until, strict=True):
+            if progress < until:
+                field.coarsen_gradient(resolution)
+                break
         field.smooth_change(original, self.smooth_density, self.smooth_colour)
+
+    def after_step(
+        self, field: "Voxels", original: "Voxels", progress: float, rates: Mapping[str, float]
+    ) -> None:
+        """Take back a part of the step where little asks for it; `rates` are the step's learning rates."""
+        if self.shrink and progress >= self.shrink_from:
+            field.shrink_change(original, *(self.shrink * rates[name] for name in ("density", "colour")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +174,13 @@ class HashEdit:
     def rates(self) -> dict[str, float]:
         return {"grid": self.lr_grid, "network": self.lr_network}
 
-    def smooth(self, field: "HashGrid", original: "HashGrid") -> None:
+    def before_step(self, field: "HashGrid", original: "HashGrid", progress: float) -> None:
         """Do nothing: neighbours in space are not neighbours in a hash grid."""
+
+    def after_step(
+        self, field: "HashGrid", original: "HashGrid", progress: float, rates: Mapping[str, float]
+    ) -> None:
+        """Do nothing: what a row of the grid changes is no change at a place."""
 
 
 @dataclass(frozen=True, kw_only=True)

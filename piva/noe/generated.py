@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from piva.errors import InputError
+from piva.files import read_text
 from piva.runs.bars import bar
 
 Job = TypeVar("Job")
@@ -101,7 +102,7 @@ def _sweep(folder: Path) -> None:
 def _is_complete(folder: Path, content: str) -> bool:
     """Return whether the manifest names this content and every file has the size it had."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads(read_text(folder / "manifest.json"))
         files: dict[str, int] = manifest["files"] if manifest["fingerprint"] == content else {"": -1}
         sizes = (os.stat(f"{folder}/{name}").st_size for name in files)  # noqa: PTH116 - 6000 of them
         return all(size == wanted for size, wanted in zip(sizes, files.values(), strict=True))

@@ -19,12 +19,11 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from diffusers.loaders.single_file_utils import SingleFileComponentError
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
 
-from piva.errors import InputError
+from piva.errors import InputError, one_line
 from piva.priors.layout import FITS, NETWORKS, PARTS, check_configs, longer_side, variant
 from piva.priors.schedule import Schedule
 from piva.priors.words import SMALL_VOCABULARY, unknown_words
@@ -200,9 +199,9 @@ def _explained(where: str, wanted: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
+    except Exception as error:  # whatever its files hold
         remedy = "give a local folder, or an id that is in the hub's cache or can be downloaded"
-        raise InputError(where, str(error).strip().splitlines()[0], wanted, remedy) from error
+        raise InputError(where, one_line(error), wanted, remedy) from error
 
 
 def _read_folder(path: str, precision: torch.dtype) -> dict[str, torch.nn.Module]:

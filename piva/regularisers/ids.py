@@ -1,12 +1,13 @@
 """Identity-preserving distillation sampling (CVPR 2025): noise with which the original denoises to itself."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
-from piva.scores.terms import ORIGINAL, SOURCE, frozen
+from piva.priors.stable_diffusion import Speed
+from piva.scores.terms import ORIGINAL, SOURCE, Prediction, frozen
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,16 @@ class IDS:
     iterations: Annotated[int, Ge(1)]
     rate: Annotated[float, Gt(0)]
     guidance_scale: Annotated[float, Ge(0)]
+
+    def check(self, speed: Speed) -> None:
+        """Accept every run."""
+
+    @property
+    def kept(self) -> list[Prediction]:
+        return frozen(ORIGINAL, SOURCE, self.guidance_scale).predictions
+
+    def passes(self, asked: Set[Prediction]) -> float:
+        return 2 * self.iterations * len(self.kept)
 
     def renoise(
         self, denoiser: "Denoiser", queries: "Sequence[Query]", originals: "Sequence[Tensor]"

@@ -27,6 +27,7 @@ from piva.files import as_kind, atomic, get, read_json, read_text, write_errors
 from piva.metrics.table import means
 
 RESULT = "result.json"
+INFINITE = "inf"  # in JSON, which has no such number
 MAIN = {  # metrics named where there is room for a few: words, and the value of the unedited original
     "truth/psnr": ("to the truth {:.1f} dB", "nothing/psnr"),
     "eval/clip": ("CLIP {:.3f}", "nothing/clip"),
@@ -61,7 +62,9 @@ class EditRecord:
         rows = [as_kind(row, dict, f"{path}: snapshots") for row in rows]
         for key in ("id", "type", "source_prompt", "target_prompt"):
             get(rows[0], key, str, f"{path}: row")
-        row, *snapshots = ({k: math.nan if v is None else v for k, v in row.items()} for row in rows)
+        row, *snapshots = (
+            {k: math.nan if v is None else v for k, v in from_json(row).items()} for row in rows
+        )
         return EditRecord(row=row, snapshots=snapshots, seconds=numbers[0], passes=numbers[1])
 
 
@@ -208,5 +211,11 @@ def main_metrics(mean: Mapping[str, Any]) -> str:
 
 
 def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `row` with None for the numbers that JSON cannot say (nan, inf)."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    """Return `row` with what JSON cannot say: None for nan, the text inf for the PSNR of equal pictures."""
+    odd = {k: INFINITE if v == math.inf else None for k, v in row.items() if isinstance(v, float)}
+    return {k: odd[k] if k in odd and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def from_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `row` with the infinite metrics, whose keys have a slash, that `json_safe` wrote as text."""
+    return {k: math.inf if "/" in k and v == INFINITE else v for k, v in row.items()}

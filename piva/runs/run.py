@@ -11,12 +11,13 @@ from typing import Any
 
 from piva.config import PARTS
 from piva.errors import InputError, one_line
-from piva.files import as_kind, get, inside, read_json, read_text, read_yaml
-from piva.runs.folder import is_locked, read_steps
+from piva.files import as_kind, get, inside, inside_of, read_json, read_text, read_yaml
+from piva.runs.folder import from_json, is_locked, read_steps
 
 RECORD = "run.json"
 ERROR = "error.txt"  # why a job of a sweep failed
 DUPLICATE = "same_as.json"  # which job of the sweep has run these settings
+FIRSTS = ".runs"  # in a sweep's folder: for each fingerprint, a link to the job that runs these settings
 OPTIMISE = "piva.methods.optimise.Optimise"  # the method that descends a score, as every run did once
 TEXTS = ("id", "type", "source_prompt", "target_prompt")  # columns that are text, whatever they look like
 ORIGIN = "what piva.run wrote"
@@ -63,7 +64,8 @@ class Run:
             return {}
         summary = read_json(path)
         get(summary, "metric_networks", dict, path)
-        return _checked(summary, SUMMARY, path)
+        summary = _checked(summary, SUMMARY, path)
+        return summary | ({"mean": from_json(summary["mean"])} if "mean" in summary else {})
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -113,10 +115,16 @@ class Run:
 
     @property
     def duplicate_of(self) -> "Run | None":
-        """The job of the same sweep that ran these settings instead."""
+        """The job of the same sweep that ran these settings instead; `InputError` for another place."""
         path = self.folder / DUPLICATE
-        place = get(read_json(path), "folder", str, path) if path.exists() else None
-        return Run(Path(os.path.normpath(self.folder / place))) if place else None
+        if not path.exists():
+            return None
+        here, place = self.folder.absolute(), get(read_json(path), "folder", str, path)
+        sweep = next((at for at in here.parents if (at / FIRSTS).is_dir()), None)
+        other = Path(os.path.normpath(here / place))
+        if sweep is None or other in (sweep, here) or not inside_of(sweep, other):
+            raise InputError(f"{path}: folder", repr(place), "another job of the same sweep")
+        return Run(other)
 
     @property
     def status(self) -> str:

@@ -19,15 +19,14 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from piva.errors import EditsFailed, InputError, one_line
-from piva.files import user_path, write_errors
+from piva.files import inside_of, user_path, write_errors
 from piva.runs.fingerprint import Fingerprint
 from piva.runs.folder import RunFolder, is_locked, main_metrics
-from piva.runs.run import DUPLICATE, ERROR, RECORD, Run
+from piva.runs.run import DUPLICATE, ERROR, FIRSTS, RECORD, Run
 
 log = logging.getLogger(__name__)
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"  # overrides that name no folder
-FIRSTS = ".runs"  # in a sweep's folder: for each fingerprint, a link to the job that runs these settings
 
 
 def guarded(work: Callable[[], float | None], folder: Path) -> float | None:
@@ -75,7 +74,8 @@ def _first(name: str, folder: Path, sweep: Path) -> Path:
             link.symlink_to(mine)  # made at once or not at all, by one job alone
         except FileExistsError:
             first = Path(os.path.normpath(link.parent / link.readlink()))
-            if first != folder and (is_locked(first) or Run(first).status == "finished"):
+            own = inside_of(sweep, first)  # or the sweep is somebody else's
+            if own and first != folder and (is_locked(first) or Run(first).status == "finished"):
                 return first
             temporary = link.with_name(f".{name}.{os.getpid()}.tmp")
             temporary.symlink_to(mine)

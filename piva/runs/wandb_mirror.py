@@ -15,6 +15,7 @@ import wandb
 from PIL import Image
 
 from piva.errors import one_line
+from piva.files import read_text
 from piva.runs.folder import RunFolder
 from piva.runs.run import TEXTS, Row, Run
 from piva.runs.tracking import RunMetadata, WandB
@@ -175,7 +176,7 @@ def _id(folder: Path) -> str:
     path = folder / ID
     if not path.is_file():
         RunFolder(folder).write_text(ID, secrets.token_hex(4) + "\n")
-    return path.read_text().strip()
+    return read_text(path).strip()
 
 
 def _tables(folder: Path) -> dict[str, Any]:

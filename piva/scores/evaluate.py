@@ -6,7 +6,7 @@ to the adapters (the training pairs), one without (everything else).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ class Request:
     training_pairs: Sequence[Prediction]
     clean: Mapping[Latents, Float[Tensor, "b c y x"]]
     noise: Float[Tensor, "b c y x"]
+    known: Mapping[Prediction, Float[Tensor, "b c y x"]] = field(default_factory=dict)  # made already
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,14 @@ def evaluate(requests: Sequence[Request], predict: Predict) -> list[Evaluated]:
     trained = predict([request.training_pairs for request in requests])
     results = []
     for request, rest, pairs in zip(requests, others, trained, strict=True):
-        direction = _direction(request, {**rest, **pairs})
+        direction = _direction(request, {**request.known, **rest, **pairs})
         results.append(Evaluated(direction, {pair.network: eps for pair, eps in pairs.items()}))
     return results
 
 
 def _others(request: Request) -> list[Prediction]:
-    return [each for each in request.terms.predictions if each not in request.training_pairs]
+    made = {*request.training_pairs, *request.known}
+    return [each for each in request.terms.predictions if each not in made]
 
 
 @torch.no_grad()

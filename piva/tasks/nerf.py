@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from piva.nerf.render import Rendered
     from piva.priors.prior import Prior
 
+PASTEL = 0.55  # the least of a pastel's channels, as in the pictures that the toys' prior has seen
+
 
 @dataclass(frozen=True, kw_only=True)
 class NerfTask:
@@ -50,6 +52,7 @@ class NerfTask:
     elevation_deg: Annotated[list[Degrees], Rising(2)]
     fov_deg: Annotated[list[FieldOfView], Rising(2)]
     distance: Annotated[list[Annotated[float, Gt(0)]], Rising(2)]
+    pastel: Annotated[float, Interval(ge=0, le=1)]
     grow: Annotated[int, Ge(0)]
     explore: Annotated[int, Ge(0)]
     refresh_every: Annotated[int, Ge(1)]
@@ -136,7 +139,7 @@ class NerfState:
         from piva.nerf.fit import adam
 
         self._settings, self._edit, self._prior = settings, edit, prior
-        self._views, self._viewpoints, self._step = views, viewpoints, 0
+        self._views, self._viewpoints, self._step, self._steps = views, viewpoints, 0, steps
         self._original, self._edited = fitted, copy.deepcopy(fitted)
         self._original.field.requires_grad_(False)
         self._edited.field.requires_grad_(True)
@@ -157,14 +160,29 @@ class NerfState:
                 occupancy.open_box()
         drawn = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
         cameras = [self._place(camera) for camera in drawn]
-        renders = {EDIT: self._render_latents(self._edited, cameras, depth)}
+        backgrounds = [self._draw_background(randomness.host) for _ in range(s.views)]
+        renders = {EDIT: self._render_latents(self._edited, cameras, backgrounds, depth)}
         if original:
             with torch.no_grad():
-                renders[ORIGINAL] = self._render_latents(self._original, cameras, depth)
+                renders[ORIGINAL] = self._render_latents(self._original, cameras, backgrounds, depth)
         return View(
             latents={kind: latents for kind, (latents, _) in renders.items()},
             depth={kind: seen for kind, (_, seen) in renders.items() if seen is not None},
         )
+
+    def _draw_background(self, generator: "torch.Generator") -> "Tensor":
+        """Return the colour (3,) behind an object: white or, for a part `pastel` of the views, a pastel.
+
+        Behind white alone, painting a part white does what removing it would.
+        """
+        import torch
+
+        if self._edit.capture or not self._settings.pastel:
+            return self._background
+        chance, *colour = torch.rand(4, generator=generator)
+        if float(chance) >= self._settings.pastel:
+            return self._background
+        return (PASTEL + (1 - PASTEL) * torch.stack(colour)).to(self._background, non_blocking=True)
 
     def _resized(self, camera: Camera, size: int | None) -> Camera:
         """Return the same view in about size^2 pixels."""
@@ -187,8 +205,11 @@ class NerfState:
             raise FloatingPointError(f"{where}: the field is empty")
 
     def step(self) -> None:
-        self._settings.field.edit.smooth(self._edited.field, self._original.field)
+        fields, edit = (self._edited.field, self._original.field), self._settings.field.edit
+        progress, rates = self._step / self._steps, self._descent.rates()
+        edit.before_step(*fields, progress)
         self._descent.step()
+        edit.after_step(*fields, progress, dict(zip(edit.rates, rates, strict=True)))
         self._step += 1
 
     def compare(self) -> Comparison:
@@ -243,14 +264,18 @@ class NerfState:
         return self._edited._replace(occupancy=occupancy)
 
     def _render_latents(
-        self, scene: "Fitted", cameras: "list[tuple[Tensor, Lens]]", depth: bool
+        self,
+        scene: "Fitted",
+        cameras: "list[tuple[Tensor, Lens]]",
+        backgrounds: "list[Tensor]",
+        depth: bool,
     ) -> "tuple[Tensor, Tensor | None]":
-        """Return the latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
+        """Return the latents (n, c, y, x) of n views before n colours, and if asked their depth (n, h, w)."""
         import torch
 
         from piva.cameras.rays import z_depth
 
-        renders = [self._render(scene, camera) for camera in cameras]
+        renders = [self._render(scene, *each) for each in zip(cameras, backgrounds, strict=True)]
         latents = self._prior.encode_renders(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
         if not depth:
             return latents, None
@@ -265,14 +290,14 @@ class NerfState:
         import torch
 
         with torch.no_grad():
-            views = (self._render(scene, self._place(camera)) for camera in cameras)
+            views = (self._render(scene, self._place(camera), self._background) for camera in cameras)
             return torch.stack([view.rgb.permute(2, 0, 1) for view in views])
 
-    def _render(self, scene: "Fitted", camera: "tuple[Tensor, Lens]") -> "Rendered":
+    def _render(self, scene: "Fitted", camera: "tuple[Tensor, Lens]", background: "Tensor") -> "Rendered":
         from piva.nerf.render import render_image
 
         (field, occupancy, _), fit, near = scene, self._settings.field, self._views.near
-        return render_image(field, occupancy, *camera, self._background, fit.step, near=near, cone=fit.cone)
+        return render_image(field, occupancy, *camera, background, fit.step, near=near, cone=fit.cone)
 
     def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
         """Return the camera on the field's device, without waiting for what that is doing."""

@@ -168,7 +168,15 @@ def test_several_noises_are_rows_of_one_call_and_their_mean(precise: Prior) -> N
 def test_halves_of_a_resumed_run_are_the_unbroken_one(prior: Prior, tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)).save(path)
-    task = ImageTask(lr=0.1, optimiser="sgd", lr_schedule="cosine", lr_end=0.01, lr_warmup=0.0)
+    task = ImageTask(
+        lr=0.1,
+        lr_steps=None,
+        optimiser="sgd",
+        lr_schedule="cosine",
+        lr_end=0.01,
+        lr_warmup=0.0,
+        residual=False,
+    )
     edit = Edit(id="x", source_prompt="a dog", target_prompt="a cat", image=path)
     method = Method(SCHEDULE, Denoiser(prior))
 
