@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from piva import config
 from piva.commands.help import HELP, explain
 from piva.errors import EditsFailed, InputError, one_line
-from piva.files import user_path
+from piva.files import CONF, user_path
 from piva.objective import Objective
 from piva.runs import sweep
 from piva.runs.fingerprint import (
@@ -40,6 +40,10 @@ from piva.runs.fingerprint import (
     overrides_of,
 )
 from piva.runs.run import Run
+
+if TYPE_CHECKING:
+    from piva.experiment.edit import Callback
+    from piva.priors.stable_diffusion import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +64,15 @@ def main() -> None:
     run_cli(start)
 
 
-def run(cfg: DictConfig) -> Run:
+def run(cfg: DictConfig, *, prior: "Loaded | None" = None, callback: "Callback | None" = None) -> Run:
     """Check `cfg`, run it, and return what it left behind; `cfg` is what `compose` made.
 
-    Edits that failed are named in the summary. Raises `InputError` for anything the user can mend.
+    `prior` takes the place of that of `cfg`, `callback` is told of each step. Edits that failed are named in
+    the summary. Raises `InputError` for anything the user can mend.
     """
     if cfg.resume is not None:  # from Python; the command line has put the run's own overrides in its place
         cfg = config.compose(*overrides_of(Path(cfg.resume)))
-    result = _run(config.check(cfg), Path(cfg.hydra.run.dir))
+    result = _run(config.check(cfg, prior), Path(cfg.hydra.run.dir), callback=callback)
     assert result
     return result
 
@@ -82,7 +87,12 @@ def run_job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
     return sweep.guarded(lambda: _objective(cfg, _run(config.check(cfg), folder, whole)), folder)
 
 
-def _run(settings: config.Settings, folder: Path, whole: Path | None = None) -> Run | None:
+def _run(
+    settings: config.Settings,
+    folder: Path,
+    whole: Path | None = None,
+    callback: "Callback | None" = None,
+) -> Run | None:
     """Return the finished run in `folder`, after running what is not finished there.
 
     If another job of the sweep `whole` has the same settings, return that job's; None while it is at work.
@@ -96,7 +106,7 @@ def _run(settings: config.Settings, folder: Path, whole: Path | None = None) -> 
             return finished(settings, other)
         from piva.experiment.run import run_experiment
 
-        return run_experiment(settings, folder)
+        return run_experiment(settings, folder, callback)
 
 
 def _objective(cfg: DictConfig, result: Run | None) -> float | None:
@@ -126,7 +136,7 @@ def run_hydra(
                 checked = check(cfg)
                 _check_folder(Path(cfg.hydra.run.dir))
 
-    @hydra.main(config_path=str(config.CONF), config_name=name, version_base="1.3")
+    @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
     def job(cfg: DictConfig) -> Any:
         own, found = HydraConfig.get(), checked
         try:
@@ -167,7 +177,7 @@ def _culprit(overrides: Iterable[str]) -> str:
             OverridesParser.create().parse_override(word)
         except Exception:  # whatever it raised before
             return key or word
-        if value == "null" and (config.CONF / key).is_dir():
+        if value == "null" and (CONF / key).is_dir():
             return key
     return NOBODY
 

@@ -138,8 +138,11 @@ def compose(*overrides: str, name: str = "config") -> DictConfig:
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
 
 
-def check(cfg: DictConfig) -> Settings:
-    """Build every settings object and look at every input file. Raises `InputError`; imports no torch."""
+def check(cfg: DictConfig, prior: Any = None) -> Settings:
+    """Build every settings object and look at every input file. Raises `InputError`; imports no torch.
+
+    `prior`, a `Loaded` one, takes the place of that of `cfg`.
+    """
     hydra = hydra_of(cfg)
     choices = {
         str(group): str(option)
@@ -151,6 +154,7 @@ def check(cfg: DictConfig) -> Settings:
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
+    parts["prior"] = prior or parts["prior"]
     parts["method"].check(parts["task"], run)
     parts["regulariser"].check(run.speed)
     if parts["task"].renders and run.device == "mps":

@@ -141,7 +141,7 @@ def save_image(path: Path, pixels: NDArray[Any], **options: Any) -> None:
 
 
 @contextmanager
-def film_writer(path: Path, fps: int) -> Iterator[Any]:
+def film_writer(path: Path, fps: float) -> Iterator[Any]:
     """Yield the writer of an H.264 MP4: its `write_frame` takes frames (h, w, 3) of bytes with even sides."""
     import imageio.v3 as iio
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,24 @@ log = logging.getLogger(__name__)
 Source = tuple[Path | None, Path | None, str]  # picture, scene and prompt
 
 
+@dataclass(frozen=True)
+class Progress:
+    """A step that was taken, for a callback."""
+
+    id: str  # of the edit
+    step: int  # counted from 1
+    steps: int  # in all
+    evaluations: NetworkEvaluations  # so far
+    _decode: Callable[[], Tensor]
+
+    def picture(self) -> Tensor:
+        """Return what the step saw of the edit, decoded: (3, h, w) in [0, 1]; of a scene, from its camera."""
+        return self._decode()
+
+
+Callback = Callable[[Progress], object]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """What all edits of a run share."""
@@ -42,6 +61,7 @@ class Bench:
     networks: MetricNetworks | None  # that measure
     folder: RunFolder
     mirror: Mirror | None
+    callback: Callback | None = None
     # eps_psi of each source that was learned beforehand, and what that cost
     sources: dict[Source, tuple[Tensor, NetworkEvaluations]] = field(default_factory=dict)
 
@@ -141,6 +161,10 @@ class EditRun:
             noise = self._generator("samples", run.device)
             samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples.count, noise)
             saved.samples[str(done)] = samples.cpu()
+        if callback := self._bench.callback:
+            seen, prior = step.view.latents[EDIT][:1].detach(), self._bench.method.denoiser.prior
+            evaluations = self.work.edit.evaluations
+            callback(Progress(self.edit.id, done, run.steps, evaluations, lambda: prior.decode(seen)[0]))
         midway = done % run.checkpoint_every == 0 and done < run.steps
         if midway and self._bench.settings.method.checkpoints:
             self._logger.flush()
@@ -163,7 +187,7 @@ class EditRun:
         row |= measure(comparison, edit, networks)
         tensors = {name: x.contiguous().cpu() for name, x in saved.state.state_dict().items()}
         with self._bench.folder.edit(edit.id) as place:
-            save_comparison(comparison, place)
+            save_comparison(comparison, place, edit.prompts)
             save_samples(saved.samples, place)
             save_file(tensors, place / "state.safetensors")
             if saved.models:

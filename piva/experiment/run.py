@@ -18,7 +18,7 @@ from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
 from piva.errors import InputError, WriteError, one_line
 from piva.experiment import memory
-from piva.experiment.edit import Bench, EditRun, checkpoints
+from piva.experiment.edit import Bench, Callback, EditRun, checkpoints
 from piva.metrics.pixels import psnr
 from piva.models.denoiser import Denoiser
 from piva.optimise import LossRegulariser, Method, NoiseRegulariser, Sizes
@@ -39,9 +39,10 @@ LEAST_DB = 20.0
 Errors = dict[str, Exception]  # why edits failed, by id
 
 
-def run_experiment(settings: Settings, path: Path) -> Run:
+def run_experiment(settings: Settings, path: Path, callback: Callback | None = None) -> Run:
     """Run every edit of checked `settings` that is not finished in `path` yet, and write the results there.
 
+    `callback` is told of each step of each edit; what it raises ends the run, which can be resumed.
     The caller must hold the folder's lock. An edit that fails is named in the summary, and the others go on.
     Raises `InputError` if results cannot be written, and if no edit was finished for bad input alone.
     """
@@ -67,7 +68,9 @@ def run_experiment(settings: Settings, path: Path) -> Run:
         learning_steps=settings.model.steps_per_iteration,
         regulariser=regulariser if isinstance(regulariser, NoiseRegulariser | LossRegulariser) else None,
     )
-    bench = Bench(settings=settings, method=method, networks=networks, folder=folder, mirror=mirror)
+    bench = Bench(
+        settings=settings, method=method, networks=networks, folder=folder, mirror=mirror, callback=callback
+    )
     done = _resume(settings, folder)
     try:
         errors = _run_edits(bench, done)
@@ -92,7 +95,7 @@ def run_experiment(settings: Settings, path: Path) -> Run:
     log.info("results in %s", path)
     for result in results[:3]:
         place = path / "edits" / result.row["id"]
-        log.info("look at %s", next(iter(place.glob("turntable.mp4")), place / "after.png"))
+        log.info("look at %s", next(iter(place.glob("turntable.mp4")), place / "comparison.png"))
     return Run.read(path)
 
 

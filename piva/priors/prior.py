@@ -117,9 +117,7 @@ class Prior:
         if len(ids) > (limit := tokens.shape[1]):
             message = "prompt %r has %d tokens, the text encoder reads %d: the end is cut off"
             log.warning(message, prompt, len(ids), limit)
-        small = (
-            len(self.tokenizer) <= SMALL_VOCABULARY
-        )  # large ones spell words that they know in pieces, too
+        small = len(self.tokenizer) <= SMALL_VOCABULARY  # large ones spell known words in pieces, too
         if small and (unknown := unknown_words(prompt, self.tokenizer.tokenize)):
             log.warning("prompt %r: this prior has never seen %s", prompt, ", ".join(map(repr, unknown)))
         context: Tensor = self.text_encoder(tokens.to(self.device))[0]

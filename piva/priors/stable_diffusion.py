@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from piva.errors import InputError
 from piva.files import user_path
@@ -47,7 +47,7 @@ class StableDiffusion:
     controlnet: str | None = None
     config: str | None = None  # folder or hub id with tokenizer and configurations, where `path` is one file
     taesd: str | None = None  # folder or hub id of a tiny autoencoder that encodes renders
-    force: bool = False  # edit also what the toys' prior does not know
+    force: bool | None = None  # edit also what the toys' prior does not know
 
     @property
     def only_toys(self) -> bool:
@@ -150,6 +150,36 @@ class StableDiffusion:
         taesd = str(self._tiny.find() or self.taesd) if self.taesd else None
         folder = str(self.folder or self._source[1])
         return load(folder, device, self.dtype, file=self._file, taesd=taesd)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A prior that is loaded already, where settings of one are wanted."""
+
+    prior: "Prior"
+    only_toys: ClassVar[bool] = False
+    taesd: ClassVar[None] = None
+
+    @property
+    def dtype(self) -> str:
+        return str(self.prior.dtype).removeprefix("torch.")
+
+    @property
+    def folder(self) -> Path | None:
+        return Path(self.prior.path) if Path(self.prior.path, "unet").is_dir() else None
+
+    @property
+    def factor(self) -> int:
+        return self.prior.factor
+
+    def check(self) -> None:
+        """Accept what has been checked when it was loaded."""
+
+    def check_prompts(self, prompts: Iterable[str]) -> None:
+        """Accept any prompt."""
+
+    def load(self, device: str) -> "Prior":
+        return self.prior
 
 
 def _check_id(key: str, name: str) -> None:

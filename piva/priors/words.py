@@ -9,9 +9,9 @@ SMALL_VOCABULARY = 5000  # tokens; below, a word was learned whole or not at all
 ENDINGS = re.compile(r"['\u2019](?:s|t|re|ve|m|ll|d)\b")  # CLIP reads them as words of their own
 # docs/stable_diffusion.md: downloads and memory counted from parameters, times estimated
 REAL = (
-    "for other pictures and words take profile=gpu: it downloads 5.2 GB (Stable Diffusion) and 2.3 GB (metric "
-    "networks; none with metrics=pixels) by piva fetch profile=gpu, and needs a GPU with 6 GB of memory (9 GB "
-    "for scenes) and a minute or two for a picture; prior.force=true goes on regardless"
+    "for other pictures and words take profile=gpu: it downloads 5.2 GB (Stable Diffusion) and 2.3 GB "
+    "(metric networks; none with metrics=pixels) by piva fetch profile=gpu, and needs a GPU with 6 GB of "
+    "memory (9 GB for scenes) and a minute or two for a picture; prior.force=true goes on regardless"
 )
 
 

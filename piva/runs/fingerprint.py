@@ -25,6 +25,7 @@ from piva.runs.run import RECORD, Run, one_set_of_networks
 OWN = r"(?!hydra\b)\w[\w./@]*="  # overrides that a run may store: of piva's own keys
 HYDRAS = (  # and of Hydra's: how and where jobs run, in plain values that no shell reads, and below the sweep
     r"hydra(/launcher|/sweeper|\.mode|\.(launcher|sweeper)\.[\w.]+)=[\w.,:+-]*$"
+    r"|hydra\.job\.config\.override_dirname\.exclude_keys=\[[\w.,/@+~]*\]$"
     r"|hydra\.sweep\.dir=|hydra\.sweep\.subdir=(?!.*\.\.)[^/]"
 )
 FREE = (

@@ -28,7 +28,12 @@ from piva.metrics.table import means
 
 RESULT = "result.json"
 INFINITE = "inf"  # in JSON, which has no such number
-MAIN = ("truth/psnr", "eval/clip", "eval/lpips", "eval/psnr")  # metrics named where there is room for a few
+MAIN = {  # metrics named where there is room for a few: words, and the value of the unedited original
+    "truth/psnr": ("to the truth {:.1f} dB", "nothing/psnr"),
+    "eval/clip": ("CLIP {:.3f}", "nothing/clip"),
+    "eval/lpips": ("LPIPS to the original {:.3f}", None),
+    "eval/psnr": ("to the original {:.1f} dB", None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +200,14 @@ def summarise(
 
 
 def main_metrics(mean: Mapping[str, Any]) -> str:
-    """Return the first three of `MAIN` that were measured, as text."""
-    found = [(key, mean[key]) for key in MAIN if mean.get(key) is not None]
-    return ", ".join(f"{key} {value:.4g}" for key, value in found[:3])
+    """Return the first three of `MAIN` that were measured, as text, beside what no edit at all would have."""
+    found = []
+    for key, (words, untouched) in MAIN.items():
+        if mean.get(key) is not None:
+            number = words[words.index("{") : words.index("}") + 1]
+            beside = mean.get(untouched) if untouched else None
+            found.append(words.format(mean[key]) + (f", untouched {number.format(beside)}" if beside else ""))
+    return "; ".join(found[:3])
 
 
 def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from piva.errors import EditsFailed, InputError, one_line
 from piva.files import inside_of, user_path, write_errors
@@ -24,6 +25,8 @@ from piva.runs.folder import RunFolder, is_locked, main_metrics
 from piva.runs.run import DUPLICATE, ERROR, FIRSTS, RECORD, Run
 
 log = logging.getLogger(__name__)
+
+EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"  # overrides that name no folder
 
 
 def guarded(work: Callable[[], float | None], folder: Path) -> float | None:
@@ -117,7 +120,21 @@ def _print_table(runs: Sequence[Run]) -> int:
 
 
 class Table(Callback):
-    """Hydra's hook after a sweep: prints the table; the exit code is 1 if a job did not finish."""
+    """Hydra's hooks of a sweep: jobs' folders are named by what differs; at its end the table is printed, and
+    the exit code is 1 if a job did not finish.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        given = config.hydra.overrides
+        if any(word.startswith(f"{EXCLUDED}=") for word in given.hydra):
+            return  # of a sweep that is resumed
+        typed = OverridesParser.create().parse_overrides(list(given.task))
+        varied = {each.get_key_element() for each in typed if each.is_sweep_override()}
+        constant = {each.get_key_element() for each in typed} - varied
+        if varied or config.hydra.sweeper.params:
+            names = [*config.hydra.job.config.override_dirname.exclude_keys, *sorted(constant)]
+            with read_write(config), open_dict(config):
+                given.hydra.append(f"{EXCLUDED}=[{','.join(names)}]")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sys.stdout.write("\n")

@@ -15,6 +15,7 @@ from piva.errors import InputError
 from piva.metrics.comparison import Comparison
 from piva.nerf.memory import check_fits, estimate
 from piva.ranges import Degrees, FieldOfView, Rising
+from piva.runs.bars import bar
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Descent, Randomness, View
 from piva.tasks.image import as_mask, fitting, read_pictures, resize
@@ -71,18 +72,16 @@ class NerfTask:
         check_views(edit.scene, edit.capture)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
-        from tqdm import tqdm
-
         from piva.nerf.scenes import fitted_scene
 
         assert edit.scene is not None
         views = read_views(edit.scene, edit.capture, size)
         self._check_memory(views, prior, size)
-        with tqdm(desc=f"{edit.id}: fitting the scene", unit="step", disable=None, leave=False) as bar:
+        with bar(0, f"{edit.id}: fitting the scene", "step") as shown:
 
             def progress(step: int, total: int) -> None:
-                bar.total = total
-                bar.update(step - bar.n)
+                shown.total = total
+                shown.update(step - shown.n)
 
             try:
                 fitted = fitted_scene(views, self.field, 0, prior.device, progress)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
 
-from piva.config import CONF
+from piva.files import CONF
 from piva.models.controlled import depth_hint
 from piva.toys.training import architectures, corpus
 from piva.toys.training.autoencoder import encode_all, train_autoencoder
