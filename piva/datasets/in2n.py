@@ -32,7 +32,7 @@ class In2n:
     root: str
     edits: Any
     shard: str | None = None
-    downscale: Annotated[int, Ge(1)] | None
+    downscale: Annotated[int, Interval(ge=1, le=64)] | None
     orientation: Literal["up", "none"] | None
     centre: Literal["poses", "none"]
     auto_scale: bool

@@ -115,10 +115,6 @@ def _whole(number: Any, what: str) -> int:
     return number
 
 
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name}, which is no number of JSON's")
-
-
 def unreadable(where: str, extension: str) -> InputError:
     """Return the error of a file that cannot be drawn without an extension."""
     found, wanted = f"the extension {extension[:80]}", "a GLB that does without"
@@ -153,7 +149,7 @@ def read_glb(content: bytes, where: str) -> Document:
             size, kind = struct.unpack_from("<I4s", content, at)
             chunks.setdefault(kind, content[at + 8 : at + 8 + size])
             at += 8 + size
-        data = json.loads(chunks[b"JSON"], parse_constant=_no_number)
+        data = json.loads(chunks[b"JSON"])
         if missing := sorted(set(data.get("extensionsRequired", [])) - READABLE):
             raise unreadable(where, missing[0])
         return Document(where, data, chunks.get(b"BIN\0", b""))

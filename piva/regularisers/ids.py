@@ -22,7 +22,7 @@ class IDS:
     square, is each row's own. What xhat_t then is says the noise of the step, for the edit too.
     """
 
-    iterations: Annotated[int, Ge(1)]
+    iterations: Annotated[int, Interval(ge=1, le=1000)]
     rate: Annotated[float, Gt(0)]
     guidance_scale: Annotated[float, Ge(0)]
 
