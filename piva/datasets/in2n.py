@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from piva.datasets.edit import Capture, Edit
 from piva.datasets.records import read_records

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Gt, Interval
 
 if TYPE_CHECKING:
     from piva.models.denoiser import Denoiser

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
+from annotated_types import Interval
+
 if TYPE_CHECKING:
     from piva.config import Settings
 
