@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from piva import config
 from piva.commands.help import HELP, explain
-from piva.errors import EditsFailed, InputError, one_line
+from piva.errors import EditsFailed, InputError, one_line, out_of_memory
 from piva.files import CONF, user_path
 from piva.objective import Objective
 from piva.runs import sweep
@@ -112,9 +112,8 @@ def _run(
 def _objective(cfg: DictConfig, result: Run | None) -> float | None:
     if result is None:
         return None
-    if failures := result.summary["failures"]:
-        reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in failures)
-        raise EditsFailed(f"{len(failures)} of {len(failures) + len(result.rows)} edits failed: {reasons}")
+    if result.failures or result.diverged:
+        raise EditsFailed(f"{result.status}: {result.reason}")
     objective: Objective = config.build(Objective, cfg.objective, "objective")
     return objective.of(result.summary["mean"])
 
@@ -144,11 +143,11 @@ def run_hydra(
                 with _as_input_errors():
                     found = check(cfg)
             return work(cfg, found)
-        except (*OURS, OSError, MemoryError) as error:
+        except Exception as error:
             folder = Path(own.runtime.output_dir)
             if own.output_subdir and folder.is_dir() and {path.name for path in folder.iterdir()} <= UNBEGUN:
                 shutil.rmtree(folder)
-            raise SystemExit(2) from error  # before any other exception Hydra prints lines of its own
+            raise SystemExit(1) from error  # before any other exception Hydra prints lines of its own
 
     job()
 
@@ -207,10 +206,12 @@ def run_cli(job: Callable[[], Any], name: str = "config") -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\npiva: interrupted; what was finished is kept\n")
         sys.exit(130)
-    except (*OURS, OSError, MemoryError, SystemExit) as stop:
+    except (Exception, SystemExit) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop
         if error is None:  # --help and the like, or a sweep some of whose jobs failed
             raise
+        if not (isinstance(error, (*OURS, OSError)) or out_of_memory(error)):
+            raise error from None
         if tracebacks:
             traceback.print_exception(error)
         kept = "; finished edits are kept" if isinstance(error, FloatingPointError) else ""
@@ -231,7 +232,7 @@ def _explain(error: BaseException, name: str) -> str:
     text = str(error)
     if isinstance(error, InputError):
         return one_line(error)
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return one_line(InputError("memory", "too little", "more", "make what is asked for smaller"))
     if isinstance(error, OSError) and not isinstance(error, HydraException):  # unexpected, of a file it names
         found = error.strerror or text

@@ -9,7 +9,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Annotated, Any, cast, get_type_hints
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -49,7 +49,7 @@ class SamplesSettings:
     """The node `samples`: what the models would paint, and when."""
 
     at: list[Annotated[int, Ge(1)]]
-    count: Annotated[int, Ge(1)]
+    count: Annotated[int, Interval(ge=1, le=1024)]
     steps: Annotated[int, Interval(ge=1, le=1000)]
     guidance: Annotated[float, Ge(0)]
 
@@ -59,15 +59,15 @@ class RunSettings:
     """The keys at the top of the configuration that the run itself reads."""
 
     seed: Annotated[int, Ge(0)]
-    steps: Annotated[int, Ge(1)]
+    steps: Annotated[int, Interval(ge=1, le=100_000_000)]
     device: Device
-    resolution: Annotated[int, Gt(0)] | None
-    noises: Annotated[int, Ge(1)]
+    resolution: Annotated[int, Interval(ge=1, le=8192)] | None
+    noises: Annotated[int, Interval(ge=1, le=4096)]
     coarse: list[int]
     coarse_until: list[float]
     measure_at: list[int]
-    checkpoint_every: Annotated[int, Ge(1)]
-    batch: Annotated[int, Ge(1)]
+    checkpoint_every: Annotated[int, Interval(ge=1, le=1_000_000_000)]
+    batch: Annotated[int, Interval(ge=1, le=100_000)]
     passes: Annotated[int, Ge(1)] | None
     samples: SamplesSettings
     speed: Speed

@@ -16,7 +16,7 @@ import torch
 
 from piva.config import RunSettings, Settings
 from piva.datasets.edit import Edit
-from piva.errors import InputError, WriteError, one_line
+from piva.errors import InputError, WriteError, one_line, out_of_memory
 from piva.experiment import memory
 from piva.experiment.edit import Bench, Callback, EditRun, checkpoints
 from piva.metrics.pixels import psnr
@@ -130,7 +130,7 @@ def _run_batch(bench: Bench, edits: Sequence[Edit], done: dict[str, EditRecord])
     try:
         return _run_together(bench, edits, done)
     except (RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         reason = one_line(error)
     gc.collect()  # the traceback, which held the batch's tensors, is gone
@@ -192,12 +192,6 @@ def _finish(each: EditRun, bench: Bench, done: dict[str, EditRecord]) -> None:
     bench.folder.write_tables(_in_order(bench.settings, done), _cost(bench.settings.run.device))
     if bench.mirror:
         bench.mirror.edit(record.row, bench.folder.path / "edits" / name)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Return whether memory ran out: CUDA says so by a class, a CPU by its words."""
-    words = "not enough memory", "can't allocate memory", "out of memory"
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(w in str(error) for w in words)
 
 
 def _resume(settings: Settings, folder: RunFolder) -> dict[str, EditRecord]:

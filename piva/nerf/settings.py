@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from piva.nerf.kernels.layout import Layout
     from piva.nerf.voxels import Voxels
 
+FINEST = 2**20  # cells along a side of a hash grid's finest level
+MOST_SAMPLES = 10_000  # along a ray, from the middle of the box to its side
+
 
 @runtime_checkable
 class Fit(Protocol):
@@ -62,6 +65,16 @@ class Fit(Protocol):
 
     def restore(self, tensors: "Mapping[str, Tensor]") -> "Field":
         """Return the field whose state these tensors are."""
+
+
+def _check_space(fit: "VoxelFit | HashFit") -> None:
+    """Raise `InputError` for an occupancy grid or rays that nothing can hold."""
+    if fit.levels > 8:
+        wanted = "at most 8: as many as nerfacc's kernel takes, 128 times the radius"
+        raise InputError("levels", f"{fit.levels}", wanted)
+    if fit.step < fit.radius / MOST_SAMPLES:
+        wanted = f"at least the {MOST_SAMPLES:,}th part of the radius ({fit.radius:g})"
+        raise InputError("step", f"{fit.step:g}", wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +124,17 @@ class VoxelFit:
 
     sparsity: ClassVar[float] = 0.0  # voxels know which of them no view has seen: `Voxels.prune_unseen`
 
-    radius: Annotated[float, Gt(0)]
+    radius: Annotated[float, Interval(gt=0, le=10_000)]
     resolutions: list[Annotated[int, Interval(ge=2, le=1024)]]  # nodes along a side, coarse to fine
     steps: list[int]  # optimiser steps at each of these resolutions
-    rays: Annotated[int, Ge(1)]
+    rays: Annotated[int, Interval(ge=1, le=100_000_000)]
     step: Annotated[float, Gt(0)]
     cone: Annotated[float, Ge(0)]
     levels: Annotated[int, Ge(1)]
     lr_density: Annotated[float, Gt(0)]
     lr_colour: Annotated[float, Gt(0)]
     lr_end: Annotated[float, Gt(0)]
-    occupancy: Annotated[int, Ge(1)]
+    occupancy: Annotated[int, Interval(ge=1, le=1024)]
     threshold: Annotated[float, Ge(0)]
     refresh_every: Annotated[int, Ge(1)]
     decay: Annotated[float, Interval(ge=0, le=1)]
@@ -131,9 +144,7 @@ class VoxelFit:
         if not self.steps or len(self.steps) != len(self.resolutions) or min(self.steps) < 1:
             found = f"{self.steps} for resolutions {self.resolutions}"
             raise InputError("steps", found, "at least one step for each of them")
-        if self.levels > 8:
-            wanted = "at most 8: as many as nerfacc's kernel takes, 128 times the radius"
-            raise InputError("levels", f"{self.levels}", wanted)
+        _check_space(self)
 
     @property
     def num_parameters(self) -> int:
@@ -189,16 +200,16 @@ class HashFit:
     `Fit`.
     """
 
-    radius: Annotated[float, Gt(0)]
-    grid_levels: Annotated[int, Ge(1)]
+    radius: Annotated[float, Interval(gt=0, le=10_000)]
+    grid_levels: Annotated[int, Interval(ge=1, le=64)]
     features: Literal[1, 2, 4, 8]  # of a level; tiny-cuda-nn has no others
     log2_rows: Annotated[int, Interval(ge=3, le=24)]
-    base: Annotated[int, Ge(1)]
-    growth: Annotated[float, Ge(1)]
-    hidden: Annotated[int, Ge(1)]  # units of the network's one hidden layer
+    base: Annotated[int, Interval(ge=1, le=8192)]
+    growth: Annotated[float, Interval(ge=1, le=16)]
+    hidden: Annotated[int, Interval(ge=1, le=8192)]  # units of the network's one hidden layer
     kernel: Literal["auto", "torch", "numba", "triton", "tinycudann"]
-    steps: Annotated[int, Ge(1)]
-    rays: Annotated[int, Ge(1)]
+    steps: Annotated[int, Interval(ge=1, le=100_000_000)]
+    rays: Annotated[int, Interval(ge=1, le=100_000_000)]
     step: Annotated[float, Gt(0)]
     cone: Annotated[float, Ge(0)]
     levels: Annotated[int, Ge(1)]
@@ -206,11 +217,18 @@ class HashFit:
     lr_network: Annotated[float, Gt(0)]
     lr_end: Annotated[float, Gt(0)]
     sparsity: Annotated[float, Ge(0)]
-    occupancy: Annotated[int, Ge(1)]
+    occupancy: Annotated[int, Interval(ge=1, le=1024)]
     threshold: Annotated[float, Ge(0)]
     refresh_every: Annotated[int, Ge(1)]
     decay: Annotated[float, Interval(ge=0, le=1)]
     edit: Any = None
+
+    def __post_init__(self) -> None:
+        _check_space(self)
+        finest = self.base * self.growth ** (self.grid_levels - 1)
+        if finest > FINEST:
+            wanted = f"at most {FINEST} cells along a side: a smaller base, growth or grid_levels"
+            raise InputError("growth", f"{finest:.3g} cells along a side of the finest grid", wanted)
 
     @property
     def layout(self) -> "Layout":

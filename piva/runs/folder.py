@@ -44,6 +44,7 @@ class EditRecord:
     snapshots: list[dict[str, Any]]  # rows of snapshots.csv
     seconds: dict[str, float]  # of its stages
     passes: dict[str, float]  # of the networks, as `NetworkEvaluations` counts them
+    diverged: str = ""  # how far it went, if it is further from the original than noise
 
     def write(self, folder: Path) -> None:
         """Write result.json in the edit's folder."""
@@ -65,7 +66,10 @@ class EditRecord:
         row, *snapshots = (
             {k: math.nan if v is None else v for k, v in from_json(row).items()} for row in rows
         )
-        return EditRecord(row=row, snapshots=snapshots, seconds=numbers[0], passes=numbers[1])
+        diverged = as_kind(plain.get("diverged", ""), str, f"{path}: diverged")
+        return EditRecord(
+            row=row, snapshots=snapshots, seconds=numbers[0], passes=numbers[1], diverged=diverged
+        )
 
 
 class RunFolder:
@@ -193,6 +197,7 @@ def summarise(
         "mean": json_safe(means(rows)),
         "edits": [json_safe(row) for row in rows],
         "failures": [{"id": name, "reason": one_line(error)} for name, error in errors.items()],
+        "diverged": [{"id": each.row["id"], "reason": each.diverged} for each in records if each.diverged],
         "unet": per_step("", "forward", "backward", "calls"),
         "controlnet": per_step("control_", "forward", "backward"),
         **metadata,

@@ -25,7 +25,7 @@ ORIGIN = "what piva.run wrote"
 CONFIG: dict[str, type[Any]] = {"seed": int, "steps": int}
 SUMMARY: dict[str, type[Any]] = {
     **dict.fromkeys(("mean", "choices", "unet", "provenance"), dict),
-    **dict.fromkeys(("failures", "edits"), list),
+    **dict.fromkeys(("failures", "diverged", "edits"), list),
 }
 Row = dict[str, Any]
 
@@ -110,8 +110,12 @@ class Run:
     @property
     def failures(self) -> dict[str, str]:
         """Why edits that were begun are not finished, by their ids."""
-        failures = self.summary.get("failures", [])
-        return {str(each.get("id")): str(each.get("reason", "failed")) for each in failures}
+        return self._reasons("failures")
+
+    @property
+    def diverged(self) -> dict[str, str]:
+        """How far edits that are finished went, if further from their originals than noise, by their ids."""
+        return self._reasons("diverged")
 
     @property
     def duplicate_of(self) -> "Run | None":
@@ -139,8 +143,10 @@ class Run:
             return "running"
         if not self.summary:
             return "unfinished"
-        failed, done = len(self.failures), len(self.summary.get("edits", []))
-        return f"{failed} of {failed + done} edits failed" if failed else "finished"
+        failed, gone, done = len(self.failures), len(self.diverged), len(self.summary.get("edits", []))
+        counts = {"failed": failed, "diverged": gone}
+        told = [f"{count} of {failed + done} edits {what}" for what, count in counts.items() if count]
+        return ", ".join(told) or "finished"
 
     @property
     def reason(self) -> str:
@@ -152,11 +158,14 @@ class Run:
                 return f"resume={self.folder} goes on with it"
             case "running":
                 return ""
-        return "; ".join(f"{edit}: {reason}" for edit, reason in self.failures.items())
+        return "; ".join(f"{edit}: {reason}" for edit, reason in (self.failures | self.diverged).items())
 
     def edit(self, id: str) -> Path:
         """Return the folder of an edit, if any. Raises `InputError` for an id that leads out of the run."""
         return inside(self.folder, f"edits/{id}", self.folder / "metrics.csv")
+
+    def _reasons(self, key: str) -> dict[str, str]:
+        return {str(each.get("id")): str(each.get("reason", key)) for each in self.summary.get(key, [])}
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from piva.priors.prior import Prior
 
 PASTEL = 0.55  # the least of a pastel's channels, as in the pictures that the toys' prior has seen
+MOST_PIXELS = 2**30  # of a turntable, which is held as a whole: 13 GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +49,24 @@ class NerfTask:
     lr_schedule: Literal["constant", "cosine", "exponential"]
     lr_end: Annotated[float, Gt(0)]
     lr_warmup: Annotated[float, Interval(ge=0, le=1)]
-    views: Annotated[int, Ge(1)]
+    views: Annotated[int, Interval(ge=1, le=1024)]
     elevation_deg: Annotated[list[Degrees], Rising(2)]
     fov_deg: Annotated[list[FieldOfView], Rising(2)]
     distance: Annotated[list[Annotated[float, Gt(0)]], Rising(2)]
     pastel: Annotated[float, Interval(ge=0, le=1)]
-    grow: Annotated[int, Ge(0)]
+    grow: Annotated[int, Interval(ge=0, le=1024)]
     explore: Annotated[int, Ge(0)]
-    refresh_every: Annotated[int, Ge(1)]
+    refresh_every: Annotated[int, Interval(ge=1, le=1_000_000)]
     turntable: Annotated[int, Interval(ge=1, le=100_000)]
     turntable_size: Annotated[int, Interval(ge=16, le=8192), MultipleOf(2)]  # films have even sides
     turntable_elevation_deg: Degrees
     turntable_fov_deg: FieldOfView
     turntable_distance: Annotated[float, Gt(0)]
+
+    def __post_init__(self) -> None:
+        if (pixels := self.turntable * self.turntable_size**2) > MOST_PIXELS:
+            found = f"{self.turntable} views of {self.turntable_size}^2, {pixels:.3g} pixels"
+            raise InputError("task.turntable", found, f"at most {MOST_PIXELS:.3g} pixels in all")
 
     def check(self, edit: Edit) -> None:
         if self.field.edit is None:
