@@ -1,11 +1,10 @@
 """Editing by optimisation, as all scores do: `method=optimise`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.config import RunSettings
-from piva.tasks.base import Task
 
 if TYPE_CHECKING:
     from piva.optimise import Method, Step, Work
@@ -17,9 +16,10 @@ class Optimise:
 
     unread: ClassVar[frozenset[str]] = frozenset()
     checkpoints: ClassVar[bool] = True
+    instructed: ClassVar[bool] = False
 
-    def check(self, task: Task, run: RunSettings) -> None:
-        """Accept every task."""
+    def check(self, parts: Mapping[str, Any], run: RunSettings) -> None:
+        """Accept every run."""
 
     def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
         from piva.optimise import optimise

@@ -9,7 +9,7 @@ width).
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from piva.errors import InputError
 from piva.files import user_path
@@ -45,6 +45,7 @@ class StableDiffusion:
     controlnet: str | None = None
     config: str | None = None  # folder or hub id with tokenizer and configurations, where `path` is one file
     taesd: str | None = None  # folder or hub id of a tiny autoencoder that encodes renders
+    instructed: bool = False  # whether it is an InstructPix2Pix: for method=dataset_update
 
     def check(self) -> None:
         """Raise `InputError` if `path` is no model, lacks a part, has damaged weights or does not fit."""
@@ -55,7 +56,8 @@ class StableDiffusion:
         if folder is None:  # a hub id that is not in the cache: `requires` says so
             _check_id(*self._source)
         else:
-            check_folder(folder, "{}={}".format(*self._source), with_weights=file is None)
+            source = "{}={}".format(*self._source)
+            check_folder(folder, source, with_weights=file is None, instructed=self.instructed)
             if file is not None:
                 check_single_file(file, folder, where)
         if self.taesd is None:
@@ -130,7 +132,8 @@ class StableDiffusion:
 
         taesd = str(self._tiny.find() or self.taesd) if self.taesd else None
         folder = str(self.folder or self._source[1])
-        return load(folder, device, self.dtype, file=self._file, taesd=taesd)
+        files: dict[str, Any] = {"file": self._file, "taesd": taesd}
+        return load(folder, device, self.dtype, **files, instructed=self.instructed)
 
 
 def _check_id(key: str, name: str) -> None:
