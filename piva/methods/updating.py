@@ -60,7 +60,8 @@ class Update:
         if patches.keep is not None:
             wanted = torch.where(patches.keep[:, None], wanted, rgb.detach())
         loss = self.loss(*(x.view(-1, patches.side, patches.side, 3).movedim(3, 1) for x in (rgb, wanted)))
-        torch.autograd.backward(loss)
+        # a sum over pixels, as a score's direction is one: beside it the field's own smoothing is weighed
+        torch.autograd.backward(len(rgb) * loss)
         state.step()
         work.step += 1
         return Step(work.step - 1, t, View(latents={}), loss=loss.detach())

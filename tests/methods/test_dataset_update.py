@@ -1,4 +1,4 @@
-"""Dataset update: pictures as InstructPix2Pix edits them, the field that follows, what it costs and refuses."""
+"""Dataset update: pictures as InstructPix2Pix edits them, the field that follows, costs and refusals."""
 
 import json
 from dataclasses import replace
@@ -16,9 +16,11 @@ from torch import Tensor
 
 from piva import compose, run
 from piva.config import build, check
+from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.methods.dataset_update import DatasetUpdate
 from piva.methods.updating import Update, guided
+from piva.metrics.toys import Toys
 from piva.models.denoiser import Conditioning
 from piva.optimise import Work
 from piva.priors.prior import Prior, load
@@ -26,6 +28,7 @@ from piva.runs.fingerprint import fingerprint
 from piva.scores.dds import DDS
 from piva.scores.terms import NULL, TARGET
 from piva.tasks.base import Randomness
+from piva.tasks.nerf import NerfTask
 
 UNREAD = DDS(guidance_scale=1.0, reference="edit", weight="uniform")
 
@@ -60,7 +63,7 @@ def words(folder: Path, root: Path) -> list[str]:
         *("task=nerf", "dataset=noe", f"dataset.root={root}", "edits=all", "resolution=24"),
         *("prior=instruct_pix2pix", f"prior.path={folder}", "method=dataset_update", "metrics=pixels"),
         *("method.lpips=0", "method.every=2", "method.ddim_steps=3", "method.patches=2", "steps=6"),
-        *("measure_at=[]", "checkpoint_every=1", "task.turntable=2", "task.turntable_size=16"),
+        *("measure_at=[3]", "checkpoint_every=1", "task.turntable=2", "task.turntable_size=16"),
         *(f"field.{words}" for words in FIELD),
     ]
 
@@ -165,7 +168,7 @@ def test_the_timesteps_are_drawn_between_the_bounds(instructed: Prior) -> None:
     assert spread.edited(own, original, render)[1] == 19
 
 
-def test_the_loss_is_l1_and_lpips_of_the_patches() -> None:
+def test_the_loss_is_l1_and_lpips_of_the_patches(instructed: Prior) -> None:
     rgb, wanted = torch.rand(2, 3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     rgb = (2 * rgb - 0.5).requires_grad_(True)
 
@@ -173,7 +176,7 @@ def test_the_loss_is_l1_and_lpips_of_the_patches() -> None:
         assert a.min() >= 0 and a.max() <= 1  # noqa: PT018 - one statement
         return (a - b).square().mean((1, 2, 3))
 
-    update = Update(settings(lpips=0.5), None, distance)  # type: ignore[arg-type] - no network is called
+    update = Update(settings(lpips=0.5), instructed, distance)
     loss = update.loss(rgb, wanted)
     expected = (rgb - wanted).abs().mean() + 0.5 * (rgb.clamp(0, 1) - wanted).square().mean()
     torch.testing.assert_close(loss, expected)
@@ -181,20 +184,28 @@ def test_the_loss_is_l1_and_lpips_of_the_patches() -> None:
     assert rgb.grad is not None
 
 
-def test_the_field_follows_the_pictures_that_are_edited(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here all of them into one colour; LPIPS by the toys' network."""
+def test_the_field_follows_the_pictures_that_are_edited(root: Path, instructed: Prior) -> None:
+    """Here red and blue are exchanged in all of them; LPIPS is by the toys' network."""
+    small = ["task.turntable=2", "task.turntable_size=16", *(f"field.{words}" for words in FIELD)]
+    task: NerfTask = build(NerfTask, compose("task=nerf", *small).task, "task")
+    scene = Edit(id="ball", source_prompt="a", target_prompt="b", scene=root / "ball")
+    own = work(instructed)
+    own.state = state = task.open(scene, instructed, 24, 60, own.randomness)
+    photos, own.step = state.photos(), 1  # between two edits of pictures
+    for i in range(len(photos)):
+        photos.change(i, photos.original(i)[0].flip(0))
 
-    def grey(self: Update, *_: object) -> tuple[Tensor, int]:
-        return torch.full((1, 3, 24, 24), 0.25), 7
+    def distance(i: int) -> float:
+        return (state.render_photo(i) - photos.original(i).flip(1)).abs().mean().item()
 
-    monkeypatch.setattr(Update, "edited", grey)
-    more = ["metrics=toys", "method.lpips=1", "method.every=1", "steps=60", "edits=[ball/red]"]
-    done = run(compose(*words, *more, f"hydra.run.dir={tmp_path / 'run'}"))
-    losses = [row["train/loss"] for row in done.steps["ball/red"]]
-    assert sum(losses[-5:]) < 0.7 * max(sum(losses[i : i + 5]) for i in range(20))
-    assert {row["t"] for row in done.steps["ball/red"]} == {7}
+    before = distance(3)
+    networks = build(Toys, compose("metrics=toys").metrics, "metrics").load("cpu")
+    assert networks is not None
+    update = Update(settings(every=1000, lpips=0.02, patches=2), instructed, networks.lpips)
+    steps = [step for _, step in update.edit([own], 60)]
+    assert [step.t for step in steps] == 59 * [None]
+    assert distance(3) < 0.7 * before
+    assert own.edit.evaluations.forward == 0
 
 
 def test_a_run_counts_three_rows_a_step_of_ddim(words: list[str], tmp_path: Path) -> None:
@@ -255,7 +266,6 @@ def test_another_instruction_is_another_run(words: list[str], root: Path) -> Non
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["task=image"], "^method: found the dataset update of a picture.*use task=nerf"),
         (["noises=2"], "^noises: found 2"),
         (["coarse=[16]", "coarse_until=[0.5]"], r"^coarse: found \[16\]"),
         (["samples.at=[1]"], r"^samples.at: found \[1\]"),
@@ -281,3 +291,9 @@ def test_what_it_cannot_do_is_refused_in_one_line(words: list[str], more: list[s
 def test_a_prior_of_prompts_is_no_instructed_one(prior_folder: Path, words: list[str]) -> None:
     with pytest.raises(InputError, match="4 input channels for latents of 4, wanted InstructPix2Pix"):
         check(compose(*words, f"prior.path={prior_folder}"))
+
+
+def test_a_picture_is_refused_in_one_line(folder: Path, root: Path) -> None:
+    words = ["task=image", "dataset=noe", f"dataset.root={root}", "prior=instruct_pix2pix"]
+    with pytest.raises(InputError, match="^method: found the dataset update of a picture.*use task=nerf"):
+        check(compose(*words, f"prior.path={folder}", "method=dataset_update", "measure_at=[]"))
