@@ -155,8 +155,9 @@ def check(cfg: DictConfig, prior: Any = None) -> Settings:
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"] = prior or parts["prior"]
-    parts["method"].check(parts["task"], run)
+    parts["method"].check(parts, run)
     parts["regulariser"].check(run.speed)
+    _check_prior_fits(parts["method"], parts["prior"], choices)
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
@@ -300,6 +301,19 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
         raise InputError(
             where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora"
         )
+
+
+def _check_prior_fits(method: Any, prior: Any, choices: dict[str, str]) -> None:
+    """Raise `InputError` if a method of instructions has another prior, or that prior another method."""
+    if method.instructed == prior.instructed:
+        return
+    where = f"method={choices['method']} prior={choices['prior']}"
+    found, wanted = "a prior that reads prompts", "an InstructPix2Pix, of which none is shipped"
+    remedy = "use prior=instruct_pix2pix, with prior.path=FOLDER for one of your own"
+    if prior.instructed:
+        found, wanted = "an InstructPix2Pix", "a prior that reads prompts"
+        remedy = "use method=dataset_update, or another prior"
+    raise InputError(where, found, wanted, remedy)
 
 
 def _check_schedule(task: Any, schedule: Any, choices: dict[str, str]) -> None:

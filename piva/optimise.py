@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper: the loop that every score, task and model shares, for one edit or several."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -70,6 +70,7 @@ class Method:
     noises: int = 1  # of each view in a step; the direction is their mean
     learning_steps: int = 1  # of the learned models in a step
     regulariser: NoiseRegulariser | LossRegulariser | None = None
+    lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # of two (b, 3, h, w) in [0, 1]: (b)
 
 
 @dataclass
@@ -89,16 +90,18 @@ class Step:
     """A step that was taken. Its tensors are on the device: reading them synchronises."""
 
     index: int  # counted from 0
-    t: int
+    t: int | None  # of the networks' calls, if there were any
     view: View
-    direction_rms: Tensor
+    direction_rms: Tensor | None = None
+    loss: Tensor | None = None  # where theta is fitted to pictures instead
     losses: dict[Network, Tensor] = field(default_factory=dict)  # of the learned models, before their update
 
     @property
     def logged(self) -> dict[str, Tensor | float]:
         """Return the step's numbers by their names in logs."""
         losses = {f"train/loss_{network.value}": loss for network, loss in self.losses.items()}
-        return {"t": self.t, "train/direction_rms": self.direction_rms, **losses}
+        numbers = {"t": self.t, "train/direction_rms": self.direction_rms, "train/loss": self.loss, **losses}
+        return {name: number for name, number in numbers.items() if number is not None}
 
 
 def optimise(works: Sequence[Work], method: Method, steps: int) -> Iterator[tuple[Work, Step]]:
@@ -154,7 +157,7 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
     taken = []
     for each, direction, loss in zip(asked, directions, losses, strict=True):
         rms = direction.square().mean().sqrt()
-        taken.append((each.work, Step(each.work.step, each.query.t, each.view, rms, loss)))
+        taken.append((each.work, Step(each.work.step, each.query.t, each.view, rms, losses=loss)))
         each.work.step += 1
     return taken
 

@@ -33,6 +33,7 @@ class Edit:
     id: str  # unique in its dataset; names the folder edits/<id> (may contain /)
     source_prompt: str
     target_prompt: str
+    instruction: str = ""  # what to do, in words to an editor, if the dataset says so
     type: str = ""  # texturing, addition, translation, or a PIE type
     image: Path | None = None  # the picture to edit; for an object its front view
     scene: Path | None = None  # a folder with transforms.json or transforms_train.json

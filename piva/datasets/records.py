@@ -1,4 +1,6 @@
-"""Benchmarks of scenes as records: id, path, source_prompt, target_prompt and perhaps type, truth."""
+"""Benchmarks of scenes as records: id, path, source_prompt, target_prompt and perhaps instruction, type,
+truth.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +44,7 @@ def _edit(folder: Path, record: dict[str, Any], where: str, capture: Capture | N
         id=record["id"],
         source_prompt=source,
         target_prompt=target,
+        instruction=as_kind(record.get("instruction") or "", str, f"{where}: instruction"),
         type=as_kind(record.get("type") or "", str, f"{where}: type"),
         image=front_view(scene, capture),
         scene=scene,

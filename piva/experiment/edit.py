@@ -80,7 +80,8 @@ class EditRun:
         state = settings.task.open(edit, prior, run.resolution or prior.resolution, run.steps, randomness)
         if settings.objective.metric:  # a name that is not measured shows before the work, not after
             settings.objective.of(measure(state.compare(), edit, bench.networks))
-        prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: edit.target_prompt, Prompt.NULL: ""}
+        target = settings.method.instruct(edit) if settings.method.instructed else edit.target_prompt
+        prompts = {Prompt.SOURCE: edit.source_prompt, Prompt.TARGET: target, Prompt.NULL: ""}
         contexts = {prompt: prior.text(text) for prompt, text in prompts.items()}
         tokens = {prompt: prior.tokens(text) for prompt, text in prompts.items()}
         conditioning = Conditioning(contexts, self._models(), tokens=tokens)

@@ -62,7 +62,7 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
     }
     kept_rows = views * run.noises
     edit = Conditioning({prompt: torch.empty_like(prior.text("")) for prompt in Prompt})
-    if graphs := settings.regulariser.kept:
+    if "regulariser" not in settings.unread and (graphs := settings.regulariser.kept):
         parts["kept by the U-Net"] = float(kept_rows * _kept_by_unet(denoiser, edit, graphs, side, True))
     learned = needs(settings.score).learned
     if denoiser.low_rank and learned:
@@ -74,7 +74,7 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
         pairs = [TRAINING_PAIRS[Network(network)] for network in models.learning]
         kept = kept_rows * _kept_by_unet(denoiser, replace(edit, models=models), pairs, side)
         parts["kept by the U-Net"] = max(parts["kept by the U-Net"], float(kept))  # one after the other
-    if settings.task.renders:
+    if settings.task.renders and "score" not in settings.unread:
         counter = Kept()
         with FakeTensorMode(allow_non_fake_inputs=True), counter.counting():
             pictures = torch.empty((1, 3, side * prior.factor, side * prior.factor), device=prior.device)

@@ -67,6 +67,7 @@ def run_experiment(settings: Settings, path: Path, callback: Callback | None = N
         noises=run.noises,
         learning_steps=settings.model.steps_per_iteration,
         regulariser=regulariser if isinstance(regulariser, NoiseRegulariser | LossRegulariser) else None,
+        lpips=networks.lpips if networks else None,
     )
     bench = Bench(
         settings=settings, method=method, networks=networks, folder=folder, mirror=mirror, callback=callback

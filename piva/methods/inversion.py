@@ -1,8 +1,8 @@
 """Settings of the baselines that invert the picture and denoise it again: no optimiser, no score."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
 
@@ -48,12 +48,13 @@ class DDIMInversion:
 
     unread: ClassVar[frozenset[str]] = UNREAD
     checkpoints: ClassVar[bool] = False
+    instructed: ClassVar[bool] = False
 
     guidance_scale: Annotated[float, Gt(0)]
     attention: PromptToPrompt
 
-    def check(self, task: Task, run: RunSettings) -> None:
-        _check(task, run)
+    def check(self, parts: Mapping[str, Any], run: RunSettings) -> None:
+        _check(parts["task"], run)
 
     def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
         """Return a step's rows through the U-Net, there and back, as a mean over the steps."""
@@ -77,13 +78,14 @@ class DirectInversion:
 
     unread: ClassVar[frozenset[str]] = UNREAD
     checkpoints: ClassVar[bool] = False
+    instructed: ClassVar[bool] = False
 
     guidance_scale: Annotated[float, Gt(0)]
     attention: PromptToPrompt
     corrected: Literal["source", "both"]
 
-    def check(self, task: Task, run: RunSettings) -> None:
-        _check(task, run)
+    def check(self, parts: Mapping[str, Any], run: RunSettings) -> None:
+        _check(parts["task"], run)
         if self.corrected == "source" and not any(self.attention.ends(run.steps)):
             found, wanted = "source, without attention from the source", "attention from it, or both"
             raise InputError("method.corrected", found, wanted, "this is method=ddim_inversion")

@@ -1,13 +1,12 @@
 """Editing by optimisation, as all scores do: `method=optimise`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.config import RunSettings
 from piva.models.needs import Model, Regulariser, passes_of_step
 from piva.scores.terms import Score
-from piva.tasks.base import Task
 
 if TYPE_CHECKING:
     from piva.optimise import Method, Step, Work
@@ -19,9 +18,10 @@ class Optimise:
 
     unread: ClassVar[frozenset[str]] = frozenset()
     checkpoints: ClassVar[bool] = True
+    instructed: ClassVar[bool] = False
 
-    def check(self, task: Task, run: RunSettings) -> None:
-        """Accept every task."""
+    def check(self, parts: Mapping[str, Any], run: RunSettings) -> None:
+        """Accept every run."""
 
     def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
         """Return a step's rows through the U-Net, forward and backward; it has `rows` views and noises."""

@@ -79,11 +79,10 @@ def assemble(
 
 
 def perceptual(net: nn.Module) -> Distance:
-    """LPIPS of pictures in [0, 1]."""
+    """LPIPS of pictures in [0, 1]. Differentiable."""
 
     def distance(a: Images, b: Images) -> Values:
-        with torch.no_grad():
-            values: Tensor = net(2 * a - 1, 2 * b - 1)
+        values: Tensor = net(2 * a - 1, 2 * b - 1)
         return values.reshape(len(a))
 
     return distance

@@ -40,9 +40,10 @@ class ToysClip:
         )
         return embeddings
 
-    @torch.no_grad()
     def distance(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n"]:
-        """Return LPIPS's form over this image tower's five stages, equally weighted, at its size."""
+        """Return LPIPS's form over this image tower's five stages, equally weighted, at its size.
+        Differentiable.
+        """
         pairs = zip(a.split(CHUNK), b.split(CHUNK), strict=True)
         return torch.cat([feature_distance(self._stages(x), self._stages(y)) for x, y in pairs])
 

@@ -21,6 +21,7 @@ CONFIGS = {name: f"{name}/config.json" for name in NETWORKS} | {
     "scheduler": "scheduler/scheduler_config.json"
 }
 FITS = "a text-to-image Stable Diffusion 1 or 2, as prior=sd15, sd21, sd21v, sd_turbo and bk_sdm"
+FITS_INSTRUCTED = "InstructPix2Pix, as prior=instruct_pix2pix"
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 CONDITIONED = {  # input channels of U-Nets that see a picture beside the latents
@@ -79,7 +80,7 @@ def longer_side(sample_size: Any) -> int | None:
     return max(sides) if sides and all(_counts(side) for side in sides) else None
 
 
-def check_folder(folder: Path, where: str, *, with_weights: bool) -> None:
+def check_folder(folder: Path, where: str, *, with_weights: bool, instructed: bool = False) -> None:
     """Raise `InputError` if a part is missing, its weights are no whole safetensors, or the model does not
     fit. Errors begin with `where`; without weights, it is the configuration of a single file.
     """
@@ -91,7 +92,7 @@ def check_folder(folder: Path, where: str, *, with_weights: bool) -> None:
                 regular(path)  # transformers reads tokenizers: a pipe would make it wait
         if with_weights and part in NETWORKS:
             _check_weights(folder / part, where)
-    check_configs({part: read_config(folder, name) for part, name in CONFIGS.items()}, where)
+    check_configs({part: read_config(folder, name) for part, name in CONFIGS.items()}, where, instructed)
 
 
 def _missing(folder: Path, part: str) -> tuple[str, str, str]:
@@ -115,13 +116,17 @@ def _check_weights(folder: Path, where: str) -> None:
         check_readable(path)
 
 
-def check_configs(configs: Mapping[str, Config], where: str) -> None:
+def check_configs(configs: Mapping[str, Config], where: str, instructed: bool = False) -> None:
     """Raise `InputError` unless the configurations of unet, vae, text_encoder and scheduler fit together and
-    belong to a text-to-image Stable Diffusion 1 or 2.
+    belong to a text-to-image Stable Diffusion 1 or 2; if `instructed`, to an InstructPix2Pix, whose U-Net
+    sees a picture's latents beside the noisy ones.
     """
     unet, vae, text = (configs[name] for name in NETWORKS)
     faults = chain(
-        _wrong_kind(unet, vae, text), _wrong_shape(unet, vae, text), _bad_schedule(configs["scheduler"])
+        _wrong_kind(unet, vae, text),
+        _wrong_channels(unet, vae, 2 if instructed else 1),
+        _wrong_shape(unet, text),
+        _bad_schedule(configs["scheduler"]),
     )
     try:
         for found, wanted in faults:
@@ -147,14 +152,19 @@ def _wrong_kind(unet: Config, vae: Config, text: Config) -> Iterator[tuple[str, 
             yield f"a U-Net with {key} {kind}, which sees more than a prompt", FITS
 
 
-def _wrong_shape(unet: Config, vae: Config, text: Config) -> Iterator[tuple[str, str]]:
-    """Yield what is found and wanted for each pair that does not fit; defaults are diffusers'."""
+def _wrong_channels(unet: Config, vae: Config, seen: int) -> Iterator[tuple[str, str]]:
+    """Yield what is found and wanted where a U-Net does not see so many latents; defaults are diffusers'."""
     channels, latent = unet.get("in_channels", 4), vae.get("latent_channels", 4)
-    if channels != latent:
+    fits = FITS if seen == 1 else FITS_INSTRUCTED
+    if channels != seen * latent:
         kind = f" ({CONDITIONED[channels]})" if latent == 4 and channels in CONDITIONED else ""
-        yield f"a U-Net of {channels} input channels{kind} for latents of {latent}", FITS
-    if (out := unet.get("out_channels", 4)) != channels:
-        yield f"a U-Net of {out} output channels for {channels} input channels", f"as many: {FITS}"
+        yield f"a U-Net of {channels} input channels{kind} for latents of {latent}", fits
+    if seen * (out := unet.get("out_channels", 4)) != channels:
+        yield f"a U-Net of {out} output channels for {channels} input channels", f"{fits} has them"
+
+
+def _wrong_shape(unet: Config, text: Config) -> Iterator[tuple[str, str]]:
+    """Yield what is found and wanted for each pair that does not fit; defaults are diffusers'."""
     width, hidden = unet.get("cross_attention_dim", 1280), text.get("hidden_size", 512)
     if any(each != hidden for each in (width if isinstance(width, list | tuple) else [width])):
         found = f"a U-Net of cross_attention_dim {width} beside a text encoder of hidden_size {hidden}"

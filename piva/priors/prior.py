@@ -146,12 +146,14 @@ class Prior:
 
     def predict(
         self,
-        noisy: Float[Tensor, "b c y x"],
+        noisy: Float[Tensor, "b _ y x"],
         t: Int[Tensor, "b"] | Int[Tensor, "1"],
         context: Float[Tensor, "b n d"],
         residuals: Residuals | None = None,
-    ) -> Float[Tensor, "b c y x"]:
+    ) -> Float[Tensor, "b _ y x"]:
         """Return noise predictions in float32, whatever the network was trained to predict.
+
+        InstructPix2Pix sees a picture's latents, which are not scaled, after the noisy ones.
 
         `residuals` are what a ControlNet adds to the U-Net's features.
         """
@@ -166,15 +168,23 @@ class Prior:
         )[0].float()
         if self.prediction_type == "v_prediction":  # v = alpha eps - sigma x
             alpha, sigma = self._steps[1].index_select(0, t)[:, :, None, None, None].unbind(1)
-            eps = alpha * eps + sigma * noisy
+            eps = alpha * eps + sigma * noisy[:, : eps.shape[1]]
         return eps
 
 
-def load(path: str, device: str, dtype: str, *, file: Path | None = None, taesd: str | None = None) -> Prior:
+def load(
+    path: str,
+    device: str,
+    dtype: str,
+    *,
+    file: Path | None = None,
+    taesd: str | None = None,
+    instructed: bool = False,
+) -> Prior:
     """Load a folder or hub id in diffusers' Stable Diffusion layout; with `file`, the networks from that.
 
-    `taesd` is the folder or hub id of a tiny autoencoder. Reads safetensors alone and runs no code of a
-    model's own. Raises `InputError`.
+    `taesd` is the folder or hub id of a tiny autoencoder; `instructed`: an InstructPix2Pix is wanted. Reads
+    safetensors alone and runs no code of a model's own. Raises `InputError`.
     """
     transformers.utils.logging.disable_progress_bar()
     precision, where = getattr(torch, dtype), f"prior.path={file or path}"
@@ -189,7 +199,8 @@ def load(path: str, device: str, dtype: str, *, file: Path | None = None, taesd:
         with _explained(f"prior.taesd={taesd}", "an AutoencoderTiny in diffusers' layout"):
             tiny = AutoencoderTiny.from_pretrained(taesd, torch_dtype=precision, use_safetensors=True)
         tiny.to(device).requires_grad_(False).eval()
-    return _assemble({**networks, "tokenizer": tokenizer, "scheduler": scheduler}, path, where, tiny)
+    parts = {**networks, "tokenizer": tokenizer, "scheduler": scheduler}
+    return _assemble(parts, path, where, tiny, instructed)
 
 
 @contextmanager
@@ -234,13 +245,20 @@ def _read_file(file: Path, configs: str, precision: torch.dtype) -> dict[str, to
     return {name: getattr(pipe, name) for name in NETWORKS}
 
 
-def _assemble(parts: Mapping[str, Any], path: str, where: str, taesd: AutoencoderTiny | None = None) -> Prior:
+def _assemble(
+    parts: Mapping[str, Any],
+    path: str,
+    where: str,
+    taesd: AutoencoderTiny | None = None,
+    instructed: bool = False,
+) -> Prior:
     """Freeze the networks where the U-Net is. Raises `InputError` if they are no Stable Diffusion."""
     named = {
         name: {**parts[name].config, "_class_name": type(parts[name]).__name__}
         for name in ("unet", "vae", "scheduler")
     }
-    check_configs({**named, "text_encoder": parts["text_encoder"].config.to_dict()}, where)
+    configs = {**named, "text_encoder": parts["text_encoder"].config.to_dict()}
+    check_configs(configs, where, instructed)
     # latents have no range to be clipped to
     scheduler = DDIMScheduler.from_config(parts["scheduler"].config, clip_sample=False)
     schedule, unet = _schedule(scheduler, where), parts["unet"]

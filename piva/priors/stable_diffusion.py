@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from piva.errors import InputError
 from piva.files import user_path
@@ -47,6 +47,7 @@ class StableDiffusion:
     controlnet: str | None = None
     config: str | None = None  # folder or hub id with tokenizer and configurations, where `path` is one file
     taesd: str | None = None  # folder or hub id of a tiny autoencoder that encodes renders
+    instructed: bool = False  # whether it is an InstructPix2Pix: for method=dataset_update
     force: bool | None = None  # edit also what the toys' prior does not know
 
     @property
@@ -74,7 +75,8 @@ class StableDiffusion:
         if folder is None:  # a hub id that is not in the cache: `requires` says so
             _check_id(*self._source)
         else:
-            check_folder(folder, "{}={}".format(*self._source), with_weights=file is None)
+            source = "{}={}".format(*self._source)
+            check_folder(folder, source, with_weights=file is None, instructed=self.instructed)
             if file is not None:
                 check_single_file(file, folder, where)
         if self.taesd is None:
@@ -149,7 +151,8 @@ class StableDiffusion:
 
         taesd = str(self._tiny.find() or self.taesd) if self.taesd else None
         folder = str(self.folder or self._source[1])
-        return load(folder, device, self.dtype, file=self._file, taesd=taesd)
+        files: dict[str, Any] = {"file": self._file, "taesd": taesd}
+        return load(folder, device, self.dtype, **files, instructed=self.instructed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,7 @@ class Loaded:
 
     prior: "Prior"
     only_toys: ClassVar[bool] = False
+    instructed: ClassVar[bool] = False
     taesd: ClassVar[None] = None
 
     @property

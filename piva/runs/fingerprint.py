@@ -44,6 +44,8 @@ def fingerprint(settings: Settings) -> Fingerprint:
     unread = settings.unread | {"tracker"}
     read = {key: settings.config[key] for key in (*keys, *PARTS) if key not in unread}
     edits = [[edit.id, edit.source_prompt, edit.target_prompt] for edit in settings.edits]
+    if settings.method.instructed:
+        edits = [[*each, edit.instruction] for each, edit in zip(edits, settings.edits, strict=True)]
     return {**read, "device": settings.run.device.partition(":")[0], "edits": edits}
 
 

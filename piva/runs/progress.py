@@ -48,15 +48,17 @@ class StepLogger:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits. Raises `FloatingPointError` if a direction was not finite."""
+        """Write what waits. Raises `FloatingPointError` if a direction or a loss was not finite."""
         rows: list[dict[str, Any]] = [{"edit": self._edit} | row for row in _on_host(self._waiting)]
         self._waiting = []
         self._folder.append_steps([json_safe(row) for row in rows])
         if self._mirror:
             self._mirror.steps(rows)
         for row in rows:
-            if not math.isfinite(row["train/direction_rms"]):
-                raise FloatingPointError(f"step {row['step']}, t {row['t']}: the direction is not finite")
+            for name, what in (("train/direction_rms", "direction"), ("train/loss", "loss")):
+                if not math.isfinite(row.get(name, 0)):
+                    where = f"step {row['step']}" + (f", t {row['t']}" if "t" in row else "")
+                    raise FloatingPointError(f"{where}: the {what} is not finite")
 
 
 def _on_host(rows: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from piva.priors.prior import Prior
     from piva.scores.terms import Latents
+    from piva.tasks.photos import Photos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,20 @@ class TaskState(Protocol):
 
     def restore(self, saved: "Mapping[str, Any]") -> None:
         """Take over what `checkpoint` returned, in a state just opened for the same edit."""
+
+
+@runtime_checkable
+class PhotographedState(TaskState, Protocol):
+    """What a state whose theta was fitted to pictures by known cameras has beside, to be fitted to others."""
+
+    def photos(self) -> "Photos":
+        """Return the training pictures; what is changed of them is part of a checkpoint."""
+
+    def render_photo(self, index: int) -> "Tensor":
+        """Return the edit (1, 3, h, w) as the camera of a training picture sees it, without a graph."""
+
+    def render_rays(self, rays_o: "Tensor", rays_d: "Tensor") -> "Tensor":
+        """Return the colours (n, 3) that the edit has along rays (n, 3), with a graph, before a step."""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from piva.runs.bars import bar
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Descent, Randomness, View
 from piva.tasks.image import as_mask, fitting, read_pictures, resize
+from piva.tasks.photos import Photos
 from piva.tasks.viewpoints import Frames, Orbits, Viewpoints
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class NerfState:
 
         self._settings, self._edit, self._prior = settings, edit, prior
         self._views, self._viewpoints, self._step, self._steps = views, viewpoints, 0, steps
+        self._photos: Photos | None = None
         self._original, self._edited = fitted, copy.deepcopy(fitted)
         self._original.field.requires_grad_(False)
         self._edited.field.requires_grad_(True)
@@ -158,12 +160,8 @@ class NerfState:
     ) -> View:
         import torch
 
-        s, (field, occupancy, _) = self._settings, self._edited
-        if self._step % s.refresh_every == 0:
-            occupancy.refresh(field.density, s.field.threshold, dilate=s.grow)
-            self._check_alive()
-            if self._step < s.explore:  # or no ray would sample, and no gradient reach, what is beyond `grow`
-                occupancy.open_box()
+        s = self._settings
+        self._refresh()
         drawn = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
         cameras = [self._place(camera) for camera in drawn]
         backgrounds = [self._draw_background(randomness.host) for _ in range(s.views)]
@@ -189,6 +187,34 @@ class NerfState:
         if float(chance) >= self._settings.pastel:
             return self._background
         return (PASTEL + (1 - PASTEL) * torch.stack(colour)).to(self._background, non_blocking=True)
+
+    def photos(self) -> Photos:
+        """Return the training pictures, at the size of the views: what `render_rays` can be fitted to."""
+        if self._photos is None:
+            self._photos = Photos(self._views, self._viewpoints.size, self._prior.factor, self._background)
+        return self._photos
+
+    def render_photo(self, index: int) -> "Tensor":
+        """Return the edit (1, 3, h, w) as the camera of a training picture sees it, without a graph."""
+        return self._render_all(self._edited, [self.photos().camera(index)])
+
+    def render_rays(self, rays_o: "Tensor", rays_d: "Tensor") -> "Tensor":
+        """Return the colours (n, 3) that the edit has along rays (n, 3), with a graph, before a step."""
+        from piva.nerf.render import render
+
+        self._refresh()
+        (field, occupancy, _), fit, near = self._edited, self._settings.field, self._views.near
+        rays = rays_o, rays_d, self._background
+        return render(field, occupancy, *rays, fit.step, near=near, cone=fit.cone).rgb
+
+    def _refresh(self) -> None:
+        """Look anew where the edit is not empty, now and then."""
+        s, (field, occupancy, _) = self._settings, self._edited
+        if self._step % s.refresh_every == 0:
+            occupancy.refresh(field.density, s.field.threshold, dilate=s.grow)
+            self._check_alive()
+            if self._step < s.explore:  # or no ray would sample, and no gradient reach, what is beyond `grow`
+                occupancy.open_box()
 
     def _resized(self, camera: Camera, size: int | None) -> Camera:
         """Return the same view in about size^2 pixels."""
@@ -255,13 +281,17 @@ class NerfState:
 
     def checkpoint(self) -> "dict[str, Any]":
         field, occupancy = self._edited.field.state_dict(), self._edited.occupancy.state_dict()
-        return {"step": self._step, "field": field, "occupancy": occupancy, **self._descent.checkpoint()}
+        photos = self._photos.changed() if self._photos else {}
+        own = {"step": self._step, "field": field, "occupancy": occupancy, "photos": photos}
+        return {**own, **self._descent.checkpoint()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self._step = saved["step"]
         self._edited.field.load_state_dict(saved["field"])
         self._edited.occupancy.load_state_dict(saved["occupancy"])
         self._descent.restore(saved)
+        for index, picture in saved.get("photos", {}).items():
+            self.photos().change(index, picture)
 
     def _tight(self) -> "Fitted":
         """Return the edited scene without room to grow, a copy: rendering must not change the edit."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 class Viewpoints(Protocol):
     """The cameras of one edit."""
 
+    @property
+    def size(self) -> int:
+        """Views that are optimised have about size^2 pixels."""
+
     def draw(self, generator: "torch.Generator") -> Camera:
         """Draw a camera to optimise through, at the run's resolution."""
 

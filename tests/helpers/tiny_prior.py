@@ -22,8 +22,11 @@ from piva.scores.terms import Network, Prompt
 LORA = Lora(rank=2, alpha=2, init="peft", layers="all", lr=1e-2, train_every=1, source_warmup=0)
 
 
-def write_prior(folder: Path, prediction_type: str) -> Path:
-    """A tiny random model with Stable Diffusion 2.1's structure (GEGLU transformers, linear projections)."""
+def write_prior(folder: Path, prediction_type: str, in_channels: int = 4) -> Path:
+    """A tiny random model with Stable Diffusion 2.1's structure (GEGLU transformers, linear projections).
+
+    With 8 input channels it is an InstructPix2Pix.
+    """
     torch.manual_seed(0)
     letters = [*"abcdefghijklmnopqrstuvwxyz", *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz")]
     tokens = [*letters, "<|startoftext|>", "<|endoftext|>", "!"]
@@ -47,6 +50,7 @@ def write_prior(folder: Path, prediction_type: str) -> Path:
     )
     unet = UNet2DConditionModel(
         sample_size=8,
+        in_channels=in_channels,
         block_out_channels=(8, 16),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
