@@ -73,7 +73,9 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
                 seen = rgba[..., 0] > 0
     if size == seen.shape[::-1]:
         return np.asarray(seen)
-    return np.asarray(Image.fromarray(seen.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)) == 255
+    scaled = Image.fromarray(seen.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    whole: NDArray[np.bool] = np.asarray(scaled) == 255
+    return whole
 
 
 def image_size(path: Path) -> tuple[int, int]:

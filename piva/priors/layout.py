@@ -125,7 +125,7 @@ def check_configs(configs: Mapping[str, Config], where: str, instructed: bool = 
     faults = chain(
         _wrong_kind(unet, vae, text),
         _wrong_channels(unet, vae, 2 if instructed else 1),
-        _wrong_shape(unet, text),
+        _wrong_shape(unet, vae, text),
         _bad_schedule(configs["scheduler"]),
     )
     try:
@@ -163,7 +163,7 @@ def _wrong_channels(unet: Config, vae: Config, seen: int) -> Iterator[tuple[str,
         yield f"a U-Net of {out} output channels for {channels} input channels", f"{fits} has them"
 
 
-def _wrong_shape(unet: Config, text: Config) -> Iterator[tuple[str, str]]:
+def _wrong_shape(unet: Config, vae: Config, text: Config) -> Iterator[tuple[str, str]]:
     """Yield what is found and wanted for each pair that does not fit; defaults are diffusers'."""
     width, hidden = unet.get("cross_attention_dim", 1280), text.get("hidden_size", 512)
     if any(each != hidden for each in (width if isinstance(width, list | tuple) else [width])):

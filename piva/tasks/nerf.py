@@ -23,6 +23,7 @@ from piva.tasks.photos import Photos
 from piva.tasks.viewpoints import Frames, Orbits, Viewpoints
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from piva.cameras.lens import Lens
