@@ -163,9 +163,10 @@ class NerfState:
 
         s = self._settings
         self._refresh()
-        drawn = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
-        cameras = [self._place(camera) for camera in drawn]
-        backgrounds = [self._draw_background(randomness.host) for _ in range(s.views)]
+        cameras, backgrounds = [], []
+        for _ in range(s.views):
+            cameras.append(self._place(self._resized(self._viewpoints.draw(randomness.host), size)))
+            backgrounds.append(self._draw_background(randomness.host))
         renders = {EDIT: self._render_latents(self._edited, cameras, backgrounds, depth)}
         if original:
             with torch.no_grad():
