@@ -9,7 +9,7 @@ from textwrap import wrap
 
 PACKAGE = Path(__file__).parents[1] / "piva"
 LAYERS = [  # from the bottom; a room imports from its own layer and from those above it in this list
-    "errors ranges files images weights objective",
+    "errors deadline ranges files images weights objective",
     "cameras priors.schedule runs.bars",
     "scores",
     "priors models schedules",
