@@ -34,7 +34,7 @@ from piva.scores.terms import EDIT, ORIGINAL, Noised, Prompt, Score, frozen
 from piva.scores.vsd import VSD
 from piva.tasks.base import Randomness
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs/method.md").read_text()
 SCHEDULE = Uniform(t_min=0.02, t_max=0.98)
 GUIDED: dict[str, Any] = {"guidance_scale": 7.5, "weight": "sigma_squared"}
 SSD_PUBLISHED = SSD(keep=1.0, edit=3.75, enhance=5.5, chi=0.075, weight="uniform")
@@ -112,8 +112,8 @@ def test_network_evaluations_of_a_step(
     assert Edit(prior, score, steps=1).cost == NetworkEvaluations(forward, backward, calls)
 
 
-def test_the_readme_says_what_a_step_costs() -> None:
-    rows = re.findall(r"\| `(\w+)`(?:, `score\.reference=(\w+)`)? \| (\d) \+ (\d) \| (\d) \|", README)
+def test_the_page_of_the_method_says_what_a_step_costs() -> None:
+    rows = re.findall(r"\| `(\w+)`(?:, `score\.reference=(\w+)`)? \| (\d) \+ (\d) \| (\d) \|", PAGE)
     costs = {
         (type(score).__name__.lower(), getattr(score, "reference", "")): tuple(map(str, cost))
         for score, *cost in COSTS

@@ -28,14 +28,14 @@ COMMANDS = dict.fromkeys(
     line.split(" #")[0].strip()
     for page in PAGES
     for line in page.splitlines()
-    if (match := re.match(r"python -m ([\w.]+)", line)) and match[1] in CONFIGS
+    if (match := re.match(r"(?:python -m piva\.|piva )(\w+) ", line)) and f"piva.{match[1]}" in CONFIGS
     if "hydra.searchpath" not in line  # test_outside.py
 )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_composes(command: str) -> None:
-    _, _, module, *words = shlex.split(command)
+    module, *words = shlex.split(re.sub(r"^(python -m piva\.|piva )", "piva.", command))
     words = words[1:] if module in AFTER_A_PATH else words
     if module in OF_FOLDERS:
         _, words = folders_and_overrides(words)
@@ -48,7 +48,7 @@ def test_a_command_composes(command: str) -> None:
 
 def test_there_are_commands_and_the_first_is_the_face() -> None:
     assert next(iter(COMMANDS)) == "python -m piva.run task=nerf dataset=noe score=piva lambda=0.4"
-    assert {command.split()[2] for command in COMMANDS} == set(CONFIGS)
+    assert {re.findall(r"piva.(\w+)", command)[0] for command in COMMANDS} == {c[5:] for c in CONFIGS}
 
 
 def test_every_file_that_a_page_names_exists() -> None:
