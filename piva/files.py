@@ -21,6 +21,7 @@ from piva.errors import InputError, WriteError, one_line
 T = TypeVar("T")
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
+LONGEST_NAME = 255  # bytes, of a file
 DEEPEST = 40  # levels of a YAML file
 LARGEST, LARGEST_YAML = 2**29, 2**22  # bytes of a text that is read; a million steps have 200 MB
 KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
@@ -146,8 +147,8 @@ def inside(root: Path, name: str, where: object) -> Path:
     path = root / name
     plain = "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
     with suppress(ValueError):  # half a character
-        if plain and inside_of(root, path):
-            os.fsencode(path)
+        short = all(len(os.fsencode(part)) <= LONGEST_NAME for part in Path(name).parts)
+        if plain and short and inside_of(root, path):
             return path
     remedy = "use a relative path without .. or links to the outside"
     raise InputError(where, f"{name!r}", f"a path inside {root}", remedy)

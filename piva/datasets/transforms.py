@@ -162,6 +162,8 @@ def _image_name(folder: Path, name: str, where: str) -> str:
     one.
     """
     clean = PurePosixPath(name)  # without a leading ./
+    if not clean.name:
+        raise InputError(where, repr(name), "the name of a picture")
     added = (f"{clean}{end}" for end in EXTENSIONS[:2])
     for candidate in (*added, *(f"{clean.with_suffix(end)}" for end in EXTENSIONS[1:])):
         if inside(folder, candidate, where).is_file():

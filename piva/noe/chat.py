@@ -42,29 +42,9 @@ class Chat:
         address = f"{self.url.rstrip('/')}/chat/completions"
         key = os.environ.get(KEY, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        body = {"model": self.model, "messages": messages}
-
-        def post() -> tuple[int, bytes]:
-            with urllib3.PoolManager(retries=False) as pool:
-                response = pool.request(
-                    "POST", address, json=body, headers=headers, timeout=self.timeout_s, preload_content=False
-                )
-                return response.status, response.read(LARGEST, decode_content=True)
-
-        for attempt in range(self.attempts):
-            time.sleep(min(0.5 * 2**attempt, LONGEST_PAUSE_S) if attempt else 0)
-            try:
-                status, answer = within(self.timeout_s, post)
-            except urllib3.exceptions.LocationValueError as error:
-                raise InputError("url", f"{self.url!r} ({one_line(error)})", "http(s)://host/v1") from None
-            except (urllib3.exceptions.HTTPError, TimeoutError) as error:
-                problem = _cause(error)
-                continue
-            if status not in BUSY:
-                break
-            problem = f"status {status} after {self.attempts} tries"
-        else:
-            raise NoAnswer(f"{address}: {problem}")
+        status, answer = self._post(address, {"model": self.model, "messages": messages}, headers)
+        if 300 <= status < 400:
+            raise NoAnswer(f"{address}: a redirect, which is not followed")
         if status != 200:
             said = one_line(ValueError(answer[:200].decode(errors="replace")))
             found = f"status {status} ({said})"
@@ -76,6 +56,31 @@ class Chat:
         if not isinstance(text, str):
             raise NoAnswer(f"{address}: an answer without text")
         return text
+
+    def _post(self, address: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, bytes]:
+        """Return the status and the content of the first try that is answered; raises as `ask`."""
+
+        def post() -> tuple[int, bytes]:
+            with urllib3.PoolManager(retries=False) as pool:
+                response = pool.request(
+                    "POST", address, json=body, headers=headers, timeout=self.timeout_s, preload_content=False
+                )
+                return response.status, response.read(LARGEST, decode_content=True)
+
+        problem = ""
+        for attempt in range(self.attempts):
+            time.sleep(min(0.5 * 2**attempt, LONGEST_PAUSE_S) if attempt else 0)
+            try:
+                status, answer = within(self.timeout_s, post)
+            except urllib3.exceptions.LocationValueError as error:
+                raise InputError("url", f"{self.url!r} ({one_line(error)})", "http(s)://host/v1") from None
+            except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+                problem = _cause(error)
+                continue
+            if status not in BUSY:
+                return status, answer
+            problem = f"status {status} after {self.attempts} tries"
+        raise NoAnswer(f"{address}: {problem}")
 
 
 def chat(settings: BuildNoe) -> Chat:

@@ -44,10 +44,10 @@ def list_sources(place: Path, choice: Any) -> list[Source]:
             return _objaverse(root, choice)
     if place.is_dir():
         found = [_local(path) for path in sorted(place.rglob("*")) if _is_glb(path)]
-    elif zipfile.is_zipfile(place) or place.suffix.lower() == ".zip":
-        found = _zipped(place)
     elif _is_glb(place):
         found = [_local(place)]
+    elif place.is_file() and (zipfile.is_zipfile(place) or place.suffix.lower() == ".zip"):
+        found = _zipped(place)
     else:
         raise InputError("source", f"nothing to read at {place}", "objects", REMEDY)
     if not found:

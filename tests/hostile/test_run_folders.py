@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.command import Done, call
@@ -20,6 +21,7 @@ from piva.files import read_text, regular, user_path
 from piva.metrics.comparison import Comparison, save_comparison
 from piva.report.__main__ import main as report
 from piva.report.gallery import thumbnails
+from piva.runs import fingerprint
 from piva.runs.folder import EditRecord, RunFolder
 from piva.runs.run import Run
 from piva.runs.stored import stored_settings
@@ -30,7 +32,21 @@ NETWORKS = '"metric_networks":{}'
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nscore: [*c, *c]\n"
 DEEP = "[" * 100_000
 
-FILES = [  # command, file, content
+
+def read_record(folder: Path) -> None:
+    EditRecord.read(folder)
+
+
+def keep_steps(folder: Path) -> None:
+    RunFolder(folder).keep_steps({})
+
+
+def status(folder: Path) -> None:
+    _ = Run(folder).status
+
+
+READERS = (read_record, keep_steps, status)
+FILES: list[tuple[Callable[..., None], str, str]] = [  # command or reader, file, content
     (report, "summary.json", "{"),
     (report, "summary.json", "[]"),
     (report, "summary.json", ""),
@@ -96,6 +112,21 @@ FILES = [  # command, file, content
     (run, "multirun.yaml", "hydra: {overrides: {hydra: [], task: [3]}}\n"),
     (run, "multirun.yaml", "hydra: {overrides: {hydra: ['hydra.run.dir=/'], task: []}}\n"),
     (run, "multirun.yaml", BOMB),
+    (read_record, "result.json", "{"),
+    (read_record, "result.json", "{}"),
+    (read_record, "result.json", "[]"),
+    (read_record, "result.json", '{"row": [], "snapshots": [], "seconds": {}, "passes": {}}'),
+    (read_record, "result.json", '{"row": {}, "snapshots": [3], "seconds": {}, "passes": {}}'),
+    (read_record, "result.json", '{"row": {}, "snapshots": [], "seconds": {}, "passes": {}}'),
+    (keep_steps, "metrics.jsonl", "{}\n"),
+    (keep_steps, "metrics.jsonl", "[]\n"),
+    (keep_steps, "metrics.jsonl", '{"edit": "a"}\n'),
+    (keep_steps, "metrics.jsonl", '{"edit": "a", "step": "x"}\n'),
+    (status, "same_as.json", "{"),
+    (status, "same_as.json", '{"folder": "."}'),
+    (status, "same_as.json", '{"folder": "/"}'),
+    (status, "summary.json", '{"metric_networks": {}, "diverged": {}}'),
+    (status, "summary.json", '{"metric_networks": {}, "diverged": [3]}'),
 ]
 
 
@@ -125,11 +156,17 @@ def named(case: object) -> str:
 
 
 @pytest.mark.parametrize(("main", "name", "content"), FILES, ids=named)
-def test_a_torn_file_is_one_line_that_names_it(folder: Path, main: Main, name: str, content: str) -> None:
+def test_a_torn_file_is_one_line_that_names_it(
+    folder: Path, main: Callable[..., None], name: str, content: str
+) -> None:
     if main is sweep:
         (folder / "run.json").write_text("{}")
     (folder / name).write_text(content)
-    check_named(start(main, folder), folder / name)
+    if main in READERS:
+        with pytest.raises(InputError, match=name):
+            main(folder)
+    else:
+        check_named(start(main, folder), folder / name)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "summary.json", "metrics.csv", "snapshots.csv"])
@@ -150,9 +187,22 @@ def test_what_is_no_file_is_not_opened(folder: Path, name: str, kind: str) -> No
     assert len(done.stderr.splitlines()) <= 1
 
 
-def test_a_job_that_says_it_is_its_own_duplicate_has_a_status(folder: Path) -> None:
-    (folder / "same_as.json").write_text('{"folder": "."}')
-    assert Run(folder).status == "finished"
+def test_a_finished_run_with_a_torn_record_is_not_taken_for_finished(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "fingerprint", lambda _: {"seed": 0})
+    (folder / "run.json").write_text('{"overrides": [], "fingerprint": {"seed": 0}}')
+    (folder / "edits/mug/result.json").write_text("{}")
+    settings = SimpleNamespace(edits=[SimpleNamespace(id="mug")])
+    with pytest.raises(InputError, match=r"result\.json"):
+        fingerprint.finished(settings, folder)  # type: ignore[arg-type]
+
+
+def test_edits_that_diverged_make_a_run_that_is_not_finished(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    diverged = {"diverged": [{"id": "mug", "reason": "2 times as far"}], "edits": [{}, {}]}
+    (folder / "summary.json").write_text(json.dumps(summary | diverged))
+    assert (Run(folder).status, Run(folder).reason) == ("1 of 2 edits diverged", "mug: 2 times as far")
 
 
 @pytest.mark.parametrize(
@@ -185,20 +235,6 @@ def test_an_evaluation_does_not_import_what_a_run_names(
     OmegaConf.save(config, folder / "config.yaml")
     done = start(evaluate.main, folder)
     check_named(done, folder / "config.yaml")
-
-
-@pytest.mark.parametrize("content", ["{}", "[]", '{"row": [], "snapshots": [], "seconds": {}, "passes": {}}'])
-def test_a_torn_record_of_an_edit_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "result.json").write_text(content)
-    with pytest.raises(InputError, match=r"result\.json"):
-        EditRecord.read(tmp_path)
-
-
-@pytest.mark.parametrize("content", ["{}\n", "[]\n", '{"edit": "a"}\n', '{"edit": "a", "step": "x"}\n'])
-def test_an_incomplete_step_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "metrics.jsonl").write_text(content)
-    with pytest.raises(InputError, match=r"metrics\.jsonl, line 1"):
-        RunFolder(tmp_path).keep_steps({})
 
 
 def test_a_file_over_its_bound_is_not_read(tmp_path: Path) -> None:
