@@ -11,6 +11,8 @@ import imageio.v3 as iio
 import numpy as np
 from PIL import Image
 
+from piva.metrics.comparison import STRIP
+
 SIZE = 128  # pixels a side of a picture
 
 
@@ -20,8 +22,8 @@ def views(run: Path, edit: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     film = folder / "turntable.mp4"
     if not film.is_file():
         return [read(folder / "before.png")], [read(folder / "after.png")]
-    frames = iio.imread(film)
-    chosen = [frames[0], frames[len(frames) // 3]]
+    frames = iio.imread(film)[:, STRIP:]
+    chosen = [frames[0], frames[len(frames) // 6]]  # a film of 36 views shows them twice
     middle = frames.shape[2] // 2
     return [scaled(frame[:, :middle]) for frame in chosen], [scaled(frame[:, middle:]) for frame in chosen]
 

@@ -9,8 +9,8 @@ from textwrap import wrap
 
 PACKAGE = Path(__file__).parents[1] / "piva"
 LAYERS = [  # from the bottom; a room imports from its own layer and from those above it in this list
-    "errors ranges files images weights objective",
-    "cameras priors.schedule",
+    "errors deadline ranges files images weights objective",
+    "cameras priors.schedule runs.bars",
     "scores",
     "priors models schedules",
     "noe",
@@ -20,7 +20,7 @@ LAYERS = [  # from the bottom; a room imports from its own layer and from those 
     "config",
     "runs",
     "optimise methods regularisers experiment evaluation export report view dashboard",
-    "cli run evaluate fetch __main__ toys.training",
+    "cli run evaluate fetch commands commands.help __main__ toys.training",
 ]
 STEPS = {  # the way of the data, in order, and what happens there
     "run": "the command line",

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,8 +25,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from piva import config
-from piva.errors import EditsFailed, InputError, one_line
-from piva.files import user_path
+from piva.commands.help import HELP, explain
+from piva.errors import EditsFailed, InputError, one_line, out_of_memory
+from piva.files import CONF, user_path
 from piva.objective import Objective
 from piva.runs import sweep
 from piva.runs.fingerprint import (
@@ -39,6 +40,10 @@ from piva.runs.fingerprint import (
     overrides_of,
 )
 from piva.runs.run import Run
+
+if TYPE_CHECKING:
+    from piva.experiment.edit import Callback
+    from piva.priors.stable_diffusion import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +59,25 @@ def main() -> None:
 
     def start() -> None:
         sys.argv[1:] = expand_resume(sys.argv[1:])
-        run_hydra("config", check_run, _job)
+        run_hydra("config", check_run, run_job)
 
     run_cli(start)
 
 
-def run(cfg: DictConfig) -> Run:
+def run(cfg: DictConfig, *, prior: "Loaded | None" = None, callback: "Callback | None" = None) -> Run:
     """Check `cfg`, run it, and return what it left behind; `cfg` is what `compose` made.
 
-    Edits that failed are named in the summary. Raises `InputError` for anything the user can mend.
+    `prior` takes the place of that of `cfg`, `callback` is told of each step. Edits that failed are named in
+    the summary. Raises `InputError` for anything the user can mend.
     """
     if cfg.resume is not None:  # from Python; the command line has put the run's own overrides in its place
         cfg = config.compose(*overrides_of(Path(cfg.resume)))
-    result = _run(config.check(cfg), Path(cfg.hydra.run.dir))
+    result = _run(config.check(cfg, prior), Path(cfg.hydra.run.dir), callback=callback)
     assert result
     return result
 
 
-def _job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
+def run_job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
     """Run what Hydra composed and return what a sweeper maximises; None if there is no objective."""
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
@@ -81,7 +87,12 @@ def _job(cfg: DictConfig, settings: config.Settings | None) -> float | None:
     return sweep.guarded(lambda: _objective(cfg, _run(config.check(cfg), folder, whole)), folder)
 
 
-def _run(settings: config.Settings, folder: Path, whole: Path | None = None) -> Run | None:
+def _run(
+    settings: config.Settings,
+    folder: Path,
+    whole: Path | None = None,
+    callback: "Callback | None" = None,
+) -> Run | None:
     """Return the finished run in `folder`, after running what is not finished there.
 
     If another job of the sweep `whole` has the same settings, return that job's; None while it is at work.
@@ -95,15 +106,14 @@ def _run(settings: config.Settings, folder: Path, whole: Path | None = None) -> 
             return finished(settings, other)
         from piva.experiment.run import run_experiment
 
-        return run_experiment(settings, folder)
+        return run_experiment(settings, folder, callback)
 
 
 def _objective(cfg: DictConfig, result: Run | None) -> float | None:
     if result is None:
         return None
-    if failures := result.summary["failures"]:
-        reasons = "; ".join(f"{failure['id']}: {failure['reason']}" for failure in failures)
-        raise EditsFailed(f"{len(failures)} of {len(failures) + len(result.rows)} edits failed: {reasons}")
+    if result.failures or result.diverged:
+        raise EditsFailed(f"{result.status}: {result.reason}")
     objective: Objective = config.build(Objective, cfg.objective, "objective")
     return objective.of(result.summary["mean"])
 
@@ -125,7 +135,7 @@ def run_hydra(
                 checked = check(cfg)
                 _check_folder(Path(cfg.hydra.run.dir))
 
-    @hydra.main(config_path=str(config.CONF), config_name=name, version_base="1.3")
+    @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
     def job(cfg: DictConfig) -> Any:
         own, found = HydraConfig.get(), checked
         try:
@@ -133,11 +143,11 @@ def run_hydra(
                 with _as_input_errors():
                     found = check(cfg)
             return work(cfg, found)
-        except (*OURS, OSError, MemoryError) as error:
+        except Exception as error:
             folder = Path(own.runtime.output_dir)
             if own.output_subdir and folder.is_dir() and {path.name for path in folder.iterdir()} <= UNBEGUN:
                 shutil.rmtree(folder)
-            raise SystemExit(2) from error  # before any other exception Hydra prints lines of its own
+            raise SystemExit(1) from error  # before any other exception Hydra prints lines of its own
 
     job()
 
@@ -166,7 +176,7 @@ def _culprit(overrides: Iterable[str]) -> str:
             OverridesParser.create().parse_override(word)
         except Exception:  # whatever it raised before
             return key or word
-        if value == "null" and (config.CONF / key).is_dir():
+        if value == "null" and (CONF / key).is_dir():
             return key
     return NOBODY
 
@@ -183,8 +193,11 @@ def _check_folder(folder: Path) -> None:
 def run_cli(job: Callable[[], Any], name: str = "config") -> None:
     """Run `job`, whose configuration is conf/`name`.yaml, and turn errors into one line and an exit code.
 
-    Bad input ends with 2, edits or jobs that failed with 1, Ctrl-C with 130.
+    Bad input ends with 2, edits or jobs that failed with 1, Ctrl-C with 130. Asked for help, it prints that.
     """
+    if HELP & {*sys.argv[1:]}:
+        sys.stdout.write(explain(name, sys.argv[1:]))
+        return
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing pages of it
     try:
@@ -193,10 +206,12 @@ def run_cli(job: Callable[[], Any], name: str = "config") -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\npiva: interrupted; what was finished is kept\n")
         sys.exit(130)
-    except (*OURS, OSError, MemoryError, SystemExit) as stop:
+    except (Exception, SystemExit) as stop:
         error = stop.__cause__ if isinstance(stop, SystemExit) else stop
         if error is None:  # --help and the like, or a sweep some of whose jobs failed
             raise
+        if not (isinstance(error, (*OURS, OSError)) or out_of_memory(error)):
+            raise error from None
         if tracebacks:
             traceback.print_exception(error)
         kept = "; finished edits are kept" if isinstance(error, FloatingPointError) else ""
@@ -217,7 +232,7 @@ def _explain(error: BaseException, name: str) -> str:
     text = str(error)
     if isinstance(error, InputError):
         return one_line(error)
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return one_line(InputError("memory", "too little", "more", "make what is asked for smaller"))
     if isinstance(error, OSError) and not isinstance(error, HydraException):  # unexpected, of a file it names
         found = error.strerror or text
@@ -231,7 +246,7 @@ def _explain(error: BaseException, name: str) -> str:
             key for key in keys if key.replace(".", "_").endswith(match[1])
         ]  # t_max is schedule.t_max now
         close = moved or difflib.get_close_matches(match[1], keys, n=3)
-        remedy = f"did you mean {' or '.join(close)}?" if close else "see --cfg job for all keys"
+        remedy = f"did you mean {' or '.join(close)}?" if close else "--help explains all keys"
         return one_line(InputError(match[1], "no such key", "a key of the configuration", remedy))
     if match := re.search(
         r"Could not (?:find|load) '([^']+)/([^'/]+)'"

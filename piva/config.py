@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -26,14 +25,13 @@ from omegaconf.errors import (
 from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
-from piva.models.needs import needs, passes_of_step
+from piva.files import CONF
+from piva.models.needs import needs
 from piva.objective import Objective
 from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
 
-HERE = Path(__file__).parent
-CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
 ROOMS = {  # the groups of a run, and where piva has their classes
     **{
@@ -51,7 +49,7 @@ class SamplesSettings:
     """The node `samples`: what the models would paint, and when."""
 
     at: list[Annotated[int, Ge(1)]]
-    count: Annotated[int, Ge(1)]
+    count: Annotated[int, Interval(ge=1, le=1024)]
     steps: Annotated[int, Interval(ge=1, le=1000)]
     guidance: Annotated[float, Ge(0)]
 
@@ -61,15 +59,15 @@ class RunSettings:
     """The keys at the top of the configuration that the run itself reads."""
 
     seed: Annotated[int, Ge(0)]
-    steps: Annotated[int, Ge(1)]
+    steps: Annotated[int, Interval(ge=1, le=100_000_000)]
     device: Device
-    resolution: Annotated[int, Gt(0)] | None
-    noises: Annotated[int, Ge(1)]
+    resolution: Annotated[int, Interval(ge=1, le=8192)] | None
+    noises: Annotated[int, Interval(ge=1, le=4096)]
     coarse: list[int]
     coarse_until: list[float]
     measure_at: list[int]
-    checkpoint_every: Annotated[int, Ge(1)]
-    batch: Annotated[int, Ge(1)]
+    checkpoint_every: Annotated[int, Interval(ge=1, le=1_000_000_000)]
+    batch: Annotated[int, Interval(ge=1, le=100_000)]
     passes: Annotated[int, Ge(1)] | None
     samples: SamplesSettings
     speed: Speed
@@ -131,15 +129,20 @@ def compose(*overrides: str, name: str = "config") -> DictConfig:
     """Compose the configuration that these overrides make on the command line: `compose("task=image",
     "steps=9")`.
 
-    `name` is a file of conf/: that of piva.run, or another command's.
+    `name` is a file of conf/: that of piva.run, or another command's. Raises `InputError` for a flag.
     """
+    if flag := next((word for word in overrides if word.startswith("-")), None):
+        raise InputError(flag, "a flag", "KEY=VALUE", "--help says which keys there are")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
 
 
-def check(cfg: DictConfig) -> Settings:
-    """Build every settings object and look at every input file. Raises `InputError`; imports no torch."""
+def check(cfg: DictConfig, prior: Any = None) -> Settings:
+    """Build every settings object and look at every input file. Raises `InputError`; imports no torch.
+
+    `prior`, a `Loaded` one, takes the place of that of `cfg`.
+    """
     hydra = hydra_of(cfg)
     choices = {
         str(group): str(option)
@@ -151,6 +154,7 @@ def check(cfg: DictConfig) -> Settings:
     run_keys = [f.name for f in dataclasses.fields(RunSettings)]
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
+    parts["prior"] = prior or parts["prior"]
     parts["method"].check(parts, run)
     parts["regulariser"].check(run.speed)
     _check_prior_fits(parts["method"], parts["prior"], choices)
@@ -170,6 +174,7 @@ def check(cfg: DictConfig) -> Settings:
     parts["metrics"].check()
     weights.check(parts.values(), hydra.overrides.task)
     edits = list(parts["dataset"].read())
+    parts["prior"].check_prompts([prompt for edit in edits for prompt in edit.prompts])
     for edit in edits:
         parts["task"].check(edit)
     given = [str(key) for key in cfg if key != "hydra" and not OmegaConf.is_missing(cfg, key)]
@@ -275,10 +280,8 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
     """Return the run with as many steps as its passes allow, if those are given; at least one."""
     if run.passes is None:
         return run
-    if "score" in parts["method"].unread:
-        raise InputError("passes", str(run.passes), "steps=N for a method without a score")
-    rows = parts["task"].views * run.noises
-    cost = passes_of_step(parts["score"], parts["model"], parts["regulariser"], rows)
+    asked = (parts[name] for name in ("score", "model", "regulariser"))
+    cost = parts["method"].passes_of_step(*asked, parts["task"].views * run.noises)
     return replace(run, steps=max(1, int(run.passes / cost)))
 
 

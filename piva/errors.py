@@ -18,6 +18,14 @@ class EditsFailed(RuntimeError):
     """Some edits of a run, or objects of a benchmark, failed; the others are finished."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out: Python and CUDA say so by a class, torch on a CPU by its words."""
+    words = "not enough memory", "can't allocate memory", "out of memory"
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
 def one_line(error: object) -> str:
     """Return an error's message as one line of printable characters, long ones without their middle.
 

@@ -39,10 +39,13 @@ def fetch(*words: str) -> None:
 def _get(need: Weights, to: Path | None, dry: bool) -> None:
     if to is None and (found := need.find()):
         _say(f"there:   {need.name}: {found}")
-    elif dry:
-        _say(f"missing: {need.name}: not in {to or need.place}")
+        return
+    size = need.size()
+    megabytes = "size unknown without its server" if size is None else f"{size / 1e6:,.0f} MB"
+    if dry:
+        _say(f"missing: {need.name}: not in {to or need.place}; {megabytes}")
     else:
-        _say(f"getting: {need.name}")
+        _say(f"getting: {need.name}; {megabytes}")
         need.fetch(to)
 
 
@@ -52,11 +55,7 @@ def _say(line: str) -> None:
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    if any(word.startswith("-") for word in words):
-        _say(__doc__.strip())
-    else:
-        run_cli(lambda: fetch(*words), "fetch")
+    run_cli(lambda: fetch(*sys.argv[1:]), "fetch")
 
 
 if __name__ == "__main__":

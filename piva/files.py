@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from piva.errors import InputError, WriteError, one_line
 
 T = TypeVar("T")
+HERE = Path(__file__).parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # a wheel has conf/ in the package
 DEEPEST = 40  # levels of a YAML file
 LARGEST, LARGEST_YAML = 2**29, 2**22  # bytes of a text that is read; a million steps have 200 MB
 KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
@@ -143,12 +145,19 @@ def inside(root: Path, name: str, where: object) -> Path:
     """Return `root / name`, which need not exist. Raises `InputError` if it leaves `root`, even by a link."""
     path = root / name
     plain = "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
-    with suppress(OSError, RuntimeError, ValueError):  # too long a name, links in a circle, half a character
-        if plain and path.resolve(strict=False).is_relative_to(root.resolve()):
+    with suppress(ValueError):  # half a character
+        if plain and inside_of(root, path):
             os.fsencode(path)
             return path
     remedy = "use a relative path without .. or links to the outside"
     raise InputError(where, f"{name!r}", f"a path inside {root}", remedy)
+
+
+def inside_of(root: Path, path: Path) -> bool:
+    """Return whether `path`, links included, lies in `root` or is it."""
+    with suppress(OSError, RuntimeError, ValueError):  # too long a name, links in a circle, half a character
+        return path.resolve().is_relative_to(root.resolve())
+    return False
 
 
 def is_regular(path: Path) -> bool:

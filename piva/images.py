@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SMALLEST = 8  # pixels on a side: one cell of the latent grid
 ORIENTATION = 0x0112  # EXIF
+HALF = 128  # of a byte
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
@@ -43,6 +44,38 @@ def read_rgba(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uin
     if size and size != (rgba.shape[1], rgba.shape[0]):
         return np.asarray(Image.fromarray(rgba).resize(size, Image.Resampling.BOX))
     return rgba
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return (h, w) at `size` (width, height): where a scene's mask is not black, as nerfstudio reads it.
+
+    Any value but 0 counts, as nerfstudio has it; of a JPEG, whose black is only nearly so, the brighter half.
+    A smaller pixel that is masked in part is masked. Raises `InputError` for what has several meanings:
+    colours, transparency, a palette whose colours say something else than its indices.
+    """
+    wanted = "black where it is masked, elsewhere white or another grey"
+    with _opened(path) as image:
+        if image.format == "JPEG":
+            grey = np.asarray(image.convert("L"))
+            if 0 < grey.max() < HALF:
+                raise InputError(path, f"a JPEG of values up to {grey.max()}", wanted, "save it as PNG")
+            seen = grey >= HALF
+        elif image.mode == "P":
+            seen = np.asarray(image) > 0
+            if (seen != np.asarray(image.convert("RGB")).any(axis=-1)).any():
+                raise InputError(path, "a palette whose first colour is not its one black", wanted)
+        else:
+            seen = np.asarray(image) != 0
+            if seen.ndim == 3:
+                rgba = np.asarray(image.convert("RGBA"))
+                if (rgba[..., :3] != rgba[..., :1]).any() or rgba[..., 3].min() < 255:
+                    raise InputError(path, "a mask with colours or transparency", wanted)
+                seen = rgba[..., 0] > 0
+    if size == seen.shape[::-1]:
+        return np.asarray(seen)
+    scaled = Image.fromarray(seen.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    whole: NDArray[np.bool] = np.asarray(scaled) == 255
+    return whole
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -110,7 +143,7 @@ def save_image(path: Path, pixels: NDArray[Any], **options: Any) -> None:
 
 
 @contextmanager
-def film_writer(path: Path, fps: int) -> Iterator[Any]:
+def film_writer(path: Path, fps: float) -> Iterator[Any]:
     """Yield the writer of an H.264 MP4: its `write_frame` takes frames (h, w, 3) of bytes with even sides."""
     import imageio.v3 as iio
 

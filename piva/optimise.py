@@ -222,11 +222,12 @@ def _descend(asked: "_Asked", direction: Tensor, method: Method, steps: int) -> 
 
     It is applied as the gradient of the loss with respect to the latents: theta receives exactly w(t) *
     direction * d latents / d theta, averaged over the views of the step, for the task's optimiser. Where the
-    schedule says how far, theta itself, which is the latents then, moves so far.
+    schedule says how far, theta itself, which is the latents then, moves so far; a direction with a weight of
+    its `own` is a step already.
     """
     schedule, work, t = method.denoiser.prior.schedule, asked.work, asked.query.t
     x, length = asked.view.latents[EDIT], method.schedule.length(work.step, steps, schedule)
-    if length is None:
+    if length is None or work.score.weight == "own":
         x.backward(schedule.weight(work.score.weight, t) / len(x) * direction)
         work.state.step()
         return

@@ -48,8 +48,13 @@ RANGES: dict[type, tuple[Callable[[Any, Any], object], Callable[[Any], str]]] = 
     Ge: (lambda range_, value: value >= range_.ge, lambda range_: f"a number of at least {range_.ge:g}"),
     Gt: (lambda range_, value: value > range_.gt, lambda range_: f"a number above {range_.gt:g}"),
     Interval: (
-        lambda range_, value: range_.ge <= value <= range_.le,
-        lambda range_: f"a number from {range_.ge:g} to {range_.le:g}",
+        lambda range_, value: (
+            (value > range_.gt if range_.ge is None else value >= range_.ge) and value <= range_.le
+        ),
+        lambda range_: (
+            f"a number {f'above {range_.gt:g}, up' if range_.ge is None else f'from {range_.ge:g}'}"
+            f" to {range_.le:,g}"
+        ),
     ),
     MultipleOf: (
         lambda range_, value: value % range_.multiple_of == 0,

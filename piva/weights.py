@@ -8,6 +8,7 @@ it.
 import os
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,6 +37,9 @@ class Weights(Protocol):
 
     def find(self) -> Path | None:
         """The file or folder, if it is whole."""
+
+    def size(self) -> int | None:
+        """The bytes of its download, as its server says; None where that cannot be asked."""
 
     def fetch(self, to: Path | None) -> None:
         """Download it to where it is looked for, or below the folder `to`. Raises `InputError`."""
@@ -97,8 +101,22 @@ class HubFolder:
             return Path(folder)
         return None
 
+    def size(self) -> int | None:
+        with suppress(Exception):  # whatever a network comes up with; `fetch` says it
+            sizes = self._listed(timeout=5)
+            chosen = {name for pattern in self.files for name in preferred(sizes, pattern)}
+            return sum(sizes[name] or 0 for name in chosen)
+        return None
+
+    def _listed(self, timeout: float | None = None) -> dict[str, int | None]:
+        """Return the files of the repository and their sizes in bytes."""
+        from huggingface_hub import HfApi
+
+        files = HfApi().model_info(self.repo, files_metadata=True, timeout=timeout).siblings or ()
+        return {file.rfilename: file.size for file in files}
+
     def fetch(self, to: Path | None) -> None:
-        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub import snapshot_download
 
         if self.local:
             raise InputError(
@@ -106,7 +124,7 @@ class HubFolder:
             )
         cache = to / "huggingface/hub" if to else None
         try:
-            names = [file.rfilename for file in HfApi().model_info(self.repo).siblings or ()]
+            names = self._listed()
             chosen = {pattern: preferred(names, pattern) for pattern in self.files}
             if all(chosen.values()):
                 wanted = [name for fits in chosen.values() for name in fits]
@@ -149,6 +167,13 @@ class TorchFile:
     def find(self) -> Path | None:
         path = self.place / self.file
         return path if path.is_file() and path.stat().st_size else None
+
+    def size(self) -> int | None:
+        import requests
+
+        with suppress(requests.RequestException, KeyError, ValueError):
+            return int(requests.head(self.url, allow_redirects=True, timeout=5).headers["Content-Length"])
+        return None
 
     def fetch(self, to: Path | None) -> None:
         from torch.hub import download_url_to_file
@@ -193,6 +218,6 @@ def check(parts: Iterable[object], words: Sequence[str]) -> None:
         chosen = shlex.join(
             word for word in words if word.lstrip("+").split("=")[0].split(".")[0] in DECIDING
         )
-        command = f"python -m piva.fetch {chosen}".strip()
+        command = f"piva fetch {chosen}".strip()
         remedy = f"{command} gets them; with to=FOLDER it fills a folder for a machine without network"
         raise InputError("weights", found, "these on this machine before the run", remedy)

@@ -222,7 +222,10 @@ def test_an_image_edit_leaves_a_whole_folder(prior_folder: Path, photo: Path) ->
             "timing.json",
             "piva.log",
         ),
-        *(f"edits/cat/{name}" for name in ("before.png", "after.png", "state.safetensors", "result.json")),
+        *(
+            f"edits/cat/{name}"
+            for name in ("before.png", "after.png", "comparison.png", "state.safetensors", "result.json")
+        ),
         *(
             f"edits/cat/adapters/{m}/{f}"
             for m in ("source", "target")
@@ -243,7 +246,7 @@ def test_an_image_edit_leaves_a_whole_folder(prior_folder: Path, photo: Path) ->
     assert float(rows[0]["eval/psnr"]) == summary["mean"]["eval/psnr"]
     assert math.isfinite(summary["mean"]["eval/psnr"])
     assert summary["choices"]["score"] == "piva"
-    assert "after.png" in done.stdout
+    assert "comparison.png" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -133,13 +133,10 @@ def test_an_error_names_the_key_where_the_value_was_set() -> None:
         (["score=piva", "reference=edit", "model.source_warmup=9"], 24),  # 4 + 1
         (["score=dds", "reference=original", "noises=2"], 15),
         (["score=dds", "reference=original", "passes=3"], 1),
+        (["method=ddim_inversion"], 28),  # 1 + 2 + 2 in three fifths of the steps
+        (["method=direct_inversion"], 33),  # 1 + 2 + 1 in three fifths of the steps
     ],
 )
 def test_a_budget_of_passes_says_how_many_steps(words: list[str], steps: int) -> None:
     settings = check(compose("task=image", "metrics=pixels", "passes=120", *words))
     assert settings.run.steps == settings.config["steps"] == steps
-
-
-def test_a_method_without_a_score_has_no_budget_of_passes() -> None:
-    with pytest.raises(InputError, match="passes: found 120, wanted steps=N"):
-        check(compose("task=image", "metrics=pixels", "passes=120", "method=ddim_inversion"))

@@ -103,7 +103,7 @@ def test_all_that_is_missing_is_said_at_once_with_the_command_that_gets_it(tmp_p
         assert text.count(name) == 1 + (name == "owner/sd")
     assert str(tmp_path / "hub") in text
     assert str(tmp_path / "torch/hub/checkpoints") in text
-    assert "python -m piva.fetch profile=gpu prior.path=owner/sd '+experiment=x y' gets them" in text
+    assert "piva fetch profile=gpu prior.path=owner/sd '+experiment=x y' gets them" in text
 
 
 def test_what_is_there_is_not_missing(tmp_path: Path) -> None:

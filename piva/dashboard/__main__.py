@@ -99,9 +99,7 @@ def _without(cfg: Any, key: str) -> Any:
 def main() -> None:
     words = sys.argv[1:]
     logging.basicConfig(format="piva: %(message)s")
-    if any(word.startswith("-") for word in words):
-        sys.stdout.write(f"{(__doc__ or '').strip()}\n")
-    elif words[:1] == ["sync"]:
+    if words[:1] == ["sync"]:
         run_cli(lambda: [sys.stdout.write(f"synced {folder}\n") for folder in sync(*words[1:])], "dashboard")
     else:
         run_cli(lambda: sys.stdout.write(f"workspace in {dashboard(*words)}\n"), "dashboard")

@@ -41,6 +41,10 @@ class Edit:
     mask: Path | None = None  # where the picture is meant to change, if the dataset says so
     truth: Path | None = None  # a folder with images/<stem>.png and masks/<stem>.png, if known
 
+    @property
+    def prompts(self) -> tuple[str, str]:
+        return self.source_prompt, self.target_prompt
+
 
 @runtime_checkable
 class Dataset(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from piva.datasets.edit import Capture, Edit
 from piva.datasets.records import read_records
@@ -32,7 +32,7 @@ class In2n:
     root: str
     edits: Any
     shard: str | None = None
-    downscale: Annotated[int, Ge(1)] | None
+    downscale: Annotated[int, Interval(ge=1, le=64)] | None
     orientation: Literal["up", "none"] | None
     centre: Literal["poses", "none"]
     auto_scale: bool

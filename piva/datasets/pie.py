@@ -194,15 +194,16 @@ def _edit(root: Path, entry: Entry) -> Edit:
 
 
 def _plain(prompt: str) -> str:
-    """Return a prompt without the brackets around the words that change."""
-    return " ".join(prompt.replace("[", " ").replace("]", " ").split())
+    """Return a prompt without the brackets around what changes, which may be a part of a word."""
+    return prompt.replace("[", "").replace("]", "")
 
 
 def _mask(record: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[np.bool_]:
     """Return (height, width), true where the picture is meant to change and, as in PnPInversion's evaluation,
     on its border.
 
-    The runs are a list of numbers, or a text of them with blanks between (PIE-Bench++).
+    The runs are a list of numbers, or a text of them with blanks between (PIE-Bench++). What lies past the
+    picture's end is cut, as there.
     """
     if "mask" not in record:
         raise InputError(where, "nothing", "a list of numbers", "add this key")
@@ -215,11 +216,7 @@ def _mask(record: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[
     width, height = size
     if len(runs) % 2 or min(runs, default=0) < 0:
         raise InputError(where, f"{len(runs)} numbers, the least {min(runs)}", "pairs of start and length")
-    end = max((start + length for start, length in zip(runs[::2], runs[1::2], strict=True)), default=0)
-    if end > width * height:
-        wanted = f"at most {width * height}, the picture's {width}x{height}"
-        raise InputError(where, f"a run to pixel {end}", wanted)
-    decoded = decode_runs(runs, height, width)
+    decoded = decode_runs([min(number, width * height) for number in runs], height, width)
     decoded[[0, -1], :] = decoded[:, [0, -1]] = True
     return decoded
 

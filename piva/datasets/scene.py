@@ -5,13 +5,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from piva.cameras.lens import Lens
 from piva.datasets.edit import Capture
 from piva.datasets.transforms import Transforms, read_transforms
 from piva.errors import InputError
 from piva.files import inside
-from piva.images import check_image, image_size, read_rgba
+from piva.images import check_image, image_size, read_mask, read_rgba
 
 SHRINK = (8, 4, 2)  # tried in this order where a run leaves the choice to us
 
@@ -41,18 +42,18 @@ def read_views(folder: Path, capture: Capture | None = None, size: int | None = 
     factor = _factor(cameras.lenses[0], capture, size)
     width, height = _size(folder, cameras, factor)
 
-    def picture(name: str) -> NDArray[np.uint8]:
+    def file(name: str) -> Path:
         small = _smaller(folder, name, factor)
         path, wanted = (folder / name, _full(cameras)) if small is None else (small, (width, height))
         _check_size(path, image_size(path), wanted)
-        return read_rgba(path, (width, height))
+        return path
 
     images = np.empty((len(cameras.names), height, width, 4), np.uint8)
     for index, name in enumerate(cameras.names):
-        images[index] = picture(name)
+        images[index] = read_rgba(file(name), (width, height))
     keep = None
     if cameras.masks:
-        keep = np.stack([picture(name)[..., 0] == 255 for name in cameras.masks])  # half masked is masked
+        keep = np.stack([read_mask(file(name), (width, height)) for name in cameras.masks])
     return Views(
         images=images,
         keep=keep,
@@ -69,8 +70,13 @@ def read_views(folder: Path, capture: Capture | None = None, size: int | None = 
 def check_views(folder: Path, capture: Capture | None = None) -> None:
     """Raise the `InputError` that `read_views` would, without decoding and keeping the pictures."""
     cameras = read_transforms(folder, capture)
-    for name in (*cameras.names, *(cameras.masks or [])):
+    masks = cameras.masks or []
+    for name in tqdm(
+        (*cameras.names, *masks), folder.name, unit="picture", delay=2, disable=None, leave=False
+    ):
         _check_size(folder / name, check_image(folder / name), _full(cameras))
+    for name in masks:
+        read_mask(folder / name, _full(cameras))
 
 
 def front_view(folder: Path, capture: Capture | None = None) -> Path:

@@ -27,6 +27,10 @@ EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
 RIGID = 1e-2  # how far R R^T may be from 1: phones write poses with few digits
 PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL", "PERSPECTIVE")
 FISHEYE = "OPENCV_FISHEYE"
+OTHER_LENSES = (  # keys of instant-ngp's and nerfstudio's that change what a picture shows
+    *(f"ftheta_p{i}" for i in range(5)),
+    *("latlong", "equirectangular", "rolling_shutter", "fisheye_crop_radius"),
+)
 UNDISTORT = "undistort the pictures to a pinhole first (for example with colmap image_undistorter)"
 
 
@@ -77,8 +81,9 @@ def _synthetic(folder: Path, path: Path, capture: Capture | None) -> Transforms:
     other = folder / "transforms_test.json"
     if other.is_file():
         more = read_json(other)
-        if (angle := more.get("camera_angle_x")) != data.get("camera_angle_x"):
-            raise InputError(f"{other}: camera_angle_x", repr(angle), f"that of {path.name}")
+        for key in ("camera_angle_x", "camera_angle_y"):
+            if (angle := more.get(key)) != data.get(key):
+                raise InputError(f"{other}: {key}", repr(angle), f"that of {path.name}")
         test_names, test_c2w = _frames(folder, other, more)
         test = list(range(len(names), len(names) + len(test_names)))
         names, c2w = names + test_names, np.concatenate([c2w, test_c2w])
@@ -235,26 +240,56 @@ def _lens(path: Path, data: dict[str, Any], frame: dict[str, Any], name: str, si
             raise InputError(where, f"{value:g}", "a positive number")
         return value
 
-    model = data.get("camera_model", frame.get("camera_model", "PERSPECTIVE"))
-    if model != FISHEYE and model not in PERSPECTIVE:
-        wanted = f"one of {', '.join((*PERSPECTIVE, FISHEYE))}"
-        raise InputError(f"{path}: camera_model", repr(model), wanted, UNDISTORT)
+    fisheye = _is_fisheye(path, data, frame)
     width, height = (int(positive(key, side)) for key, side in zip("wh", size, strict=True))
-    fx = positive("fl_x", _from_angle(path, data, width))
-    distortion = {key: number(key, 0.0) for key in DISTORTION}
-    if model == FISHEYE:
+    angle_x, angle_y = (_from_angle(path, {**frame, **data}, *side) for side in (("x", width), ("y", height)))
+    fx = positive("fl_x", angle_x)
+    fy, cx, cy = positive("fl_y", angle_y or fx), number("cx", width / 2), number("cy", height / 2)
+    distortion = {key: number(key, 0.0) for key in DISTORTION} | _listed_distortion(path, data, frame)
+    if fisheye:
         distortion |= {"p1": 0.0, "p2": 0.0}  # OpenCV's fisheye has none; nerfstudio ignores them too
-    fy, cx, cy = positive("fl_y", fx), positive("cx", width / 2), positive("cy", height / 2)
-    fisheye = model == FISHEYE
     return Lens(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy, fisheye=fisheye, **distortion)
 
 
-def _from_angle(path: Path, data: dict[str, Any], width: int) -> float | None:
-    """Return the focal length of NeRF-synthetic's horizontal field of view, if it is given."""
-    if "camera_angle_x" not in data:
+def _is_fisheye(path: Path, data: dict[str, Any], frame: dict[str, Any]) -> bool:
+    """Return whether a lens is OpenCV's fisheye, by nerfstudio's key or instant-ngp's.
+
+    Raises `InputError` for other lenses, and where the two keys differ.
+    """
+    both = {**frame, **data}
+    for key in OTHER_LENSES:
+        if np.any(both.get(key)):
+            raise InputError(
+                f"{path}: {key}", repr(both[key])[:60], "a perspective or fisheye lens", UNDISTORT
+            )
+    flag = both.get("is_fisheye", False)
+    model = both.get("camera_model", FISHEYE if flag is True else "PERSPECTIVE")
+    if model != FISHEYE and model not in PERSPECTIVE:
+        wanted = f"one of {', '.join((*PERSPECTIVE, FISHEYE))}"
+        raise InputError(f"{path}: camera_model", repr(model), wanted, UNDISTORT)
+    if not isinstance(flag, bool) or (flag and model != FISHEYE):
+        raise InputError(f"{path}: is_fisheye", repr(flag), f"what camera_model ({model}) says")
+    return bool(model == FISHEYE)
+
+
+def _listed_distortion(path: Path, data: dict[str, Any], frame: dict[str, Any]) -> dict[str, float]:
+    """Return nerfstudio's `distortion_params`, which it has before single keys: k1, k2, k3, k4, p1, p2."""
+    key = "distortion_params"
+    given = data.get(key, frame.get(key))
+    if given is None:
+        return {}
+    where = f"{path}: {key}"
+    if len(as_kind(given, list, where)) != len(DISTORTION):
+        raise InputError(where, f"{len(given)} numbers", "six: " + ", ".join(DISTORTION), UNDISTORT)
+    return {name: as_number(value, where) for name, value in zip(DISTORTION, given, strict=True)}
+
+
+def _from_angle(path: Path, data: dict[str, Any], axis: str, side: int) -> float | None:
+    """Return the focal length of NeRF-synthetic's field of view across `side` pixels, if it is given."""
+    key = f"camera_angle_{axis}"
+    if key not in data:
         return None
-    where = f"{path}: camera_angle_x"
-    angle = as_number(data["camera_angle_x"], where)
+    angle = as_number(data[key], f"{path}: {key}")
     if not 0 < angle < math.pi:
-        raise InputError(where, str(angle), "a horizontal field of view in (0, pi) radians")
-    return 0.5 * width / math.tan(angle / 2)
+        raise InputError(f"{path}: {key}", str(angle), "a field of view in (0, pi) radians")
+    return 0.5 * side / math.tan(angle / 2)

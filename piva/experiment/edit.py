@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from piva.config import Settings
 from piva.datasets.edit import Edit
+from piva.errors import InputError
 from piva.metrics.comparison import save_comparison
 from piva.metrics.measure import measure
 from piva.metrics.perceptual import MetricNetworks
@@ -20,17 +22,35 @@ from piva.models.learned import LearnedModels
 from piva.models.needs import needs
 from piva.models.sampling import Sampler, save_samples
 from piva.optimise import Method, Step, Work, learn_source
-from piva.runs.checkpoint import Checkpoints, Clock, EditState, load
+from piva.runs.checkpoint import Checkpoints, Clock, EditState, explained, load
 from piva.runs.folder import EditRecord, RunFolder
 from piva.runs.progress import StepLogger
 from piva.runs.tracking import Mirror
-from piva.scores.terms import EDIT, Network, Prompt
+from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt
 from piva.tasks.base import Randomness
 
 log = logging.getLogger(__name__)
 
 
 Source = tuple[Path | None, Path | None, str]  # picture, scene and prompt
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step that was taken, for a callback."""
+
+    id: str  # of the edit
+    step: int  # counted from 1
+    steps: int  # in all
+    evaluations: NetworkEvaluations  # so far
+    _decode: Callable[[], Tensor]
+
+    def picture(self) -> Tensor:
+        """Return what the step saw of the edit, decoded: (3, h, w) in [0, 1]; of a scene, from its camera."""
+        return self._decode()
+
+
+Callback = Callable[[Progress], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +62,7 @@ class Bench:
     networks: MetricNetworks | None  # that measure
     folder: RunFolder
     mirror: Mirror | None
+    callback: Callback | None = None
     # eps_psi of each source that was learned beforehand, and what that cost
     sources: dict[Source, tuple[Tensor, NetworkEvaluations]] = field(default_factory=dict)
 
@@ -76,7 +97,10 @@ class EditRun:
         self._checkpoints = checkpoints(bench.folder, edit)
         if newest := self._checkpoints.newest():
             self.work.step, path = newest
-            self._saved.restore(load(path))
+            if not 0 < self.work.step < run.steps:
+                raise InputError(path, f"step {self.work.step}", f"one before the last of {run.steps}")
+            with explained(path):
+                self._saved.restore(load(path))
             log.info("%s goes on after step %d", edit.id, self.work.step)
         elif conditioning.models and settings.model.source_warmup:
             self._share_source(conditioning.models)
@@ -142,6 +166,10 @@ class EditRun:
             noise = self._generator("samples", run.device)
             samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples.count, noise)
             saved.samples[str(done)] = samples.cpu()
+        if callback := self._bench.callback:
+            seen, prior = step.view.latents[EDIT][:1].detach(), self._bench.method.denoiser.prior
+            evaluations = self.work.edit.evaluations
+            callback(Progress(self.edit.id, done, run.steps, evaluations, lambda: prior.decode(seen)[0]))
         midway = done % run.checkpoint_every == 0 and done < run.steps
         if midway and self._bench.settings.method.checkpoints:
             self._logger.flush()
@@ -163,8 +191,9 @@ class EditRun:
         row = {key: getattr(edit, key) for key in ("id", "type", "source_prompt", "target_prompt")}
         row |= measure(comparison, edit, networks)
         tensors = {name: x.contiguous().cpu() for name, x in saved.state.state_dict().items()}
+        diverged = self._diverged(tensors)
         with self._bench.folder.edit(edit.id) as place:
-            save_comparison(comparison, place)
+            save_comparison(comparison, place, edit.prompts)
             save_samples(saved.samples, place)
             save_file(tensors, place / "state.safetensors")
             if saved.models:
@@ -175,10 +204,27 @@ class EditRun:
                 snapshots=saved.snapshots,
                 seconds=saved.clock.laps,
                 passes=vars(saved.evaluations).copy(),
+                diverged=diverged,
             )
             record.write(place)
         self._checkpoints.clear()
         return record
+
+    def _diverged(self, tensors: Mapping[str, Tensor]) -> str:
+        """Return how far the edit is from its original if noise is nearer; else nothing.
+
+        Latents of noise, of unit variance, are at a mean square of 1 + |x|^2 from those of the original.
+        Raises `FloatingPointError` if a tensor of the edit is not finite.
+        """
+        if odd := [name for name, x in tensors.items() if not bool(x.isfinite().all())]:
+            raise FloatingPointError(f"after the last step {odd[0]} is not finite")
+        with torch.no_grad():
+            latents = self._saved.state.view(self._saved.randomness, original=True).latents
+        square = (latents[EDIT] - latents[ORIGINAL]).square().mean().item()
+        noise = 1 + latents[ORIGINAL].square().mean().item()
+        return (
+            f"{(square / noise) ** 0.5:.2g} times as far from the original as noise" if square > noise else ""
+        )
 
 
 def source_of(edit: Edit) -> Source:

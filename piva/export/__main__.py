@@ -7,9 +7,10 @@ Torch is imported late.
 """
 
 import json
+import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -19,17 +20,23 @@ from safetensors import SafetensorError
 
 from piva.cli import run_cli
 from piva.config import build, compose
-from piva.errors import InputError
+from piva.errors import EditsFailed, InputError, one_line, out_of_memory
 from piva.export.edits import EditedScene, find, given
 from piva.export.settings import ExportSettings
 from piva.export.trajectory import Film, film
 from piva.files import user_path
 
+log = logging.getLogger(__name__)
+
 SEEN = {"film", "images", "depth", "alpha"}  # the parts that are rendered along a trajectory
 
 
 def export(*argv: str) -> list[Path]:
-    """Write what the command line asks for and return the folders that hold it. Raises `InputError`."""
+    """Write what the command line asks for and return the folders that hold it.
+
+    An edit or a part that fails does not cost the others. Raises `InputError` for what shows before the work,
+    and where nothing is left to return; else `EditsFailed`.
+    """
     path, overrides = given(argv)
     cfg = compose(*overrides, name="export")
     settings: ExportSettings = build(
@@ -43,31 +50,54 @@ def export(*argv: str) -> list[Path]:
     from piva.runs.provenance import check_device
 
     check_device(settings.device)
-    folders = []
+    folders, errors = [], list[InputError]()
     for edit, along in zip(found, films, strict=True):
         base = edit.folder / "export" if settings.out is None else user_path(settings.out, "out") / edit.id
-        with _replacing(base / settings.which) as place:
-            _write(edit, along, settings, place)
-        folders.append(base / settings.which)
+        written, failed = _write(edit, along, settings, base / settings.which)
+        errors += failed
+        folders += [base / settings.which] if written else []
+    if errors and not folders:
+        raise errors[0]
+    if errors:
+        raise EditsFailed(f"what could be exported is in {', '.join(map(str, folders))}; {errors[0]}")
     return folders
 
 
-def _write(finished: EditedScene, along: Film, settings: ExportSettings, place: Path) -> None:
+def _write(
+    finished: EditedScene, along: Film, settings: ExportSettings, target: Path
+) -> tuple[int, list[InputError]]:
+    """Write the parts of an edit, each whole or not at all; return how many, and why others are not there."""
     from piva.export.glb import glb
     from piva.export.pictures import transforms, write_pictures
     from piva.export.stored import read_edit, save_field
 
-    edit, original = read_edit(finished, settings.device)
+    what = set(settings.what)
+    try:
+        edit, original = read_edit(finished, settings.device)
+    except InputError as error:
+        return 0, [error]
     stored = original if settings.which == "original" and original else edit
-    if "field" in settings.what:
-        save_field(stored, finished.prompts, place / "field.safetensors")
-    if "mesh" in settings.what:
-        (place / "mesh.glb").write_bytes(glb(stored, settings.mesh))
-    if SEEN & set(settings.what):
+
+    def write_seen(place: Path) -> None:
         write_pictures(stored, along, settings.what, place, finished.id)
-    if (SEEN - {"film"}) & set(settings.what):
-        scene = transforms(along.trajectory, settings.what)
-        (place / "transforms.json").write_text(json.dumps(scene, indent=2) + "\n")
+        if (SEEN - {"film"}) & what:
+            scene = transforms(along.trajectory, settings.what)
+            (place / "transforms.json").write_text(json.dumps(scene, indent=2) + "\n")
+
+    writers: list[tuple[set[str], Callable[[Path], object]]] = [
+        ({"field"}, lambda place: save_field(stored, finished.prompts, place / "field.safetensors")),
+        ({"mesh"}, lambda place: (place / "mesh.glb").write_bytes(glb(stored, settings.mesh))),
+        (SEEN, write_seen),
+    ]
+    chosen, errors = [write for parts, write in writers if parts & what], []
+    for write in chosen:
+        try:
+            with _replacing(target) as place:
+                write(place)
+        except InputError as error:
+            log.warning("%s: %s", finished.id, one_line(error))
+            errors.append(error)
+    return len(chosen) - len(errors), errors
 
 
 @contextmanager
@@ -83,18 +113,25 @@ def _replacing(target: Path) -> Iterator[Path]:
             old = target / new.name
             shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
             new.rename(old)
-    except (OSError, SafetensorError) as error:
-        found, remedy = getattr(error, "strerror", None) or str(error), "what was there before is kept"
-        raise InputError(target, found, "a place to write to", remedy) from error
+    except InputError:
+        raise
+    except (
+        OSError,
+        SafetensorError,
+        MemoryError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # of a disk, an encoder
+        # of a disk, an encoder, a full memory
+        wanted = "more memory" if out_of_memory(error) else "a place to write to, and an encoder that writes"
+        found, remedy = getattr(error, "strerror", None) or one_line(error), "what was there before is kept"
+        raise InputError(target, found, wanted, remedy) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def main() -> None:
-    if any(word.startswith("-") for word in sys.argv[1:]):
-        sys.stdout.write((__doc__ or "").strip() + "\n")
-    else:
-        run_cli(lambda: sys.stdout.writelines(f"{folder}\n" for folder in export(*sys.argv[1:])), "export")
+    run_cli(lambda: sys.stdout.writelines(f"{folder}\n" for folder in export(*sys.argv[1:])), "export")
 
 
 if __name__ == "__main__":

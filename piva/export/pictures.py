@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from piva.cameras.nerfstudio import DEPTH_UNIT, intrinsics
 from piva.cameras.rays import z_depth
@@ -17,6 +16,7 @@ from piva.errors import InputError
 from piva.export.stored import Stored
 from piva.export.trajectory import Film
 from piva.images import film_writer, save_image, to_uint8
+from piva.runs.bars import bar
 
 DEEPEST = np.iinfo(np.uint16).max * DEPTH_UNIT
 KEYS = {"images": "file_path", "depth": "depth_file_path", "alpha": "alpha_file_path"}  # of nerfstudio
@@ -48,10 +48,10 @@ def write_pictures(stored: Stored, film: Film, what: Sequence[str], folder: Path
         (folder / kind).mkdir()
     with ExitStack() as stack:
         video = stack.enter_context(film_writer(folder / "film.mp4", film.fps)) if "film" in what else None
-        for index, camera in enumerate(
-            tqdm(film.trajectory, desc=name, unit="view", disable=None, leave=False)
-        ):
+        shown = stack.enter_context(bar(len(film.trajectory), name, "view"))
+        for index, camera in enumerate(film.trajectory):
             view = look(stored, camera)
+            shown.update()
             if video:
                 video.write_frame(view.rgb)
             _write_view(view, what, folder, f"{index:04d}.png")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from piva.errors import InputError
 from piva.ranges import RenderDevice
@@ -15,7 +15,7 @@ PARTS = ("mesh", "film", "images", "depth", "alpha", "field")
 class MeshSettings:
     """How a surface is found and coloured."""
 
-    resolution: Annotated[int, Ge(8)]
+    resolution: Annotated[int, Interval(ge=8, le=2048)]
     level: Annotated[float, Gt(0)]
     specks: Annotated[float, Interval(ge=0, le=1)]
     texels: Annotated[int, Interval(ge=0, le=64)]
@@ -29,10 +29,10 @@ class MeshSettings:
 class RingSettings:
     """A turntable around an object."""
 
-    views: Annotated[int, Ge(1)]
+    views: Annotated[int, Interval(ge=1, le=100_000)]
     elevation_deg: Annotated[float, Interval(ge=-89, le=89)]
     fov_deg: Annotated[float, Interval(ge=1, le=170)]
-    distance: Annotated[float, Gt(0)]
+    distance: Annotated[float, Interval(gt=0, le=10_000)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from piva.config import RunSettings
+from piva.models.needs import Model, Regulariser
+from piva.scores.terms import Score
 
 if TYPE_CHECKING:
     from piva.optimise import Method, Step, Work
@@ -20,6 +22,12 @@ class EditingMethod(Protocol):
 
     def check(self, parts: Mapping[str, Any], run: RunSettings) -> None:
         """Raise `InputError` if it cannot do what the run asks for; `parts` are its settings by group."""
+
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
+        """Return a step's rows through the U-Net, forward and backward, as a mean over the steps.
+
+        `rows` are a step's views times its noises.
+        """
 
     def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
         """Take all edits on to `steps` steps, together, and yield each step after it was taken."""

@@ -10,6 +10,8 @@ from piva.config import RunSettings
 from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.metrics.toys import Pixels
+from piva.models.needs import Model, Regulariser
+from piva.scores.terms import Score
 
 if TYPE_CHECKING:
     from piva.optimise import Method, Step, Work
@@ -60,6 +62,10 @@ class DatasetUpdate:
         if self.lpips and isinstance(parts["metrics"], Pixels):
             wanted = "metrics=toys or paper, or method.lpips=0"
             raise InputError("method.lpips metrics=pixels", "no network for it", wanted)
+
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
+        """Return the rows through the U-Net of a picture's edit, shared among the steps to the next."""
+        return 3 * self.ddim_steps / self.every
 
     def instruct(self, edit: Edit) -> str:
         """Return what the prior is told to do."""

@@ -8,6 +8,8 @@ from annotated_types import Ge, Gt, Interval
 
 from piva.config import RunSettings
 from piva.errors import InputError
+from piva.models.needs import Model, Regulariser
+from piva.scores.terms import Score
 from piva.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ class PromptToPrompt:
     words: Literal["refine", "replace"]  # maps of shared words alone, or also of exchanged ones
     self_size: Annotated[int, Ge(1)]  # maps between more than self_size^2 pixels stay the edit's own
 
+    @property
+    def shared(self) -> float:
+        """The part of the steps in which the source's branch counts."""
+        return max(self.cross_until, self.self_until)
+
     def ends(self, steps: int) -> tuple[int, int]:
         """Return the steps, counted from 0, before which cross- and self-attention are the source's."""
         return round(self.cross_until * steps), round(self.self_until * steps)
@@ -48,6 +55,11 @@ class DDIMInversion:
 
     def check(self, parts: Mapping[str, Any], run: RunSettings) -> None:
         _check(parts["task"], run)
+
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
+        """Return a step's rows through the U-Net, there and back, as a mean over the steps."""
+        guided = 1 if self.guidance_scale == 1 else 2
+        return 1 + guided * (1 + self.attention.shared)
 
     def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
         from piva.methods.denoising import Inversion
@@ -77,6 +89,11 @@ class DirectInversion:
         if self.corrected == "source" and not any(self.attention.ends(run.steps)):
             found, wanted = "source, without attention from the source", "attention from it, or both"
             raise InputError("method.corrected", found, wanted, "this is method=ddim_inversion")
+
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
+        """Return a step's rows through the U-Net, there and back, as a mean over the steps."""
+        guided = 1 if self.guidance_scale == 1 else 2
+        return 1 + guided + (guided if self.corrected == "both" else self.attention.shared)
 
     def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
         from piva.methods.denoising import Inversion

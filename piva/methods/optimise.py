@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from piva.config import RunSettings
+from piva.models.needs import Model, Regulariser, passes_of_step
+from piva.scores.terms import Score
 
 if TYPE_CHECKING:
     from piva.optimise import Method, Step, Work
@@ -20,6 +22,10 @@ class Optimise:
 
     def check(self, parts: Mapping[str, Any], run: RunSettings) -> None:
         """Accept every run."""
+
+    def passes_of_step(self, score: Score, model: Model, regulariser: Regulariser, rows: int) -> float:
+        """Return a step's rows through the U-Net, forward and backward; it has `rows` views and noises."""
+        return passes_of_step(score, model, regulariser, rows)
 
     def edit(self, works: "Sequence[Work]", method: "Method", steps: int) -> "Iterator[tuple[Work, Step]]":
         from piva.optimise import optimise

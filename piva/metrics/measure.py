@@ -13,7 +13,7 @@ from torch import Tensor
 
 from piva.datasets.edit import Edit
 from piva.metrics.comparison import Comparison
-from piva.metrics.perceptual import MetricNetworks, alignment, directional
+from piva.metrics.perceptual import Agrees, MetricNetworks, alignment, directional
 from piva.metrics.pie import preservation, prompt_alignment, read_mask
 from piva.metrics.pixels import chroma, psnr, ssim
 
@@ -53,6 +53,8 @@ def measure_all(
                 _against_truth(c) | (_truth_by_networks(c, edits, views, networks) if networks else {}), views
             ),
         )
+        if networks and networks.agrees:
+            rows = _merged(rows, _success(c, edits, views, networks.agrees))
     return rows
 
 
@@ -122,6 +124,18 @@ def _truth_by_networks(
     }
 
 
+def _success(
+    c: Comparison, edits: Sequence[Edit], views: Sequence[int], agrees: Agrees
+) -> list[dict[str, float]]:
+    """Whether an edit's views together show all that the target prompt asks for, and nothing else."""
+    pictures = {"truth": c.truth_after, "nothing": c.truth_before, "best": c.truth}
+    parts = {who: x.split(list(views)) for who, x in pictures.items() if x is not None}
+    return [
+        {f"{who}/success": agrees(part[i], edit.target_prompt) for who, part in parts.items()}
+        for i, edit in enumerate(edits)
+    ]
+
+
 def _joined(comparisons: Sequence[Comparison]) -> Comparison:
     """The views of all edits one after the other, in bytes' steps."""
     names = [field.name for field in dataclasses.fields(Comparison) if field.name != "size"]
@@ -152,6 +166,6 @@ def _merged(rows: list[dict[str, float]], more: list[dict[str, float]]) -> list[
 
 
 def _mean(values: Tensor) -> float:
-    """Mean over the views that have a value; infinite PSNR (equal pictures) counts as 99 dB."""
-    kept = [min(v, 99.0) for v in values.tolist() if not math.isnan(v)]
+    """Mean over the views that have a value; infinite where equal pictures make a PSNR so."""
+    kept = [v for v in values.tolist() if not math.isnan(v)]
     return sum(kept) / len(kept) if kept else math.nan

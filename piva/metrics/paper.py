@@ -75,7 +75,7 @@ def _found(need: HubFolder) -> Path:
             need.name,
             f"nothing in {need.place}",
             "its weights",
-            "python -m piva.fetch metrics=paper gets them",
+            "piva fetch metrics=paper gets them",
         )
     return folder
 

@@ -15,6 +15,7 @@ from torch import Tensor
 Images = Float[Tensor, "n 3 h w"]
 Values = Float[Tensor, "n"]
 Distance = Callable[[Images, Images], Values]  # 0 for equal pictures; differentiable, if they have a graph
+Agrees = Callable[[Images, str], float]  # 1 if views of one thing show all that a prompt says, else 0
 
 
 @runtime_checkable
@@ -46,6 +47,7 @@ class MetricNetworks:
     lpips: Distance
     pie: PieNetworks
     names: Mapping[str, str]
+    agrees: Agrees | None = None
 
 
 def alignment(pictures: Float[Tensor, "n d"], prompts: Float[Tensor, "#n d"]) -> Values:

@@ -43,6 +43,7 @@ TABLES: dict[str, list[Column]] = {
         Column("inside ↑", "truth/psnr_inside", 1, 2, "nothing/psnr_inside"),
         Column("outside ↑", "truth/psnr_outside", 1, 2, "nothing/psnr_outside"),
         Column("LPIPS ↓", "truth/lpips", 1, 4, "nothing/lpips"),
+        Column("success % ↑", "truth/success", 1e2, 0, "nothing/success", "best/success"),
     ],
 }
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from piva.errors import InputError, one_line
-from piva.files import user_path
+from piva.files import get, read_json, regular, user_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,7 @@ class Toys:
                 "toys or a folder that piva.toys.training.metric_networks wrote",
             )
         check_network(self.folder, "clip")
+        check_network(self.folder, "reader")
         check_tokenizer(self.folder)
 
     @property
@@ -60,13 +61,15 @@ class Toys:
         )
 
     def load(self, device: str) -> "MetricNetworks | None":
-        from piva.metrics import toys_clip
+        from piva.metrics import reader, toys_clip
         from piva.metrics.perceptual import MetricNetworks, PieNetworks
 
         network = toys_clip.load(self.folder, device)
         digits = version(check_network(self.folder, "clip"))
         names = {name: f"toys-{name}-{digits}" for name in ("clip", "lpips")}
-        return MetricNetworks(network, network.distance, PieNetworks(network, network.distance), names)
+        names["reader"] = f"toys-reader-{version(check_network(self.folder, 'reader'))}"
+        pie = PieNetworks(network, network.distance)
+        return MetricNetworks(network, network.distance, pie, names, reader.load(self.folder, device).agrees)
 
 
 def write_network(
@@ -93,27 +96,28 @@ def check_network(folder: Path, name: str) -> dict[str, Any]:
         if not path.is_file():
             raise InputError(path, "no such file", "a network of the toys' networks", REMEDY)
     try:
-        about = json.loads(card.read_text())
-        wanted = about["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        about = read_json(card)
+        get(about, "architecture", dict, card)
+        wanted = get(about, "sha256", str, card)
+    except InputError as error:
         raise InputError(
             card,
             "no architecture and checksum",
             "a card written by piva.toys.training.metric_networks",
             REMEDY,
         ) from error
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    found = hashlib.sha256(regular(weights).read_bytes()).hexdigest()
     if found != wanted:
         raise InputError(weights, f"checksum {found[:8]}", f"{str(wanted)[:8]}, as {card.name} says", REMEDY)
-    return cast(dict[str, Any], about)
+    return about
 
 
 def check_tokenizer(folder: Path) -> None:
     """Raises `InputError` where the CLIP's words are missing or no JSON."""
     path = folder / "tokenizer" / "tokenizer.json"
     try:
-        json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        read_json(path)
+    except InputError as error:
         raise InputError(path, one_line(error), "the words of the toys' CLIP", REMEDY) from error
 
 

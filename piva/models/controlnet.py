@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 
 from piva.errors import InputError
 from piva.files import user_path
@@ -39,17 +39,20 @@ class ControlNet:
     scale: Annotated[float, Ge(0)]  # of what it adds to the U-Net's features
     source_sees: Literal["edit", "original"]  # whose depth eps_psi sees when it judges the edit
     tune: bool  # adapters on the ControlNet too
-    rank: Annotated[int, Ge(1)]
+    rank: Annotated[int, Interval(ge=1, le=4096)]
     alpha: Annotated[float, Gt(0)]
     init: Literal["peft", "gaussian"]
-    layers: Literal["all", "decoder"]  # of the U-Net; of the ControlNet, which has no decoder, all or none
+    layers: Literal["all", "decoder"]  # of the U-Net; a ControlNet has no decoder: with `tune`, all
     lr: Annotated[float, Gt(0)]
-    train_every: Annotated[int, Ge(1)]
-    steps_per_iteration: Annotated[int, Ge(1)] = 1
-    source_warmup: Annotated[int, Ge(0)]
+    train_every: Annotated[int, Interval(ge=1, le=1_000_000)]
+    steps_per_iteration: Annotated[int, Interval(ge=1, le=1000)] = 1
+    source_warmup: Annotated[int, Interval(ge=0, le=1_000_000)]
 
     def check(self, prior: "StableDiffusion") -> None:
         """Raise `InputError` if the ControlNet is missing, damaged or does not fit the prior."""
+        if self.tune and self.layers == "decoder":
+            wanted = "all: a ControlNet has no decoder"
+            raise InputError("model.layers", "decoder beside model.tune=true", wanted, "or model.tune=false")
         base = prior.folder
         folder = self._folder(base) if base else None
         if base is None or folder is None:  # on the hub and not in its cache: `requires` says so

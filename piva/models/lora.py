@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Gt, Interval
 
 if TYPE_CHECKING:
     from piva.models.denoiser import Denoiser
@@ -17,14 +17,14 @@ class Lora:
 
     needs_depth: ClassVar[bool] = False
 
-    rank: Annotated[int, Ge(1)]
+    rank: Annotated[int, Interval(ge=1, le=4096)]
     alpha: Annotated[float, Gt(0)]  # the adapter's output is scaled by alpha / rank
     init: Literal["peft", "gaussian"]  # see `LowRank`
     layers: Literal["all", "decoder"]
     lr: Annotated[float, Gt(0)]
-    train_every: Annotated[int, Ge(1)]
-    steps_per_iteration: Annotated[int, Ge(1)] = 1
-    source_warmup: Annotated[int, Ge(0)]
+    train_every: Annotated[int, Interval(ge=1, le=1_000_000)]
+    steps_per_iteration: Annotated[int, Interval(ge=1, le=1000)] = 1
+    source_warmup: Annotated[int, Interval(ge=0, le=1_000_000)]
 
     def check(self, prior: "StableDiffusion") -> None:
         """Accept any prior."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from piva.nerf.kernels.layout import Layout
     from piva.nerf.voxels import Voxels
 
+FINEST = 2**20  # cells along a side of a hash grid's finest level
+MOST_SAMPLES = 10_000  # along a ray, from the middle of the box to its side
+
 
 @runtime_checkable
 class Fit(Protocol):
@@ -64,23 +67,55 @@ class Fit(Protocol):
         """Return the field whose state these tensors are."""
 
 
+def _check_space(fit: "VoxelFit | HashFit") -> None:
+    """Raise `InputError` for an occupancy grid or rays that nothing can hold."""
+    if fit.levels > 8:
+        wanted = "at most 8: as many as nerfacc's kernel takes, 128 times the radius"
+        raise InputError("levels", f"{fit.levels}", wanted)
+    if fit.step < fit.radius / MOST_SAMPLES:
+        wanted = f"at least the {MOST_SAMPLES:,}th part of the radius ({fit.radius:g})"
+        raise InputError("step", f"{fit.step:g}", wanted)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VoxelEdit:
-    """How an edit moves voxels: learning rates, and weights of the roughness of the change
-    (`Voxels.smooth_change`).
+    """How an edit moves voxels: learning rates, weights of the roughness of the change
+    (`Voxels.smooth_change`), the resolutions it begins with (`Voxels.coarsen_gradient`), and how much of each
+    step is taken back (`Voxels.shrink_change`).
     """
 
     lr_density: Annotated[float, Gt(0)]
     lr_colour: Annotated[float, Gt(0)]
     smooth_density: Annotated[float, Ge(0)]
     smooth_colour: Annotated[float, Ge(0)]
+    coarse: list[Annotated[int, Interval(ge=2, le=1024)]]  # nodes along a side, each until its part is done
+    coarse_until: list[Annotated[float, Interval(ge=0, le=1)]]  # rising
+    shrink: Annotated[float, Interval(ge=0, le=1)]  # a part of the learning rate
+    shrink_from: Annotated[float, Interval(ge=0, le=1)]  # of the steps
+
+    def __post_init__(self) -> None:
+        if len(self.coarse) != len(self.coarse_until) or self.coarse_until != sorted(self.coarse_until):
+            found, wanted = str(self.coarse_until), f"rising, a part of the steps for each of {self.coarse}"
+            raise InputError("coarse_until", found, wanted)
 
     @property
     def rates(self) -> dict[str, float]:
         return {"density": self.lr_density, "colour": self.lr_colour}
 
-    def smooth(self, field: "Voxels", original: "Voxels") -> None:
+    def before_step(self, field: "Voxels", original: "Voxels", progress: float) -> None:
+        """Make the gradients those of a change that is coarse at first, and smooth; `progress` in [0, 1)."""
+        for resolution, until in zip(self.coarse, self.coarse_until, strict=True):
+            if progress < until:
+                field.coarsen_gradient(resolution)
+                break
         field.smooth_change(original, self.smooth_density, self.smooth_colour)
+
+    def after_step(
+        self, field: "Voxels", original: "Voxels", progress: float, rates: Mapping[str, float]
+    ) -> None:
+        """Take back a part of the step where little asks for it; `rates` are the step's learning rates."""
+        if self.shrink and progress >= self.shrink_from:
+            field.shrink_change(original, *(self.shrink * rates[name] for name in ("density", "colour")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +124,17 @@ class VoxelFit:
 
     sparsity: ClassVar[float] = 0.0  # voxels know which of them no view has seen: `Voxels.prune_unseen`
 
-    radius: Annotated[float, Gt(0)]
+    radius: Annotated[float, Interval(gt=0, le=10_000)]
     resolutions: list[Annotated[int, Interval(ge=2, le=1024)]]  # nodes along a side, coarse to fine
     steps: list[int]  # optimiser steps at each of these resolutions
-    rays: Annotated[int, Ge(1)]
+    rays: Annotated[int, Interval(ge=1, le=100_000_000)]
     step: Annotated[float, Gt(0)]
     cone: Annotated[float, Ge(0)]
     levels: Annotated[int, Ge(1)]
     lr_density: Annotated[float, Gt(0)]
     lr_colour: Annotated[float, Gt(0)]
     lr_end: Annotated[float, Gt(0)]
-    occupancy: Annotated[int, Ge(1)]
+    occupancy: Annotated[int, Interval(ge=1, le=1024)]
     threshold: Annotated[float, Ge(0)]
     refresh_every: Annotated[int, Ge(1)]
     decay: Annotated[float, Interval(ge=0, le=1)]
@@ -109,9 +144,7 @@ class VoxelFit:
         if not self.steps or len(self.steps) != len(self.resolutions) or min(self.steps) < 1:
             found = f"{self.steps} for resolutions {self.resolutions}"
             raise InputError("steps", found, "at least one step for each of them")
-        if self.levels > 8:
-            wanted = "at most 8: as many as nerfacc's kernel takes, 128 times the radius"
-            raise InputError("levels", f"{self.levels}", wanted)
+        _check_space(self)
 
     @property
     def num_parameters(self) -> int:
@@ -152,8 +185,13 @@ class HashEdit:
     def rates(self) -> dict[str, float]:
         return {"grid": self.lr_grid, "network": self.lr_network}
 
-    def smooth(self, field: "HashGrid", original: "HashGrid") -> None:
+    def before_step(self, field: "HashGrid", original: "HashGrid", progress: float) -> None:
         """Do nothing: neighbours in space are not neighbours in a hash grid."""
+
+    def after_step(
+        self, field: "HashGrid", original: "HashGrid", progress: float, rates: Mapping[str, float]
+    ) -> None:
+        """Do nothing: what a row of the grid changes is no change at a place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,16 +200,16 @@ class HashFit:
     `Fit`.
     """
 
-    radius: Annotated[float, Gt(0)]
-    grid_levels: Annotated[int, Ge(1)]
+    radius: Annotated[float, Interval(gt=0, le=10_000)]
+    grid_levels: Annotated[int, Interval(ge=1, le=64)]
     features: Literal[1, 2, 4, 8]  # of a level; tiny-cuda-nn has no others
     log2_rows: Annotated[int, Interval(ge=3, le=24)]
-    base: Annotated[int, Ge(1)]
-    growth: Annotated[float, Ge(1)]
-    hidden: Annotated[int, Ge(1)]  # units of the network's one hidden layer
+    base: Annotated[int, Interval(ge=1, le=8192)]
+    growth: Annotated[float, Interval(ge=1, le=16)]
+    hidden: Annotated[int, Interval(ge=1, le=8192)]  # units of the network's one hidden layer
     kernel: Literal["auto", "torch", "numba", "triton", "tinycudann"]
-    steps: Annotated[int, Ge(1)]
-    rays: Annotated[int, Ge(1)]
+    steps: Annotated[int, Interval(ge=1, le=100_000_000)]
+    rays: Annotated[int, Interval(ge=1, le=100_000_000)]
     step: Annotated[float, Gt(0)]
     cone: Annotated[float, Ge(0)]
     levels: Annotated[int, Ge(1)]
@@ -179,11 +217,18 @@ class HashFit:
     lr_network: Annotated[float, Gt(0)]
     lr_end: Annotated[float, Gt(0)]
     sparsity: Annotated[float, Ge(0)]
-    occupancy: Annotated[int, Ge(1)]
+    occupancy: Annotated[int, Interval(ge=1, le=1024)]
     threshold: Annotated[float, Ge(0)]
     refresh_every: Annotated[int, Ge(1)]
     decay: Annotated[float, Interval(ge=0, le=1)]
     edit: Any = None
+
+    def __post_init__(self) -> None:
+        _check_space(self)
+        finest = self.base * self.growth ** (self.grid_levels - 1)
+        if finest > FINEST:
+            wanted = f"at most {FINEST} cells along a side: a smaller base, growth or grid_levels"
+            raise InputError("growth", f"{finest:.3g} cells along a side of the finest grid", wanted)
 
     @property
     def layout(self) -> "Layout":

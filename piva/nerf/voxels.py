@@ -74,6 +74,25 @@ class Voxels(nn.Module):
                 assert now.grad is not None
                 _add_roughness(now.grad, now - before, weight)
 
+    @torch.no_grad()
+    def coarsen_gradient(self, resolution: int) -> None:
+        """Replace the gradients by those of a change on `resolution`^3 cells, spread over the nodes again.
+
+        An optimiser that normalises each node's step then moves neighbours alike, so that a new shape can
+        begin, and noise far below a cell's mean gradient begins nothing.
+        """
+        for grid in (self.raw_density, self.raw_colour):
+            if grid.grad is not None and resolution < grid.shape[-1]:
+                cells = F.adaptive_avg_pool3d(grid.grad, resolution)
+                grid.grad.copy_(F.interpolate(cells, grid.shape[2:], mode="trilinear"))
+
+    @torch.no_grad()
+    def shrink_change(self, start: "Voxels", density: float, colour: float) -> None:
+        """Bring each raw value nearer to that of `start`, by at most so much: the proximal step of an L1."""
+        pairs = ((self.raw_density, start.raw_density, density), (self.raw_colour, start.raw_colour, colour))
+        for now, before, most in pairs:
+            now.copy_(before + F.softshrink(now - before, most))
+
     def prune_unseen(self, optimiser: torch.optim.Optimizer, threshold: float) -> None:
         """Empty the nodes that no ray has moved: else they would show wherever an edit opens the occupancy
         grid.

@@ -72,7 +72,13 @@ def _draw(source: Source, folder: Path, settings: BuildNoe) -> str:
     """Render the object's views unless they are there, and return its licence. Raises `InputError`."""
     from piva.noe.views import ensure_views  # Embree and trimesh: not before the settings are checked
 
-    ensure_views(folder, source, settings)
+    try:
+        ensure_views(folder, source, settings)
+    except InputError:
+        raise
+    except Exception as error:  # of a renderer, of memory: the other objects are worth going on
+        found = f"what cannot be rendered ({type(error).__name__}: {one_line(error)})"
+        raise InputError(source.where, found, "an object that can be") from error
     return get(read_json(folder / "meta.json"), "licence", str, folder / "meta.json")
 
 

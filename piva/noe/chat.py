@@ -2,16 +2,20 @@
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import urllib3
 
+from piva.deadline import within
 from piva.errors import InputError, one_line
 from piva.noe.settings import BuildNoe
 
 KEY = "PIVA_CHAT_KEY"  # the environment variable that holds the key; it is written nowhere
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)  # worth another try
+LONGEST_PAUSE_S = 8  # between two tries
+LARGEST = 2**24  # bytes of an answer
 
 
 class NoAnswer(Exception):
@@ -37,33 +41,37 @@ class Chat:
         # Not huggingface_hub.InferenceClient: it follows redirects, and sends HF_TOKEN where no key is set.
         address = f"{self.url.rstrip('/')}/chat/completions"
         key = os.environ.get(KEY, "")
-        retry = urllib3.Retry(
-            total=self.attempts - 1,
-            redirect=0,
-            status_forcelist=BUSY,
-            allowed_methods=None,
-            backoff_factor=0.5,
-            raise_on_status=False,
-        )
-        try:
-            with urllib3.PoolManager(retries=retry, timeout=urllib3.Timeout(total=self.timeout_s)) as pool:
-                headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        body = {"model": self.model, "messages": messages}
+
+        def post() -> tuple[int, bytes]:
+            with urllib3.PoolManager(retries=False) as pool:
                 response = pool.request(
-                    "POST", address, json={"model": self.model, "messages": messages}, headers=headers
+                    "POST", address, json=body, headers=headers, timeout=self.timeout_s, preload_content=False
                 )
-        except urllib3.exceptions.LocationValueError as error:
-            raise InputError("url", f"{self.url!r} ({one_line(error)})", "http(s)://host/v1") from None
-        except urllib3.exceptions.HTTPError as error:
-            raise NoAnswer(f"{address}: {_cause(error)}") from None
-        if response.status in BUSY:
-            raise NoAnswer(f"{address}: status {response.status} after {self.attempts} tries")
-        if response.status != 200:
-            said = one_line(ValueError(response.data[:200].decode(errors="replace")))
-            found = f"status {response.status} ({said})"
+                return response.status, response.read(LARGEST, decode_content=True)
+
+        for attempt in range(self.attempts):
+            time.sleep(min(0.5 * 2**attempt, LONGEST_PAUSE_S) if attempt else 0)
+            try:
+                status, answer = within(self.timeout_s, post)
+            except urllib3.exceptions.LocationValueError as error:
+                raise InputError("url", f"{self.url!r} ({one_line(error)})", "http(s)://host/v1") from None
+            except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+                problem = _cause(error)
+                continue
+            if status not in BUSY:
+                break
+            problem = f"status {status} after {self.attempts} tries"
+        else:
+            raise NoAnswer(f"{address}: {problem}")
+        if status != 200:
+            said = one_line(ValueError(answer[:200].decode(errors="replace")))
+            found = f"status {status} ({said})"
             raise InputError(address, found, "an answer", f"check url, model and {KEY}")
         try:
-            text = json.loads(response.data)["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError):
+            text = json.loads(answer)["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             raise NoAnswer(f"{address}: an answer that is not a chat completion") from None
         if not isinstance(text, str):
             raise NoAnswer(f"{address}: an answer without text")

@@ -11,11 +11,14 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from piva.errors import InputError
+from piva.files import read_text
+from piva.runs.bars import bar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -72,13 +75,14 @@ def draw_all(draw: Callable[[Job], Result], jobs: Sequence[Job], workers: int, w
 
     With one worker it runs in this process, else `draw` must be a function at the top level of a module.
     """
-    from tqdm import tqdm
-
-    bar = {"total": len(jobs), "desc": f"drawing {what} (once)", "unit": "job"}
-    if workers == 1:
-        return [draw(job) for job in tqdm(jobs, **bar)]
-    with ProcessPoolExecutor(workers) as pool:
-        return list(tqdm(pool.map(draw, jobs), **bar))
+    with ExitStack() as stack:
+        shown = stack.enter_context(bar(len(jobs), f"drawing {what} (once)", "job"))
+        pool = None if workers == 1 else stack.enter_context(ProcessPoolExecutor(workers))
+        drawn = []
+        for result in pool.map(draw, jobs) if pool else map(draw, jobs):
+            drawn.append(result)
+            shown.update()
+    return drawn
 
 
 def _beside(folder: Path) -> Path:
@@ -98,7 +102,7 @@ def _sweep(folder: Path) -> None:
 def _is_complete(folder: Path, content: str) -> bool:
     """Return whether the manifest names this content and every file has the size it had."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads(read_text(folder / "manifest.json"))
         files: dict[str, int] = manifest["files"] if manifest["fingerprint"] == content else {"": -1}
         sizes = (os.stat(f"{folder}/{name}").st_size for name in files)  # noqa: PTH116 - 6000 of them
         return all(size == wanted for size, wanted in zip(sizes, files.values(), strict=True))

@@ -22,8 +22,9 @@ Matrix = NDArray[np.float64]
 TRIANGLES, STRIP, FAN = 4, 5, 6
 MOST = 20_000_000  # triangles, and corners in the file: some 5 GB
 MOST_PRIMITIVES = 2**15 - 1  # their indices have 16 bits
+MOST_INSTANCES = 2**17  # of a mesh
 INSTANCING = "EXT_mesh_gpu_instancing"
-USED = re.compile(r"POSITION|NORMAL|COLOR_0|TEXCOORD_[0-3]|JOINTS_0|WEIGHTS_0")
+USED = re.compile(r"POSITION|NORMAL|COLOR_0|(TEXCOORD|JOINTS|WEIGHTS)_[0-3]")
 # glTF's y is up and its front +z; ours is -y
 Z_UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float)
 
@@ -84,8 +85,7 @@ def _primitives(document: Document) -> Iterator[Primitive]:
             size += len(places) * max(len(faces), len(attributes["POSITION"]))
             count += 1
             if size > MOST or count > MOST_PRIMITIVES:
-                wanted = f"at most {MOST} triangles in {MOST_PRIMITIVES} primitives"
-                raise InputError(document.where, "a mesh too large", wanted, "simplify it")
+                raise _too_large(document.where)
             if "skin" in node:
                 places = _skin(document, node["skin"], attributes, to_world)
             elif len(places) > 1:
@@ -133,10 +133,10 @@ def _instances(document: Document, node: dict[str, Any]) -> Matrix:
     if INSTANCING not in node.get("extensions", {}):
         return np.eye(4)[None]
     given = node["extensions"][INSTANCING]["attributes"]
-    place = {name: document.accessor(index).astype(float) for name, index in given.items()}
+    place = {name: document.accessor(index) for name, index in given.items()}
     count = len(next(iter(place.values())))
-    if count > MOST:
-        raise ValueError(f"{count} instances")
+    if count > MOST_INSTANCES:
+        raise ValueError(f"{count} instances of a mesh, more than {MOST_INSTANCES}")
     out = np.tile(np.eye(4), (count, 1, 1))
     if "ROTATION" in place:
         out[:, :3, :3] = Rotation.from_quat(place["ROTATION"]).as_matrix()
@@ -192,9 +192,15 @@ def _skin(
     joints = np.stack([to_world[joint] for joint in skin["joints"]])
     if "inverseBindMatrices" in skin:
         joints = joints @ document.accessor(skin["inverseBindMatrices"]).transpose(0, 2, 1)
-    at, weight = (attributes[name] for name in ("JOINTS_0", "WEIGHTS_0"))
-    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-8)
-    return np.asarray(np.einsum("vk,vkij->vij", weight / total, joints[at.astype(int)]))
+    sets = [f"_{i}" for i in range(4) if f"JOINTS_{i}" in attributes]  # four joints each
+    at, weight = (
+        np.concatenate([attributes[name + i] for i in sets], axis=1) for name in ("JOINTS", "WEIGHTS")
+    )
+    weight = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-8)
+    places = np.zeros((len(at), 4, 4))
+    for k in range(at.shape[1]):  # at once, they would take gigabytes
+        places += weight[:, k, None, None] * joints[at[:, k].astype(int)]
+    return places
 
 
 def _primitive(

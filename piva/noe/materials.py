@@ -20,7 +20,7 @@ from piva.noe.gltf import Primitive
 Array = NDArray[np.float32]
 SPECULAR_GLOSSINESS = "KHR_materials_pbrSpecularGlossiness"
 CLAMP, MIRROR = 33071, 33648  # of glTF's wrap modes; what is neither repeats
-MOST_TEXELS = 2**27  # 8192 x 16384: half a gigabyte
+MOST_TEXELS = 2**27  # of all pictures, as one of 8192 x 16384: half a gigabyte
 NEAREST = 9728  # of its filters; what is not blends four texels
 
 
@@ -86,7 +86,8 @@ def read_texture(
         found, wanted = "a texture without a picture", "PNG, JPEG or WebP textures"
         raise InputError(document.where, found, wanted, "export it with those")
     if source not in pictures:
-        pictures[source] = _levels(_picture(document, document.json["images"][source]))
+        held = sum(levels[0].shape[0] * levels[0].shape[1] for levels in pictures.values())
+        pictures[source] = _levels(_picture(document, document.json["images"][source], MOST_TEXELS - held))
     sampler = document.json["samplers"][texture["sampler"]] if "sampler" in texture else {}
     placed = info.get("extensions", {}).get("KHR_texture_transform", {})
     return Texture(
@@ -105,10 +106,19 @@ def _matrix(placed: dict[str, Any]) -> NDArray[np.float64]:
     """
     angle, (x, y) = placed.get("rotation", 0.0), placed.get("offset", (0, 0))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return np.column_stack([turn @ np.diag(placed.get("scale", (1, 1))), (x, y)])
+    return _finite(np.column_stack([turn @ np.diag(placed.get("scale", (1, 1))), (x, y)]), (2, 3))
 
 
-def _picture(document: Document, about: dict[str, Any]) -> Image.Image:
+def _finite(values: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return numbers of this shape. Raises `ValueError` for others: 1e999 is infinite in JSON."""
+    numbers = np.array(values, float)
+    if numbers.shape != shape or not np.isfinite(numbers).all():
+        raise ValueError(f"a material's {str(values)[:60]} where {shape} finite numbers belong")
+    return numbers
+
+
+def _picture(document: Document, about: dict[str, Any], room: int) -> Image.Image:
+    """Return a picture of at most `room` texels. Raises `InputError`."""
     where, uri = document.where, about.get("uri", "")
     if "bufferView" in about:
         content = document.view(about["bufferView"])
@@ -119,9 +129,9 @@ def _picture(document: Document, about: dict[str, Any]) -> Image.Image:
         raise InputError(where, found, "a GLB that holds its pictures", "export it as one .glb")
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-            if image.width * image.height > MOST_TEXELS:
+            if image.width * image.height > room:
                 found = f"a picture of {image.width} x {image.height}"
-                raise InputError(where, found, f"at most {MOST_TEXELS} texels", "make it smaller")
+                raise InputError(where, found, f"at most {MOST_TEXELS} texels in all", "make it smaller")
             return _rgba(image)
     except InputError:
         raise
@@ -182,12 +192,12 @@ def read_material(
     texture = read_texture(document, info, pictures)
     glow_texture = read_texture(document, about.get("emissiveTexture"), pictures)
     return Material(
-        factor=np.array(factor or (1, 1, 1, 1), float),
+        factor=_finite((1, 1, 1, 1) if factor is None else factor, (4,)),
         texture=texture if texture and texture.channel < len(primitive.uv) else None,
-        glow=strength * np.array(about.get("emissiveFactor", (0, 0, 0)), float),
+        glow=_finite(strength, ()) * _finite(about.get("emissiveFactor", (0, 0, 0)), (3,)),
         glow_texture=glow_texture if glow_texture and glow_texture.channel < len(primitive.uv) else None,
         alpha=about.get("alphaMode", "OPAQUE"),
-        cutoff=about.get("alphaCutoff", 0.5),
+        cutoff=float(_finite(about.get("alphaCutoff", 0.5), ())),
         unlit="KHR_materials_unlit" in extensions,
         double_sided=about.get("doubleSided", False),
     )

@@ -16,12 +16,13 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from piva.errors import InputError, one_line
-from piva.files import as_kind, inside
+from piva.files import as_kind, inside, regular
 from piva.ranges import select
 
 PATHS = "object-paths.json.gz"
 REMEDY = "give a folder of .glb files, a .zip of them, or the folder with object-paths.json.gz"
-LARGEST = 2**31  # bytes of a .glb in a .zip, which may claim any
+LARGEST = 2**31  # bytes of a .glb, also of one in a .zip, which may claim any
+LARGEST_TABLE = 2**30  # bytes of a gzipped table, unpacked: Objaverse's paths have 60 MB
 # NotImplementedError: a compression that zipfile lacks; RuntimeError: a password
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
 
@@ -99,8 +100,14 @@ def _annotation(root: Path, path: Path, unpacked: Callable[[Path], dict[str, Any
 
 def _unpacked(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+        with gzip.open(regular(path, "gzipped JSON", LARGEST)) as file:
+            text = file.read(LARGEST_TABLE + 1)  # a kilobyte can stand for a megabyte
+        if len(text) > LARGEST_TABLE:
+            raise InputError(path, "a larger text", f"gzipped JSON of at most {LARGEST_TABLE:,} bytes")
+        data = json.loads(text)
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
         found = f"an unreadable file ({one_line(error)})"
         raise InputError(path, found, "whole gzipped JSON", "download it again") from None
     return as_kind(data, dict, path)
@@ -112,7 +119,7 @@ def _local(path: Path, annotation: Callable[[], dict[str, Any]] = dict) -> Sourc
 
 def _read_file(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular(path, "a .glb", LARGEST).read_bytes()
     except OSError as error:
         raise InputError(path, error.strerror or str(error), "a readable .glb") from None
 

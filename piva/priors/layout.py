@@ -3,6 +3,7 @@ Diffusion 1 or 2. Imports neither torch nor numpy.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from piva.errors import InputError
+from piva.errors import InputError, one_line
+from piva.files import read_text, regular
 
 Config = Mapping[str, Any]
 NETWORKS = ("unet", "vae", "text_encoder")
@@ -28,6 +30,8 @@ CONDITIONED = {  # input channels of U-Nets that see a picture beside the latent
     8: "InstructPix2Pix",
     9: "inpainting",
 }
+LARGEST = 1024  # latent pixels on a side
+MOST_TIMESTEPS = 10_000
 WIDTHS, TINY = "block_out_channels", "encoder_block_out_channels"  # of an autoencoder, of a tiny one
 FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 FIRST_CROSS_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
@@ -39,8 +43,8 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     path = folder / name
     wanted = "a configuration in diffusers' layout"
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values: dict[str, Any] = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # InputError is one: for what is no file, too
         raise InputError(path, f"nothing to read ({error})", wanted) from error
     if not isinstance(values, dict):
         raise InputError(path, f"a {type(values).__name__}", wanted)
@@ -50,7 +54,7 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
 def check_readable(weights: Path) -> None:
     """Raise `InputError` if `weights` is damaged. Reads the header, which says how long the file is."""
     try:
-        with safe_open(weights, framework="numpy"):
+        with safe_open(regular(weights), framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
         remedy = (
@@ -83,6 +87,9 @@ def check_folder(folder: Path, where: str, *, with_weights: bool, instructed: bo
     for part in PARTS:
         if not (folder / part).is_dir():
             raise InputError(where, *_missing(folder, part))
+        for path in (folder / part).iterdir():
+            if not path.is_dir():
+                regular(path)  # transformers reads tokenizers: a pipe would make it wait
         if with_weights and part in NETWORKS:
             _check_weights(folder / part, where)
     check_configs({part: read_config(folder, name) for part, name in CONFIGS.items()}, where, instructed)
@@ -118,11 +125,15 @@ def check_configs(configs: Mapping[str, Config], where: str, instructed: bool = 
     faults = chain(
         _wrong_kind(unet, vae, text),
         _wrong_channels(unet, vae, 2 if instructed else 1),
-        _wrong_shape(unet, text),
+        _wrong_shape(unet, vae, text),
         _bad_schedule(configs["scheduler"]),
     )
-    for found, wanted in faults:
-        raise InputError(where, found, wanted)
+    try:
+        for found, wanted in faults:
+            raise InputError(where, found, wanted)
+    except (TypeError, AttributeError, ArithmeticError) as error:  # a list for a number, a number for a text
+        found = f"values of another kind in its configurations ({one_line(error)})"
+        raise InputError(where, found, FITS) from None
 
 
 def _wrong_kind(unet: Config, vae: Config, text: Config) -> Iterator[tuple[str, str]]:
@@ -152,29 +163,38 @@ def _wrong_channels(unet: Config, vae: Config, seen: int) -> Iterator[tuple[str,
         yield f"a U-Net of {out} output channels for {channels} input channels", f"{fits} has them"
 
 
-def _wrong_shape(unet: Config, text: Config) -> Iterator[tuple[str, str]]:
+def _wrong_shape(unet: Config, vae: Config, text: Config) -> Iterator[tuple[str, str]]:
     """Yield what is found and wanted for each pair that does not fit; defaults are diffusers'."""
     width, hidden = unet.get("cross_attention_dim", 1280), text.get("hidden_size", 512)
     if any(each != hidden for each in (width if isinstance(width, list | tuple) else [width])):
         found = f"a U-Net of cross_attention_dim {width} beside a text encoder of hidden_size {hidden}"
         yield found, f"its own text encoder: {FITS}"
-    if longer_side(size := unet.get("sample_size")) is None:
-        wanted = "the size in latent pixels that it was trained at, as 64 for 512 pixels"
+    if (longer_side(size := unet.get("sample_size")) or LARGEST + 1) > LARGEST:
+        wanted = f"the size in latent pixels that it was trained at, as 64 for 512 pixels; at most {LARGEST}"
         yield f"sample_size {size} in unet/config.json", wanted
+    if not _is_positive(scale := vae.get("scaling_factor", 0.18215)):
+        yield f"scaling_factor {scale} in vae/config.json", "a positive number"
+    for name, config in (("unet", unet), ("vae", vae)):
+        widths = config.get(WIDTHS, [64])
+        if not widths or not all(_counts(width) for width in widths):
+            yield f"{WIDTHS} {widths} in {name}/config.json", "a positive number for each level"
 
 
 def _bad_schedule(scheduler: Config) -> Iterator[tuple[str, str]]:
     """Yield what is found and wanted for each setting of the noise schedule that makes no sense."""
-    name = scheduler.get("_class_name") or ""
+    name = str(scheduler.get("_class_name") or "")
     if "FlowMatch" in name or scheduler.get("use_flow_sigmas"):
         yield f"flow matching (scheduler {name})", FITS
     if (kind := scheduler.get("prediction_type", "epsilon")) not in PREDICTION_TYPES:
         yield f"prediction_type {kind}", " or ".join(PREDICTION_TYPES)
-    if not _counts(count := scheduler.get("num_train_timesteps", 1000)):
-        yield f"num_train_timesteps {count}", "a positive number of timesteps"
-    if betas := scheduler.get("trained_betas"):
+    count = scheduler.get("num_train_timesteps", 1000)
+    if not _counts(count) or not 2 <= count <= MOST_TIMESTEPS:
+        yield f"num_train_timesteps {count}", f"from 2 to {MOST_TIMESTEPS} timesteps"
+    if (betas := scheduler.get("trained_betas")) is not None:
         if not all(_is_beta(beta) for beta in betas):
             yield "trained_betas that are not all between 0 and 1", "a noise schedule"
+        if len(betas) != count:
+            yield f"{len(betas)} trained_betas for num_train_timesteps {count}", "one for each timestep"
         return
     if (shape := scheduler.get("beta_schedule", "linear")) not in BETA_SCHEDULES:
         yield f"beta_schedule {shape}", "one of " + ", ".join(BETA_SCHEDULES)
@@ -188,7 +208,11 @@ def _counts(value: Any) -> bool:
 
 
 def _is_beta(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 < value < 1
+    return _is_positive(value) and value < 1
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def check_single_file(path: Path, configs: Path, where: str) -> None:

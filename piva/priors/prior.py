@@ -19,18 +19,16 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from diffusers.loaders.single_file_utils import SingleFileComponentError
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
 
-from piva.errors import InputError
+from piva.errors import InputError, one_line
 from piva.priors.layout import FITS, NETWORKS, PARTS, check_configs, longer_side, variant
 from piva.priors.schedule import Schedule
+from piva.priors.words import SMALL_VOCABULARY, unknown_words
 
 log = logging.getLogger(__name__)
-
-SMALL_VOCABULARY = 5000  # tokens; below, a word was learned whole or not at all
 
 Residuals = tuple[Sequence[Tensor], Tensor]  # for the features of the U-Net's way down, and of its middle
 
@@ -119,7 +117,8 @@ class Prior:
         if len(ids) > (limit := tokens.shape[1]):
             message = "prompt %r has %d tokens, the text encoder reads %d: the end is cut off"
             log.warning(message, prompt, len(ids), limit)
-        if unknown := self._unknown_words(prompt):
+        small = len(self.tokenizer) <= SMALL_VOCABULARY  # large ones spell known words in pieces, too
+        if small and (unknown := unknown_words(prompt, self.tokenizer.tokenize)):
             log.warning("prompt %r: this prior has never seen %s", prompt, ", ".join(map(repr, unknown)))
         context: Tensor = self.text_encoder(tokens.to(self.device))[0]
         return context
@@ -133,12 +132,6 @@ class Prior:
         )
         tokens: Tensor = read.input_ids
         return tokens
-
-    def _unknown_words(self, prompt: str) -> list[str]:
-        """Return words that a small tokenizer spells in pieces; large ones do so with words they know."""
-        if len(self.tokenizer) > SMALL_VOCABULARY:
-            return []
-        return [word for word in prompt.split() if len(self.tokenizer.tokenize(word)) > 1]
 
     @cached_property
     def _steps(self) -> tuple[Tensor, Tensor]:
@@ -217,9 +210,9 @@ def _explained(where: str, wanted: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
+    except Exception as error:  # whatever its files hold
         remedy = "give a local folder, or an id that is in the hub's cache or can be downloaded"
-        raise InputError(where, str(error).strip().splitlines()[0], wanted, remedy) from error
+        raise InputError(where, one_line(error), wanted, remedy) from error
 
 
 def _read_folder(path: str, precision: torch.dtype) -> dict[str, torch.nn.Module]:

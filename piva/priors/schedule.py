@@ -33,5 +33,7 @@ class Schedule:
         return (noisy - self.sigma(t) * eps) / self.alpha(t)
 
     def weight(self, name: str, t: int) -> float:
-        """Return w(t): `sigma_squared` (the paper, A.1) or `uniform` (DDS as published)."""
-        return {"sigma_squared": self.sigma(t) ** 2, "uniform": 1.0}[name]
+        """Return w(t): `sigma_squared` (the paper, A.1), `uniform` (DDS as published), or 1 for `own`: a
+        direction that has its weight in its coefficients.
+        """
+        return {"sigma_squared": self.sigma(t) ** 2, "uniform": 1.0, "own": 1.0}[name]

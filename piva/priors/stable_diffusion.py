@@ -6,10 +6,11 @@ w) in [0, 1], latents (b, 4, h/f, w/f) multiplied by the autoencoder's scaling f
 width).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from piva.errors import InputError
 from piva.files import user_path
@@ -22,6 +23,7 @@ from piva.priors.layout import (
     halvings,
     read_config,
 )
+from piva.priors.words import check_words
 from piva.weights import HubFolder, Weights
 
 if TYPE_CHECKING:
@@ -46,6 +48,23 @@ class StableDiffusion:
     config: str | None = None  # folder or hub id with tokenizer and configurations, where `path` is one file
     taesd: str | None = None  # folder or hub id of a tiny autoencoder that encodes renders
     instructed: bool = False  # whether it is an InstructPix2Pix: for method=dataset_update
+    force: bool | None = None  # edit also what the toys' prior does not know
+
+    @property
+    def only_toys(self) -> bool:
+        """Return whether pictures and prompts must be of toys: the shipped prior knows nothing else."""
+        return self.path == "toys" and not self.force
+
+    def check_prompts(self, prompts: Iterable[str]) -> None:
+        """Raise `InputError` for a prompt that the prior does not know."""
+        if not self.only_toys or self.folder is None:
+            return
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer/tokenizer.json"))
+        tokenizer.no_padding()
+        for prompt in dict.fromkeys(prompts):
+            check_words(prompt, lambda word: tokenizer.encode(word, add_special_tokens=False).tokens)
 
     def check(self) -> None:
         """Raise `InputError` if `path` is no model, lacks a part, has damaged weights or does not fit."""
@@ -134,6 +153,37 @@ class StableDiffusion:
         folder = str(self.folder or self._source[1])
         files: dict[str, Any] = {"file": self._file, "taesd": taesd}
         return load(folder, device, self.dtype, **files, instructed=self.instructed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A prior that is loaded already, where settings of one are wanted."""
+
+    prior: "Prior"
+    only_toys: ClassVar[bool] = False
+    instructed: ClassVar[bool] = False
+    taesd: ClassVar[None] = None
+
+    @property
+    def dtype(self) -> str:
+        return str(self.prior.dtype).removeprefix("torch.")
+
+    @property
+    def folder(self) -> Path | None:
+        return Path(self.prior.path) if Path(self.prior.path, "unet").is_dir() else None
+
+    @property
+    def factor(self) -> int:
+        return self.prior.factor
+
+    def check(self) -> None:
+        """Accept what has been checked when it was loaded."""
+
+    def check_prompts(self, prompts: Iterable[str]) -> None:
+        """Accept any prompt."""
+
+    def load(self, device: str) -> "Prior":
+        return self.prior
 
 
 def _check_id(key: str, name: str) -> None:

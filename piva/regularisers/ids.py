@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 
 from piva.priors.stable_diffusion import Speed
 from piva.scores.terms import ORIGINAL, SOURCE, Prediction, frozen
@@ -23,7 +23,7 @@ class IDS:
     square, is each row's own. What xhat_t then is says the noise of the step, for the edit too.
     """
 
-    iterations: Annotated[int, Ge(1)]
+    iterations: Annotated[int, Interval(ge=1, le=1000)]
     rate: Annotated[float, Gt(0)]
     guidance_scale: Annotated[float, Ge(0)]
 

@@ -101,11 +101,7 @@ def _why_not(run: Run) -> str | None:
 
 
 def main() -> None:
-    argv = sys.argv[1:]
-    if any(word.startswith("-") for word in argv):
-        sys.stdout.write(f"{(__doc__ or '').strip()}\n")
-    else:
-        run_cli(lambda: [sys.stdout.write(f"wrote {path}\n") for path in report(*argv)], "report")
+    run_cli(lambda: [sys.stdout.write(f"wrote {path}\n") for path in report(*sys.argv[1:])], "report")
 
 
 if __name__ == "__main__":

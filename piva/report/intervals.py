@@ -38,6 +38,8 @@ def interval(values: Iterable[float]) -> Interval:
         return Interval(math.nan, math.nan, 0)
     if len(known) < 2:
         return Interval(float(known[0]), math.nan, 1)
+    if not np.isfinite(known).all():  # the PSNR of equal pictures
+        return Interval(float(known.mean()), math.nan, len(known))
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * stats.sem(known)
     return Interval(float(known.mean()), float(half), len(known))
 

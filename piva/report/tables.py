@@ -129,7 +129,7 @@ def number(column: Column, over: Interval, sign: str = "") -> str:
     if math.isnan(over.mean):
         return ""
     if math.isinf(over.mean):
-        return "∞"
+        return "∞" if over.mean > 0 else "-∞"
     mean = f"{column.factor * over.mean:{sign}.{column.digits}f}"
     return mean if math.isnan(over.half) else f"{mean} ± {column.factor * over.half:.{column.digits}f}"
 

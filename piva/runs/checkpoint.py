@@ -9,9 +9,11 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from piva.files import atomic
+from piva.errors import InputError, one_line
+from piva.files import atomic, is_regular
 from piva.models.denoiser import NetworkEvaluations
 from piva.models.learned import LearnedModels
 from piva.tasks.base import Randomness, TaskState
@@ -71,12 +74,26 @@ class Checkpoints:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*-*.pt"))
+        names = re.compile(r"\d{8,18}-[0-9a-f]{64}\.pt")  # pipes and links to elsewhere have such names too
+        return sorted(p for p in self._folder.glob("*.pt") if names.fullmatch(p.name) and is_regular(p))
 
 
 def load(path: Path) -> Tree:
     """Return the tree of a checkpoint, its tensors on the CPU."""
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn whatever a checkpoint's odd contents raise when they are read into an `InputError`."""
+    try:
+        yield
+    except Exception as error:
+        found, remedy = (
+            f"contents that do not fit ({one_line(error)[:200]})",
+            "remove it: the edit begins anew",
+        )
+        raise InputError(path, found, "the state of this edit", remedy) from error
 
 
 def _checked(tree: Tree, step: int, path: str = "") -> Tree:

@@ -19,12 +19,13 @@ from piva import config
 from piva.config import PARTS, RunSettings, Settings
 from piva.errors import InputError
 from piva.files import get, read_yaml, user_path
-from piva.runs.folder import RESULT, RunFolder, lock
+from piva.runs.folder import RunFolder, lock
 from piva.runs.run import RECORD, Run, one_set_of_networks
 
 OWN = r"(?!hydra\b)\w[\w./@]*="  # overrides that a run may store: of piva's own keys
 HYDRAS = (  # and of Hydra's: how and where jobs run, in plain values that no shell reads, and below the sweep
     r"hydra(/launcher|/sweeper|\.mode|\.(launcher|sweeper)\.[\w.]+)=[\w.,:+-]*$"
+    r"|hydra\.job\.config\.override_dirname\.exclude_keys=\[[\w.,/@+~]*\]$"
     r"|hydra\.sweep\.dir=|hydra\.sweep\.subdir=(?!.*\.\.)[^/]"
 )
 FREE = (
@@ -69,11 +70,14 @@ def locked(settings: Settings, folder: Path) -> Iterator[None]:
 
 
 def finished(settings: Settings, folder: Path) -> Run | None:
-    """Return the run in `folder` if it is that of `settings` and has finished. Imports no torch."""
+    """Return the run in `folder` if it is that of `settings` and has finished. Imports no torch.
+
+    Raises `InputError` for a torn record of an edit.
+    """
     run = Run(folder)
     if not run.summary or run.failures or run.record.get("fingerprint") != fingerprint(settings):
         return None
-    return run if all((folder / "edits" / edit.id / RESULT).is_file() for edit in settings.edits) else None
+    return run if all(RunFolder(folder).record(edit.id) for edit in settings.edits) else None
 
 
 def check_run(cfg: DictConfig) -> Settings:

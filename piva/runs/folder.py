@@ -27,7 +27,13 @@ from piva.files import as_kind, atomic, get, read_json, read_text, write_errors
 from piva.metrics.table import means
 
 RESULT = "result.json"
-MAIN = ("truth/psnr", "eval/clip", "eval/lpips", "eval/psnr")  # metrics named where there is room for a few
+INFINITE = "inf"  # in JSON, which has no such number
+MAIN = {  # metrics named where there is room for a few: words, and the value of the unedited original
+    "truth/psnr": ("to the truth {:.1f} dB", "nothing/psnr"),
+    "eval/clip": ("CLIP {:.3f}", "nothing/clip"),
+    "eval/lpips": ("LPIPS to the original {:.3f}", None),
+    "eval/psnr": ("to the original {:.1f} dB", None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,7 @@ class EditRecord:
     snapshots: list[dict[str, Any]]  # rows of snapshots.csv
     seconds: dict[str, float]  # of its stages
     passes: dict[str, float]  # of the networks, as `NetworkEvaluations` counts them
+    diverged: str = ""  # how far it went, if it is further from the original than noise
 
     def write(self, folder: Path) -> None:
         """Write result.json in the edit's folder."""
@@ -56,8 +63,13 @@ class EditRecord:
         rows = [as_kind(row, dict, f"{path}: snapshots") for row in rows]
         for key in ("id", "type", "source_prompt", "target_prompt"):
             get(rows[0], key, str, f"{path}: row")
-        row, *snapshots = ({k: math.nan if v is None else v for k, v in row.items()} for row in rows)
-        return EditRecord(row=row, snapshots=snapshots, seconds=numbers[0], passes=numbers[1])
+        row, *snapshots = (
+            {k: math.nan if v is None else v for k, v in from_json(row).items()} for row in rows
+        )
+        diverged = as_kind(plain.get("diverged", ""), str, f"{path}: diverged")
+        return EditRecord(
+            row=row, snapshots=snapshots, seconds=numbers[0], passes=numbers[1], diverged=diverged
+        )
 
 
 class RunFolder:
@@ -185,6 +197,7 @@ def summarise(
         "mean": json_safe(means(rows)),
         "edits": [json_safe(row) for row in rows],
         "failures": [{"id": name, "reason": one_line(error)} for name, error in errors.items()],
+        "diverged": [{"id": each.row["id"], "reason": each.diverged} for each in records if each.diverged],
         "unet": per_step("", "forward", "backward", "calls"),
         "controlnet": per_step("control_", "forward", "backward"),
         **metadata,
@@ -192,11 +205,22 @@ def summarise(
 
 
 def main_metrics(mean: Mapping[str, Any]) -> str:
-    """Return the first three of `MAIN` that were measured, as text."""
-    found = [(key, mean[key]) for key in MAIN if mean.get(key) is not None]
-    return ", ".join(f"{key} {value:.4g}" for key, value in found[:3])
+    """Return the first three of `MAIN` that were measured, as text, beside what no edit at all would have."""
+    found = []
+    for key, (words, untouched) in MAIN.items():
+        if mean.get(key) is not None:
+            number = words[words.index("{") : words.index("}") + 1]
+            beside = mean.get(untouched) if untouched else None
+            found.append(words.format(mean[key]) + (f", untouched {number.format(beside)}" if beside else ""))
+    return "; ".join(found[:3])
 
 
 def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `row` with None for the numbers that JSON cannot say (nan, inf)."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    """Return `row` with what JSON cannot say: None for nan, the text inf for the PSNR of equal pictures."""
+    odd = {k: INFINITE if v == math.inf else None for k, v in row.items() if isinstance(v, float)}
+    return {k: odd[k] if k in odd and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def from_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `row` with the infinite metrics, whose keys have a slash, that `json_safe` wrote as text."""
+    return {k: math.inf if "/" in k and v == INFINITE else v for k, v in row.items()}

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm as moving
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from piva.runs import bars
 from piva.runs.folder import RunFolder, json_safe
 from piva.runs.tracking import Mirror
 
@@ -19,8 +20,8 @@ FLUSH_EVERY = 25  # steps between two readings of the device's numbers
 @contextmanager
 def edits_bar(total: int, done: int) -> Iterator[Any]:
     """Show a bar over `total` edits, `done` of them finished before; for several edits, on a terminal."""
-    hidden = None if total > 1 else True
-    with logging_redirect_tqdm(), tqdm(total=total, desc="edits", unit="edit", disable=hidden) as bar:
+    hidden = total == 1 or not bars.watched()
+    with logging_redirect_tqdm(), moving(total=total, desc="edits", unit="edit", disable=hidden) as bar:
         bar.update(done)
         bar.unpause()  # what was finished before took no time: the rest is estimated from here
         yield bar
@@ -28,10 +29,9 @@ def edits_bar(total: int, done: int) -> Iterator[Any]:
 
 @contextmanager
 def steps_bar(edits: Sequence[str], steps: int, start: int) -> Iterator[Any]:
-    """Show a bar over the steps of edits that are optimised together, on a terminal."""
+    """Show a bar over the steps of edits that are optimised together."""
     name = edits[0] if len(edits) == 1 else f"{len(edits)} edits"
-    total = len(edits) * steps
-    with tqdm(total=total, initial=start, desc=name, unit="step", disable=None, leave=False) as bar:
+    with bars.bar(len(edits) * steps, name, "step", done=start) as bar:
         yield bar
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from piva.config import PARTS
 from piva.errors import InputError, one_line
-from piva.files import as_kind, get, inside, read_json, read_text, read_yaml
-from piva.runs.folder import is_locked, read_steps
+from piva.files import as_kind, get, inside, inside_of, read_json, read_text, read_yaml
+from piva.runs.folder import from_json, is_locked, read_steps
 
 RECORD = "run.json"
 ERROR = "error.txt"  # why a job of a sweep failed
 DUPLICATE = "same_as.json"  # which job of the sweep has run these settings
+FIRSTS = ".runs"  # in a sweep's folder: for each fingerprint, a link to the job that runs these settings
 OPTIMISE = "piva.methods.optimise.Optimise"  # the method that descends a score, as every run did once
 TEXTS = ("id", "type", "source_prompt", "target_prompt")  # columns that are text, whatever they look like
 ORIGIN = "what piva.run wrote"
@@ -24,7 +25,7 @@ ORIGIN = "what piva.run wrote"
 CONFIG: dict[str, type[Any]] = {"seed": int, "steps": int}
 SUMMARY: dict[str, type[Any]] = {
     **dict.fromkeys(("mean", "choices", "unet", "provenance"), dict),
-    **dict.fromkeys(("failures", "edits"), list),
+    **dict.fromkeys(("failures", "diverged", "edits"), list),
 }
 Row = dict[str, Any]
 
@@ -63,7 +64,8 @@ class Run:
             return {}
         summary = read_json(path)
         get(summary, "metric_networks", dict, path)
-        return _checked(summary, SUMMARY, path)
+        summary = _checked(summary, SUMMARY, path)
+        return summary | ({"mean": from_json(summary["mean"])} if "mean" in summary else {})
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -108,15 +110,25 @@ class Run:
     @property
     def failures(self) -> dict[str, str]:
         """Why edits that were begun are not finished, by their ids."""
-        failures = self.summary.get("failures", [])
-        return {str(each.get("id")): str(each.get("reason", "failed")) for each in failures}
+        return self._reasons("failures")
+
+    @property
+    def diverged(self) -> dict[str, str]:
+        """How far edits that are finished went, if further from their originals than noise, by their ids."""
+        return self._reasons("diverged")
 
     @property
     def duplicate_of(self) -> "Run | None":
-        """The job of the same sweep that ran these settings instead."""
+        """The job of the same sweep that ran these settings instead; `InputError` for another place."""
         path = self.folder / DUPLICATE
-        place = get(read_json(path), "folder", str, path) if path.exists() else None
-        return Run(Path(os.path.normpath(self.folder / place))) if place else None
+        if not path.exists():
+            return None
+        here, place = self.folder.absolute(), get(read_json(path), "folder", str, path)
+        sweep = next((at for at in here.parents if (at / FIRSTS).is_dir()), None)
+        other = Path(os.path.normpath(here / place))
+        if sweep is None or other in (sweep, here) or not inside_of(sweep, other):
+            raise InputError(f"{path}: folder", repr(place), "another job of the same sweep")
+        return Run(other)
 
     @property
     def status(self) -> str:
@@ -131,8 +143,10 @@ class Run:
             return "running"
         if not self.summary:
             return "unfinished"
-        failed, done = len(self.failures), len(self.summary.get("edits", []))
-        return f"{failed} of {failed + done} edits failed" if failed else "finished"
+        failed, gone, done = len(self.failures), len(self.diverged), len(self.summary.get("edits", []))
+        counts = {"failed": failed, "diverged": gone}
+        told = [f"{count} of {failed + done} edits {what}" for what, count in counts.items() if count]
+        return ", ".join(told) or "finished"
 
     @property
     def reason(self) -> str:
@@ -144,11 +158,14 @@ class Run:
                 return f"resume={self.folder} goes on with it"
             case "running":
                 return ""
-        return "; ".join(f"{edit}: {reason}" for edit, reason in self.failures.items())
+        return "; ".join(f"{edit}: {reason}" for edit, reason in (self.failures | self.diverged).items())
 
     def edit(self, id: str) -> Path:
         """Return the folder of an edit, if any. Raises `InputError` for an id that leads out of the run."""
         return inside(self.folder, f"edits/{id}", self.folder / "metrics.csv")
+
+    def _reasons(self, key: str) -> dict[str, str]:
+        return {str(each.get("id")): str(each.get("reason", key)) for each in self.summary.get(key, [])}
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -14,18 +14,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from piva.errors import EditsFailed, InputError, one_line
-from piva.files import user_path, write_errors
+from piva.files import inside_of, user_path, write_errors
 from piva.runs.fingerprint import Fingerprint
 from piva.runs.folder import RunFolder, is_locked, main_metrics
-from piva.runs.run import DUPLICATE, ERROR, RECORD, Run
+from piva.runs.run import DUPLICATE, ERROR, FIRSTS, RECORD, Run
 
 log = logging.getLogger(__name__)
 
-FIRSTS = ".runs"  # in a sweep's folder: for each fingerprint, a link to the job that runs these settings
+EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"  # overrides that name no folder
 
 
 def guarded(work: Callable[[], float | None], folder: Path) -> float | None:
@@ -73,7 +74,8 @@ def _first(name: str, folder: Path, sweep: Path) -> Path:
             link.symlink_to(mine)  # made at once or not at all, by one job alone
         except FileExistsError:
             first = Path(os.path.normpath(link.parent / link.readlink()))
-            if first != folder and (is_locked(first) or Run(first).status == "finished"):
+            own = inside_of(sweep, first)  # or the sweep is somebody else's
+            if own and first != folder and (is_locked(first) or Run(first).status == "finished"):
                 return first
             temporary = link.with_name(f".{name}.{os.getpid()}.tmp")
             temporary.symlink_to(mine)
@@ -118,7 +120,21 @@ def _print_table(runs: Sequence[Run]) -> int:
 
 
 class Table(Callback):
-    """Hydra's hook after a sweep: prints the table; the exit code is 1 if a job did not finish."""
+    """Hydra's hooks of a sweep: jobs' folders are named by what differs; at its end the table is printed, and
+    the exit code is 1 if a job did not finish.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        given = config.hydra.overrides
+        if any(word.startswith(f"{EXCLUDED}=") for word in given.hydra):
+            return  # of a sweep that is resumed
+        typed = OverridesParser.create().parse_overrides(list(given.task))
+        varied = {each.get_key_element() for each in typed if each.is_sweep_override()}
+        constant = {each.get_key_element() for each in typed} - varied
+        if varied or config.hydra.sweeper.params:
+            names = [*config.hydra.job.config.override_dirname.exclude_keys, *sorted(constant)]
+            with read_write(config), open_dict(config):
+                given.hydra.append(f"{EXCLUDED}=[{','.join(names)}]")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sys.stdout.write("\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
-from annotated_types import Gt
+from annotated_types import Interval
 
 if TYPE_CHECKING:
     from piva.config import Settings
@@ -53,8 +53,8 @@ class WandB:
     project: str
     group: str | None = None
     mode: Literal["auto", "offline", "online"]
-    start_timeout: Annotated[float, Gt(0)]
-    finish_timeout: Annotated[float, Gt(0)]
+    start_timeout: Annotated[float, Interval(gt=0, le=86_400)]
+    finish_timeout: Annotated[float, Interval(gt=0, le=86_400)]
 
     def open(self, settings: "Settings", folder: Path) -> Mirror | None:
         edits = [edit.id for edit in settings.edits]

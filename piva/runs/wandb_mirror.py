@@ -4,9 +4,9 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import requests
@@ -14,7 +14,9 @@ import urllib3
 import wandb
 from PIL import Image
 
+from piva.deadline import within
 from piva.errors import one_line
+from piva.files import read_text
 from piva.runs.folder import RunFolder
 from piva.runs.run import TEXTS, Row, Run
 from piva.runs.tracking import RunMetadata, WandB
@@ -118,33 +120,25 @@ def why_offline(mode: str, timeout: float) -> str | None:
 
 
 def _silence(url: str, timeout: float) -> str | None:
-    """Return why the server at `url` has not answered after `timeout` s, None if it has.
-
-    A request's own timeout begins anew with each byte, so that a slow server could hold it for hours.
-    """
-    reasons: list[str | None] = []
-
-    def ask() -> None:
-        try:
-            urllib3.PoolManager().request("GET", url, timeout=timeout, retries=False)
-            reasons.append(None)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            reasons.append(type(error).__name__)
-
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return reasons[0] if reasons else f"not within {timeout:g} s"
+    """Return why the server at `url` has not answered after `timeout` s, None if it has."""
+    try:
+        within(timeout, lambda: urllib3.PoolManager().request("GET", url, timeout=timeout, retries=False))
+    except TimeoutError as error:
+        return str(error)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        return type(error).__name__
+    return None
 
 
 def _start(tracker: WandB, metadata: RunMetadata, folder: Path) -> Any:
     reason = why_offline(tracker.mode, tracker.start_timeout)
     if reason is None:
         try:
-            return _init("online", tracker, metadata, folder)
+            return within(tracker.start_timeout, lambda: _init("online", tracker, metadata, folder))
         except Exception as error:  # a wrong key, a project that may not be written to, a server that broke
             reason = one_line(error)
-            wandb.teardown()  # frees the id that the failed start holds
+            with suppress(Exception):  # frees the id that the failed start holds
+                within(tracker.start_timeout, wandb.teardown)
     if reason != "as asked" and (tracker.mode == "online" or "not logged in" not in reason):
         message = "W&B works offline: %s; `wandb sync %s/wandb/offline-run-*` uploads it later"
         log.warning(message, reason, folder)
@@ -175,7 +169,7 @@ def _id(folder: Path) -> str:
     path = folder / ID
     if not path.is_file():
         RunFolder(folder).write_text(ID, secrets.token_hex(4) + "\n")
-    return path.read_text().strip()
+    return read_text(path).strip()
 
 
 def _tables(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class ChordEdit:
     t: Annotated[float, Interval(ge=0, le=1)]
     d: Annotated[float, Interval(ge=0, le=1)]
     t_clean: Annotated[float, Interval(ge=0, le=1)]
-    weight: Literal["uniform"]
+    weight: Literal["uniform", "own"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         if progress == 1:

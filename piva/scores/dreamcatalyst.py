@@ -25,7 +25,7 @@ class DreamCatalyst:
     delta: Annotated[float, Ge(0)]
     gamma: Annotated[float, Ge(0)]
     chi: Annotated[float, Ge(0)]
-    weight: Literal["sigma_squared", "uniform"]
+    weight: Literal["sigma_squared", "uniform", "own"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         tau = t / len(schedule)

@@ -23,7 +23,7 @@ class DVRF:
     guidance_scale: Annotated[float, Ge(0)]
     guidance_source: Annotated[float, Ge(0)]
     eta: Annotated[float, Interval(ge=0, le=1)]
-    weight: Literal["sigma_squared", "uniform"]
+    weight: Literal["sigma_squared", "uniform", "own"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         eta = progress * self.eta

@@ -24,7 +24,7 @@ class LUSD:
     deviation_high: Annotated[float, Gt(0)]
     deviation_low: Annotated[float, Gt(0)]
     threshold: Annotated[float, Gt(0)]
-    weight: Literal["sigma_squared", "uniform"]
+    weight: Literal["sigma_squared", "uniform", "own"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         return (1 - self.keep) * delta(1.0, None, EDIT) + self.keep * LATENT_DIFFERENCE

@@ -24,7 +24,7 @@ class PDS:
     guidance_scale: Annotated[float, Ge(0)]
     guidance_source: Annotated[float, Ge(0)] | None = None  # of the source; None: the same
     gap: Annotated[int, Interval(ge=1, le=999)]
-    weight: Literal["sigma_squared", "uniform"]
+    weight: Literal["sigma_squared", "uniform", "own"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         previous = max(t - self.gap, 0)

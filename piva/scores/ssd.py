@@ -23,7 +23,7 @@ class SSD:
     edit: Annotated[float, Ge(0)]
     enhance: Annotated[float, Ge(0)]
     chi: Annotated[float, Ge(0)]
-    weight: Literal["sigma_squared", "uniform"]
+    weight: Literal["sigma_squared", "uniform", "own"]
 
     def direction(self, schedule: Schedule, t: int, progress: float) -> Sum:
         target, source, null = (frozen(EDIT, prompt, 1.0) for prompt in (TARGET, SOURCE, NULL))

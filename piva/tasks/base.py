@@ -52,6 +52,10 @@ class Descent:
         self._optimiser.zero_grad()
         self._decay.step()
 
+    def rates(self) -> list[float]:
+        """Return the next step's learning rates, one a parameter group."""
+        return [group["lr"] for group in self._optimiser.param_groups]
+
     def checkpoint(self) -> dict[str, Any]:
         """Return what `step` changes beside the parameters."""
         return {"optimiser": self._optimiser.state_dict(), "decay": self._decay.state_dict()}

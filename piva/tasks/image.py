@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt, Interval
+from annotated_types import Ge, Gt, Interval
 
 from piva.datasets.edit import Edit
 from piva.images import check_image, read_rgb
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from piva.priors.prior import Prior
 
+CHANGED = 0.1  # a difference in a channel from which a pixel counts as changed
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask:
@@ -30,10 +32,12 @@ class ImageTask:
     views: ClassVar[int] = 1
 
     lr: Annotated[float, Gt(0)]
+    lr_steps: Annotated[int, Ge(1)] | None  # `lr` is for so many steps: longer runs take smaller ones
     optimiser: Literal["sgd", "adam"]
     lr_schedule: Literal["constant", "cosine", "exponential"]
     lr_end: Annotated[float, Gt(0)]
     lr_warmup: Annotated[float, Interval(ge=0, le=1)]
+    residual: bool  # what the autoencoder loses is given back where the edit changes nothing
 
     def check(self, edit: Edit) -> None:
         assert edit.image is not None  # config.check has compared `needs` with the dataset
@@ -57,7 +61,9 @@ class ImageState:
             self._original = prior.encode(self._source)
         self._theta = self._original.clone().requires_grad_(True)
         optimiser = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[settings.optimiser]
-        self._descent = Descent(optimiser([self._theta], lr=settings.lr), settings, steps)
+        lr = settings.lr * (settings.lr_steps or steps) / steps
+        self._descent = Descent(optimiser([self._theta], lr=lr), settings, steps)
+        self._residual = settings.residual
 
     def view(
         self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
@@ -71,6 +77,8 @@ class ImageState:
 
     def compare(self) -> Comparison:
         after = self._prior.decode(self._theta.detach())
+        if self._residual:
+            after = with_residual(after, self._source, self._prior.decode(self._original))
         truth, mask = read_truth(self._edit, self._source)
         known = {} if truth is None else {"truth": truth, "truth_before": self._source, "truth_after": after}
         return Comparison(before=self._source, after=after, truth_mask=mask, size=self._full_size, **known)
@@ -84,6 +92,22 @@ class ImageState:
     def restore(self, saved: Mapping[str, Any]) -> None:
         self._theta.data.copy_(saved["latents"])
         self._descent.restore(saved)
+
+
+def with_residual(after: "Tensor", source: "Tensor", decoded: "Tensor") -> "Tensor":
+    """Return the edit with what the autoencoder lost of the original added where nothing changed.
+
+    Args:
+        after: the decoded edit (n, 3, h, w) in [0, 1].
+        source: the original.
+        decoded: the original through the autoencoder. Where it is within a hundredth of the edit (the largest
+            difference in 5x5 pixels) all of `source - decoded` is added, beyond `CHANGED` nothing.
+    """
+    import torch.nn.functional as F
+
+    change = F.max_pool2d((after - decoded).abs().amax(dim=1, keepdim=True), 5, stride=1, padding=2)
+    kept = ((CHANGED - change) / (CHANGED - 0.01)).clamp(0, 1)
+    return (after + kept * (source - decoded)).clamp(0, 1)
 
 
 def read_truth(edit: Edit, like: "Tensor") -> "tuple[Tensor | None, Tensor | None]":

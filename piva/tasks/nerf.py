@@ -15,6 +15,7 @@ from piva.errors import InputError
 from piva.metrics.comparison import Comparison
 from piva.nerf.memory import check_fits, estimate
 from piva.ranges import Degrees, FieldOfView, Rising
+from piva.runs.bars import bar
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Descent, Randomness, View
 from piva.tasks.image import as_mask, fitting, read_pictures, resize
@@ -22,12 +23,16 @@ from piva.tasks.photos import Photos
 from piva.tasks.viewpoints import Frames, Orbits, Viewpoints
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from piva.cameras.lens import Lens
     from piva.nerf.fit import Fitted
     from piva.nerf.render import Rendered
     from piva.priors.prior import Prior
+
+PASTEL = 0.55  # the least of a pastel's channels, as in the pictures that the toys' prior has seen
+MOST_PIXELS = 2**30  # of a turntable, which is held as a whole: 13 GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +51,24 @@ class NerfTask:
     lr_schedule: Literal["constant", "cosine", "exponential"]
     lr_end: Annotated[float, Gt(0)]
     lr_warmup: Annotated[float, Interval(ge=0, le=1)]
-    views: Annotated[int, Ge(1)]
+    views: Annotated[int, Interval(ge=1, le=1024)]
     elevation_deg: Annotated[list[Degrees], Rising(2)]
     fov_deg: Annotated[list[FieldOfView], Rising(2)]
     distance: Annotated[list[Annotated[float, Gt(0)]], Rising(2)]
-    grow: Annotated[int, Ge(0)]
+    pastel: Annotated[float, Interval(ge=0, le=1)]
+    grow: Annotated[int, Interval(ge=0, le=1024)]
     explore: Annotated[int, Ge(0)]
-    refresh_every: Annotated[int, Ge(1)]
+    refresh_every: Annotated[int, Interval(ge=1, le=1_000_000)]
     turntable: Annotated[int, Interval(ge=1, le=100_000)]
     turntable_size: Annotated[int, Interval(ge=16, le=8192), MultipleOf(2)]  # films have even sides
     turntable_elevation_deg: Degrees
     turntable_fov_deg: FieldOfView
     turntable_distance: Annotated[float, Gt(0)]
+
+    def __post_init__(self) -> None:
+        if (pixels := self.turntable * self.turntable_size**2) > MOST_PIXELS:
+            found = f"{self.turntable} views of {self.turntable_size}^2, {pixels:.3g} pixels"
+            raise InputError("task.turntable", found, f"at most {MOST_PIXELS:.3g} pixels in all")
 
     def check(self, edit: Edit) -> None:
         if self.field.edit is None:
@@ -69,18 +80,16 @@ class NerfTask:
         check_views(edit.scene, edit.capture)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
-        from tqdm import tqdm
-
         from piva.nerf.scenes import fitted_scene
 
         assert edit.scene is not None
         views = read_views(edit.scene, edit.capture, size)
         self._check_memory(views, prior, size)
-        with tqdm(desc=f"{edit.id}: fitting the scene", unit="step", disable=None, leave=False) as bar:
+        with bar(0, f"{edit.id}: fitting the scene", "step") as shown:
 
             def progress(step: int, total: int) -> None:
-                bar.total = total
-                bar.update(step - bar.n)
+                shown.total = total
+                shown.update(step - shown.n)
 
             try:
                 fitted = fitted_scene(views, self.field, 0, prior.device, progress)
@@ -138,7 +147,7 @@ class NerfState:
         from piva.nerf.fit import adam
 
         self._settings, self._edit, self._prior = settings, edit, prior
-        self._views, self._viewpoints, self._step = views, viewpoints, 0
+        self._views, self._viewpoints, self._step, self._steps = views, viewpoints, 0, steps
         self._photos: Photos | None = None
         self._original, self._edited = fitted, copy.deepcopy(fitted)
         self._original.field.requires_grad_(False)
@@ -154,16 +163,32 @@ class NerfState:
 
         s = self._settings
         self._refresh()
-        drawn = [self._resized(self._viewpoints.draw(randomness.host), size) for _ in range(s.views)]
-        cameras = [self._place(camera) for camera in drawn]
-        renders = {EDIT: self._render_latents(self._edited, cameras, depth)}
+        cameras, backgrounds = [], []
+        for _ in range(s.views):
+            cameras.append(self._place(self._resized(self._viewpoints.draw(randomness.host), size)))
+            backgrounds.append(self._draw_background(randomness.host))
+        renders = {EDIT: self._render_latents(self._edited, cameras, backgrounds, depth)}
         if original:
             with torch.no_grad():
-                renders[ORIGINAL] = self._render_latents(self._original, cameras, depth)
+                renders[ORIGINAL] = self._render_latents(self._original, cameras, backgrounds, depth)
         return View(
             latents={kind: latents for kind, (latents, _) in renders.items()},
             depth={kind: seen for kind, (_, seen) in renders.items() if seen is not None},
         )
+
+    def _draw_background(self, generator: "torch.Generator") -> "Tensor":
+        """Return the colour (3,) behind an object: white or, for a part `pastel` of the views, a pastel.
+
+        Behind white alone, painting a part white does what removing it would.
+        """
+        import torch
+
+        if self._edit.capture or not self._settings.pastel:
+            return self._background
+        chance, *colour = torch.rand(4, generator=generator)
+        if float(chance) >= self._settings.pastel:
+            return self._background
+        return (PASTEL + (1 - PASTEL) * torch.stack(colour)).to(self._background, non_blocking=True)
 
     def photos(self) -> Photos:
         """Return the training pictures, at the size of the views: what `render_rays` can be fitted to."""
@@ -214,8 +239,11 @@ class NerfState:
             raise FloatingPointError(f"{where}: the field is empty")
 
     def step(self) -> None:
-        self._settings.field.edit.smooth(self._edited.field, self._original.field)
+        fields, edit = (self._edited.field, self._original.field), self._settings.field.edit
+        progress, rates = self._step / self._steps, self._descent.rates()
+        edit.before_step(*fields, progress)
         self._descent.step()
+        edit.after_step(*fields, progress, dict(zip(edit.rates, rates, strict=True)))
         self._step += 1
 
     def compare(self) -> Comparison:
@@ -274,14 +302,18 @@ class NerfState:
         return self._edited._replace(occupancy=occupancy)
 
     def _render_latents(
-        self, scene: "Fitted", cameras: "list[tuple[Tensor, Lens]]", depth: bool
+        self,
+        scene: "Fitted",
+        cameras: "list[tuple[Tensor, Lens]]",
+        backgrounds: "list[Tensor]",
+        depth: bool,
     ) -> "tuple[Tensor, Tensor | None]":
-        """Return the latents (n, c, y, x) of n views, and if asked their depth (n, h, w)."""
+        """Return the latents (n, c, y, x) of n views before n colours, and if asked their depth (n, h, w)."""
         import torch
 
         from piva.cameras.rays import z_depth
 
-        renders = [self._render(scene, camera) for camera in cameras]
+        renders = [self._render(scene, *each) for each in zip(cameras, backgrounds, strict=True)]
         latents = self._prior.encode_renders(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
         if not depth:
             return latents, None
@@ -296,14 +328,14 @@ class NerfState:
         import torch
 
         with torch.no_grad():
-            views = (self._render(scene, self._place(camera)) for camera in cameras)
+            views = (self._render(scene, self._place(camera), self._background) for camera in cameras)
             return torch.stack([view.rgb.permute(2, 0, 1) for view in views])
 
-    def _render(self, scene: "Fitted", camera: "tuple[Tensor, Lens]") -> "Rendered":
+    def _render(self, scene: "Fitted", camera: "tuple[Tensor, Lens]", background: "Tensor") -> "Rendered":
         from piva.nerf.render import render_image
 
         (field, occupancy, _), fit, near = scene, self._settings.field, self._views.near
-        return render_image(field, occupancy, *camera, self._background, fit.step, near=near, cone=fit.cone)
+        return render_image(field, occupancy, *camera, background, fit.step, near=near, cone=fit.cone)
 
     def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
         """Return the camera on the field's device, without waiting for what that is doing."""

@@ -58,6 +58,29 @@ class Toy:
             text += f" on {self.ground}"
         return text
 
+    @classmethod
+    def from_caption(cls, text: str) -> "Toy | None":
+        """Return the toy whose caption this is, or None if it is no toy's."""
+        thing, _, floor = text.partition(" on ")
+        thing, _, accessory = thing.partition(" with ")
+        words, dressed = thing.split(), accessory.split()
+        toy = cls(
+            kind=words[-1] if words else "",
+            colour=next((word for word in words if word in MAIN_COLOURS), ""),
+            surface=next((word for word in words if word in SURFACES), "plain"),
+            accessory=dressed[-1] if len(dressed) == 3 else "",
+            accessory_colour=dressed[1] if len(dressed) == 3 else "",
+            ground=floor,
+        )
+        known = toy.kind in KINDS and toy.accessory in ("", *ACCESSORIES) and toy.ground in ("", *GROUNDS)
+        return toy if known and toy.caption == text else None
+
+    def shows(self, attribute: str) -> bool:
+        """Return whether a picture of the toy shows its `attribute`."""
+        if attribute == "colour":
+            return self.surface not in COLOURLESS
+        return attribute != "accessory_colour" or bool(self.accessory)
+
     @property
     def parts(self) -> list[Part]:
         """Return the named parts with their paint filled in; then those of the accessory, and the ground."""

@@ -67,10 +67,7 @@ def check_port(port: int) -> None:
 
 
 def main() -> None:
-    if any(word.startswith("-") for word in sys.argv[1:]):
-        sys.stdout.write((__doc__ or "").strip() + "\n")
-    else:
-        run_cli(lambda: view(*sys.argv[1:]), "view")
+    run_cli(lambda: view(*sys.argv[1:]), "view")
 
 
 if __name__ == "__main__":

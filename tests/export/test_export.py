@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from piva.datasets.scene import read_views
-from piva.errors import InputError
+from piva.errors import EditsFailed, InputError
 from piva.export.__main__ import export
 from piva.export.edits import find
 from piva.export.stored import load_field, read_edit
@@ -108,12 +108,16 @@ def test_out_and_parts_of_before_are_kept(run, tmp_path):
     assert not (run / "edits/ball/green/export").exists()
 
 
-def test_what_fails_leaves_nothing(run):
+def test_what_fails_leaves_nothing_and_what_was_finished_stays(run):
+    def files():
+        return sorted(path.name for path in (run / "edits/ball/green").rglob("*") if path.is_file())
+
     with pytest.raises(InputError, match="mesh.level"):
+        export(str(run / "edits/ball/green"), "what=[mesh]", "mesh.level=1e6", *SMALL)
+    assert files() == ["state.safetensors"]
+    with pytest.raises(EditsFailed, match="mesh.level"):
         export(str(run / "edits/ball/green"), "what=[field,mesh]", "mesh.level=1e6", *SMALL)
-    assert [path.name for path in (run / "edits/ball/green").rglob("*") if path.is_file()] == [
-        "state.safetensors"
-    ]
+    assert files() == ["field.safetensors", "state.safetensors"]
 
 
 def broken_state(change):

@@ -240,9 +240,11 @@ def test_a_picture_that_bursts_costs_its_thumbnail(tmp_path: Path, monkeypatch: 
 def test_a_film_that_fails_does_not_cost_the_edit(tmp_path: Path) -> None:
     import torch
 
-    odd = torch.zeros(2, 3, 15, 15)  # H.264 wants even sides
-    save_comparison(Comparison(before=odd, after=odd), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["after.png", "before.png"]
+    views = torch.zeros(2, 3, 16, 16)
+    (tmp_path / "turntable.mp4").symlink_to("/dev/full")
+    save_comparison(Comparison(before=views, after=views), tmp_path)
+    names = ["after.png", "before.png", "comparison.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_escapes_in_names_are_spelled_out() -> None:

@@ -22,7 +22,15 @@ from piva.scores.terms import EDIT, ORIGINAL, Prompt
 from piva.tasks.base import Randomness
 from piva.tasks.image import ImageTask
 
-TASK = ImageTask(lr=0.1, optimiser="sgd", lr_schedule="constant", lr_end=1.0, lr_warmup=0.0)
+TASK = ImageTask(
+    lr=0.1,
+    lr_steps=None,
+    optimiser="sgd",
+    lr_schedule="constant",
+    lr_end=1.0,
+    lr_warmup=0.0,
+    residual=False,
+)
 PLAIN = PromptToPrompt(cross_until=0, self_until=0, words="refine", self_size=32)
 SHARED = replace(PLAIN, cross_until=0.4, self_until=0.6)
 TEXTS = {Prompt.TARGET: "a cat", Prompt.SOURCE: "a dog", Prompt.NULL: ""}

@@ -1,5 +1,7 @@
 """The row of an edit: which numbers it has, and what the unedited original and the truth score."""
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +53,25 @@ def test_the_truth_scores_best() -> None:
     assert row["best/saturation"] == 1
 
 
+def test_an_edit_succeeds_by_its_views_together_and_its_own_prompt() -> None:
+    seen: list[tuple[int, str]] = []
+
+    def agrees(pictures: Tensor, prompt: str) -> float:
+        seen.append((len(pictures), prompt))
+        return float(torch.equal(pictures, BLUE) and prompt == "blue")
+
+    networks = dataclasses.replace(NETWORKS, agrees=agrees)
+    good = Comparison(before=RED, after=RED, truth=BLUE, truth_before=RED, truth_after=BLUE)
+    bad = dataclasses.replace(good, truth_after=GREY)
+    rows = measure_all([good, bad], [EDIT, EDIT], networks)
+    assert [(row["truth/success"], row["nothing/success"], row["best/success"]) for row in rows] == [
+        (1, 0, 1),
+        (0, 0, 1),
+    ]
+    assert set(seen) == {(2, "blue")}
+    assert not any("success" in key for key in measure(good, EDIT, NETWORKS))
+
+
 def test_grey_has_no_saturation() -> None:
     assert measure(Comparison(before=RED, after=GREY), EDIT, None)["eval/saturation"] == 0
 
@@ -87,4 +108,4 @@ def test_several_edits_at_once_have_the_rows_of_each_alone(tmp_path: Path) -> No
 
 def test_pictures_are_rounded_to_bytes_as_their_files_are() -> None:
     nearly = torch.full((1, 3, 16, 16), 100.4 / 255)
-    assert measure(Comparison(before=nearly, after=nearly - 0.8 / 255), EDIT, None)["eval/psnr"] == 99
+    assert measure(Comparison(before=nearly, after=nearly - 0.8 / 255), EDIT, None)["eval/psnr"] == math.inf

@@ -29,6 +29,7 @@ def test_results_name_the_networks_after_their_weights() -> None:
     assert {name: full[:-8] for name, full in networks.names.items()} == {
         "clip": "toys-clip-",
         "lpips": "toys-lpips-",
+        "reader": "toys-reader-",
     }
 
 
@@ -42,7 +43,9 @@ def test_a_missing_folder_is_named() -> None:
         Toys(path="nowhere").check()
 
 
-@pytest.mark.parametrize("name", ["clip.safetensors", "clip.json", "tokenizer/tokenizer.json"])
+@pytest.mark.parametrize(
+    "name", ["clip.safetensors", "clip.json", "reader.safetensors", "tokenizer/tokenizer.json"]
+)
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(

@@ -1,6 +1,7 @@
 """The shipped networks on pictures they never saw: what they say is right, and fit to measure with."""
 
 import dataclasses
+import math
 from importlib import resources
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from piva.toys.training.attributes import (
     altered,
     fresh,
     labels,
-    shows,
     try_clip,
     try_reader,
     without_colour,
@@ -47,6 +47,19 @@ def test_the_right_caption_fits_best(network: ToysClip, trial: Trial) -> None:
     figures = try_clip(network, trial)
     assert figures["top1"] > 0.75
     assert all(figures[f"pair_{name}"] > 0.75 for name in WORDS)
+
+
+def test_the_reader_agrees_with_what_a_picture_shows_and_with_nothing_else(
+    attributes: Reader, trial: Trial
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    right = wrong = 0.0
+    for picture, toy in zip(trial.pictures, trial.toys, strict=True):
+        right += attributes.agrees(picture[None], toy.caption)
+        wrong += attributes.agrees(picture[None], altered(toy, generator).caption)
+    assert right > 0.4 * len(trial.toys)
+    assert wrong < 0.1 * len(trial.toys)
+    assert math.isnan(attributes.agrees(trial.pictures[:1], "a photo of a cat"))
 
 
 def test_the_reader_reads(attributes: Reader, trial: Trial) -> None:
@@ -125,7 +138,7 @@ def test_an_altered_toy_differs_in_one_attribute_that_its_caption_says(generator
         Toy("vase", "red", "golden"),
         Toy("car", "pink", "striped", "hat", "red", "sand"),
     ):
-        for name in [None, *(name for name in WORDS if shows(toy, name))]:
+        for name in [None, *(name for name in WORDS if toy.shows(name))]:
             other = altered(toy, generator, name)
             assert other.caption != toy.caption
             changed = {key for key in WORDS if getattr(other, key) != getattr(toy, key)}

@@ -47,3 +47,27 @@ def test_parts_for_threads_have_the_values_and_gradients_of_the_whole():
     for values, gradient in results[1:]:
         assert torch.equal(values, results[0][0])
         torch.testing.assert_close(gradient, results[0][1])
+
+
+def test_a_coarse_gradient_is_the_mean_of_its_cells_spread_again():
+    """What is even stays, the whole sum stays, and what alternates from node to node is gone."""
+    now = Voxels(torch.zeros(1, 1, 12, 12, 12).double(), torch.zeros(1, 3, 12, 12, 12).double(), 1.0)
+    now.raw_density.grad = torch.ones_like(now.raw_density)
+    alternating = (-1.0) ** torch.arange(12).double()
+    now.raw_colour.grad = alternating.expand_as(now.raw_colour).clone()
+    now.coarsen_gradient(4)
+    torch.testing.assert_close(now.raw_density.grad, torch.ones_like(now.raw_density))
+    assert now.raw_colour.grad.abs().max() < 0.4
+    before = now.raw_colour.grad.clone()
+    now.coarsen_gradient(12)
+    assert torch.equal(now.raw_colour.grad, before)
+
+
+def test_shrinking_brings_small_changes_back_and_large_ones_nearer():
+    now, before = field(0), field(0)
+    with torch.no_grad():
+        now.raw_density[0, 0, 0, 0] += torch.tensor([0.05, -0.05, 1.0, -1.0, 0.0])
+    now.shrink_change(before, density=0.1, colour=0.1)
+    change = (now.raw_density - before.raw_density)[0, 0, 0, 0].detach()
+    torch.testing.assert_close(change, torch.tensor([0.0, 0.0, 0.9, -0.9, 0.0]).double())
+    assert torch.equal(now.raw_colour, before.raw_colour)

@@ -81,7 +81,10 @@ def test_one_job_of_equal_ones_runs(tmp_path: Path) -> None:
 
 
 def test_the_table_reads_folders(tmp_path: Path) -> None:
-    finish(tmp_path / "seed=0,lambda=1,steps=9", mean={"eval/psnr": 20.123, "eval/clip": 0.5})
+    finish(
+        tmp_path / "seed=0,lambda=1,steps=9",
+        mean={"truth/psnr": 27.41, "nothing/psnr": 15.52, "eval/clip": 0.5},
+    )
     finish(tmp_path / "seed=0,lambda=2,steps=9", failures=[{"id": "mug/blue", "reason": "why"}])
     (tmp_path / "seed=0,lambda=3,steps=9").mkdir()
     (tmp_path / "seed=0,lambda=3,steps=9/run.json").write_text("{}")
@@ -89,7 +92,7 @@ def test_the_table_reads_folders(tmp_path: Path) -> None:
         rows = [re.split("  +", line, maxsplit=2) for line in table(list(jobs(tmp_path))).splitlines()]
     assert rows == [
         ["job", "status", "means"],
-        ["lambda=1", "finished", "eval/clip 0.5, eval/psnr 20.12"],
+        ["lambda=1", "finished", "to the truth 27.4 dB, untouched 15.5; CLIP 0.500"],
         ["lambda=2", "1 of 2 edits failed"],
         ["lambda=3", "running"],
         ["lambda=2: mug/blue: why"],

@@ -18,8 +18,10 @@ from piva.models.denoiser import Conditioning, Denoiser
 from piva.optimise import Method, Work, optimise
 from piva.priors.prior import Prior
 from piva.runs.checkpoint import Clock, EditState
+from piva.schedules.decreasing import Decreasing
 from piva.schedules.descending import Descending
 from piva.scores.dds import DDS
+from piva.scores.pds import PDS
 from piva.scores.terms import NULL, SOURCE, TARGET, Prompt
 from piva.tasks.base import Randomness
 from piva.tasks.image import ImageState, ImageTask
@@ -55,9 +57,7 @@ def latents(dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5), dtype=dtype)
 
 
-def edited(
-    prior: Prior, steps: int, score: DDS = SCORE, schedule: Descending = SCHEDULE, **options: Any
-) -> Tensor:
+def edited(prior: Prior, steps: int, score: Any = SCORE, schedule: Any = SCHEDULE, **options: Any) -> Tensor:
     """The picture after `steps` steps by the program."""
     words = options.pop("words", contexts(prior))
     state = Recorder(options.pop("start", latents()), scale=1)
@@ -145,6 +145,16 @@ def test_shorter_steps_converge(precise: Prior) -> None:
     assert all(1.6 < a / b < 2.6 for a, b in pairwise(errors)), errors
 
 
+def test_a_direction_with_its_own_weight_is_a_step_of_the_optimiser(precise: Prior) -> None:
+    """The schedule gives it timesteps and no length."""
+    own = PDS(guidance_scale=2.0, gap=2, weight="own")
+    plain = replace(own, weight="uniform")
+    falling = Decreasing(t_min=0.02, t_max=0.9, width=0.0)
+    same = edited(precise, 3, own), edited(precise, 3, plain, falling)
+    torch.testing.assert_close(*same)
+    assert not torch.allclose(same[0], edited(precise, 3, plain))
+
+
 def test_several_noises_are_rows_of_one_call_and_their_mean(precise: Prior) -> None:
     start = latents()
     state = Recorder(start, scale=1)
@@ -168,7 +178,15 @@ def test_several_noises_are_rows_of_one_call_and_their_mean(precise: Prior) -> N
 def test_halves_of_a_resumed_run_are_the_unbroken_one(prior: Prior, tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)).save(path)
-    task = ImageTask(lr=0.1, optimiser="sgd", lr_schedule="cosine", lr_end=0.01, lr_warmup=0.0)
+    task = ImageTask(
+        lr=0.1,
+        lr_steps=None,
+        optimiser="sgd",
+        lr_schedule="cosine",
+        lr_end=0.01,
+        lr_warmup=0.0,
+        residual=False,
+    )
     edit = Edit(id="x", source_prompt="a dog", target_prompt="a cat", image=path)
     method = Method(SCHEDULE, Denoiser(prior))
 

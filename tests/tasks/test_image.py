@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,17 @@ from piva.datasets.edit import Edit
 from piva.priors.prior import Prior
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Randomness
-from piva.tasks.image import ImageState, ImageTask, fitting
+from piva.tasks.image import ImageState, ImageTask, fitting, with_residual
 
-TASK = ImageTask(lr=0.1, optimiser="sgd", lr_schedule="cosine", lr_end=0.01, lr_warmup=0.0)
+TASK = ImageTask(
+    lr=0.1,
+    lr_steps=None,
+    optimiser="sgd",
+    lr_schedule="cosine",
+    lr_end=0.01,
+    lr_warmup=0.0,
+    residual=False,
+)
 
 
 @pytest.fixture
@@ -87,6 +96,37 @@ def test_sgd_steps_down_the_gradient_on_a_cosine(photo: Path, prior: Prior, rand
         moved.append((before - state.state_dict()["latents"]).mean().item())
     expected = [0.1 * 0.5 * (1 + np.cos(np.pi * i / 10)) for i in range(10)]
     np.testing.assert_allclose(moved, expected, atol=1e-6)
+
+
+def test_a_run_of_any_length_goes_as_far_where_the_rate_is_for_a_length(
+    photo: Path, prior: Prior, randomness: Randomness
+) -> None:
+    task = dataclasses.replace(TASK, lr_steps=10)
+    edit, moved = Edit(id="x", source_prompt="a", target_prompt="b", image=photo), []
+    for steps in (10, 40):
+        state = task.open(edit, prior, 32, steps, randomness)
+        start = state.state_dict()["latents"].clone()
+        for _ in range(steps):
+            state.view(randomness, original=False).latents[EDIT].sum().backward()
+            state.step()
+        moved.append((start - state.state_dict()["latents"]).mean().item())
+    assert moved[1] == pytest.approx(moved[0], rel=0.1)  # sums of half a cosine
+
+
+def test_the_autoencoders_residual_is_given_back_where_nothing_changes(
+    photo: Path, prior: Prior, randomness: Randomness
+) -> None:
+    edit = Edit(id="x", source_prompt="a", target_prompt="b", image=photo)
+    state = dataclasses.replace(TASK, residual=True).open(edit, prior, 32, 10, randomness)
+    assert isinstance(state, ImageState)
+    untouched = state.compare()
+    torch.testing.assert_close(untouched.after, untouched.before)
+    source, decoded = torch.rand(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    after = decoded.clone()
+    after[..., :8] = (decoded[..., :8] + 0.5) % 1.0
+    mended = with_residual(after, source, decoded)
+    torch.testing.assert_close(mended[..., :6], after[..., :6])
+    torch.testing.assert_close(mended[..., 10:], source[..., 10:])
 
 
 def test_truth_and_mask_are_read_beside_the_edit(

@@ -140,6 +140,19 @@ def test_the_gradient_of_several_views_is_their_mean(
     torch.testing.assert_close(gradients(3, 1), gradients(1, 3), rtol=1e-4, atol=1e-6)
 
 
+def test_pastels_are_behind_both_fields_and_drawn_for_a_part_of_the_views(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
+    state = opened(replace(task, pastel=0.25), ball, prior, randomness)
+    for _ in range(8):
+        latents = state.view(randomness, original=True).latents
+        torch.testing.assert_close(latents[EDIT].detach(), latents[ORIGINAL], atol=0.02, rtol=0.02)
+    drawn = torch.stack([state._draw_background(randomness.host) for _ in range(400)])
+    pastel = (drawn < 1).any(dim=1)
+    assert 0.18 < pastel.float().mean() < 0.32
+    assert 0.55 <= drawn.min() < drawn[pastel].max() < 1
+
+
 def test_a_step_moves_the_edit_and_never_the_original(
     task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
 ) -> None:

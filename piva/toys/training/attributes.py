@@ -42,16 +42,9 @@ def without_colour(truth: Int64[Tensor, "b words"]) -> Int64[Tensor, "b words"]:
     return left
 
 
-def shows(toy: Toy, attribute: str) -> bool:
-    """Return whether a picture of the toy shows its `attribute`."""
-    if attribute == "colour":
-        return toy.surface not in COLOURLESS
-    return attribute != "accessory_colour" or bool(toy.accessory)
-
-
 def altered(toy: Toy, generator: torch.Generator, attribute: str | None = None) -> Toy:
     """Return the toy with one attribute changed: the given one, or any that its caption tells, at random."""
-    shown = sorted(name for name in WORDS if shows(toy, name))
+    shown = sorted(name for name in WORDS if toy.shows(name))
     name = attribute or _one_of(shown, generator)
     other = replace(toy, **{name: _one_of([w for w in WORDS[name] if w != getattr(toy, name)], generator)})
     if other.accessory and not other.accessory_colour:
@@ -95,7 +88,7 @@ def try_clip(network: ToysClip, trial: Trial, group: int = 100) -> dict[str, flo
     figures |= {"top1_held_out": float(np.mean(unseen))} if unseen else {}
     generator = torch.Generator().manual_seed(0)
     for name in WORDS:
-        chosen = [i for i, toy in enumerate(trial.toys) if shows(toy, name)]
+        chosen = [i for i, toy in enumerate(trial.toys) if toy.shows(name)]
         wrong = network.texts([altered(trial.toys[i], generator, name).caption for i in chosen])
         better = (pictures[chosen] * (texts[chosen] - wrong)).sum(dim=1) > 0
         figures[f"pair_{name}"] = float(better.float().mean())
@@ -118,7 +111,7 @@ def try_reader(network: Reader, trial: Trial) -> dict[str, float]:
 
 
 def _label(toy: Toy, attribute: str, choices: Sequence[str]) -> int:
-    return choices.index(getattr(toy, attribute)) if shows(toy, attribute) else UNSEEN
+    return choices.index(getattr(toy, attribute)) if toy.shows(attribute) else UNSEEN
 
 
 def _one_of(choices: Sequence[str], generator: torch.Generator) -> str:

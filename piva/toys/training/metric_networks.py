@@ -20,7 +20,7 @@ from open_clip import CLIP
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from piva.config import CONF
+from piva.files import CONF
 from piva.metrics import reader, toys, toys_clip
 from piva.metrics.reader import Reader
 from piva.toys.training import architectures, corpus

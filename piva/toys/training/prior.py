@@ -4,6 +4,7 @@ Renders the corpus, trains the autoencoder, caches the latents, then trains U-Ne
 and at last a depth ControlNet. Each stage writes a checkpoint, from which an interrupted run goes on.
 """
 
+import json
 import logging
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
 
-from piva.config import CONF
+from piva.files import CONF
 from piva.models.controlled import depth_hint
 from piva.toys.training import architectures, corpus
 from piva.toys.training.autoencoder import encode_all, train_autoencoder
@@ -60,6 +61,7 @@ def main(cfg: DictConfig) -> None:
     )
     pipeline.to(torch.float16).save_pretrained(cfg.out)
     control.half().save_pretrained(Path(cfg.out) / "controlnet")
+    _tidy(Path(cfg.out))
     log.info("wrote %s", cfg.out)
 
 
@@ -82,6 +84,19 @@ def _begin_control(cfg: DictConfig, unet: UNet2DConditionModel) -> ControlNetMod
     if not cfg.start or not (Path(cfg.start) / "controlnet").is_dir():
         return architectures.controlnet(unet)
     return ControlNetModel.from_pretrained(cfg.start, subfolder="controlnet", torch_dtype=torch.float32)
+
+
+def _tidy(folder: Path) -> None:
+    """Let plain diffusers load all networks in one precision, and leave out where they came from.
+
+    transformers takes a network's `dtype` for what to load it as, diffusers loads float32.
+    """
+    for path in folder.glob("*/config.json"):
+        about = json.loads(path.read_text())
+        about.pop("_name_or_path", None)
+        path.write_text(
+            json.dumps(about | ({"dtype": "float32"} if "dtype" in about else {}), indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":
