@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionInstructPix2PixPipeline
 from helpers.ball import FIELD, write_ball
 from helpers.recorder import Recorder
+from helpers.scenes import nerfstudio
 from helpers.tiny_prior import contexts, write_prior
 from helpers.two_edits import assert_equal_runs
 from torch import Tensor
@@ -17,6 +19,7 @@ from torch import Tensor
 from piva import compose, run
 from piva.config import build, check
 from piva.datasets.edit import Edit
+from piva.datasets.scene import read_views
 from piva.errors import InputError
 from piva.methods.dataset_update import DatasetUpdate
 from piva.methods.updating import Update, guided
@@ -29,6 +32,7 @@ from piva.scores.dds import DDS
 from piva.scores.terms import NULL, TARGET
 from piva.tasks.base import Randomness
 from piva.tasks.nerf import NerfTask
+from piva.tasks.photos import Photos
 
 UNREAD = DDS(guidance_scale=1.0, reference="edit", weight="uniform")
 
@@ -206,6 +210,34 @@ def test_the_field_follows_the_pictures_that_are_edited(root: Path, instructed: 
     assert [step.t for step in steps] == 59 * [None]
     assert distance(3) < 0.7 * before
     assert own.edit.evaluations.forward == 0
+
+
+class Canvas(Recorder):
+    """Theta is the colours of all rays themselves."""
+
+    def __init__(self, photos: Photos) -> None:
+        super().__init__(torch.full((64, 3), 0.5))
+        self._photos = photos
+
+    def photos(self) -> Photos:
+        return self._photos
+
+    def render_photo(self, index: int) -> Tensor:
+        raise AssertionError
+
+    def render_rays(self, rays_o: Tensor, rays_d: Tensor) -> Tensor:
+        return self.theta
+
+
+def test_what_the_dataset_masks_is_not_followed(instructed: Prior, tmp_path: Path) -> None:
+    views = read_views(nerfstudio(tmp_path / "scene"))
+    keep = np.ones(views.images.shape[:3], np.bool_)
+    keep[:, :, :4] = False
+    photos = Photos(replace(views, keep=keep), 8, 4, torch.ones(3))
+    own, canvas = work(instructed), Canvas(photos)
+    own.state, own.step = canvas, 1
+    list(Update(settings(lpips=0, patches=1), instructed, None).edit([own], 2))
+    assert (canvas.gradients[0].view(8, 8, 3).abs().sum((0, 2)) > 0).tolist() == 2 * [False] + 6 * [True]
 
 
 def test_a_run_counts_three_rows_a_step_of_ddim(words: list[str], tmp_path: Path) -> None:

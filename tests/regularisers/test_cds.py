@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.operations import Operations
 from helpers.recorder import Recorder
 from helpers.tiny_prior import LORA, contexts, new_models
 from helpers.two_edits import assert_equal_runs, two_edits
@@ -139,6 +140,15 @@ def test_few_patches_are_drawn_anew_for_each_edit_whatever_the_batch(prior: Prio
         assert slope is not None
         torch.testing.assert_close(slope, slope_of(asked, prior, few, generator(i)), atol=1e-5, rtol=1e-4)
         assert not torch.allclose(slope, slope_of(asked, prior, few, generator(i + 1)), rtol=0.1)
+
+
+def test_the_device_is_asked_for_nothing(prior: Prior) -> None:
+    """No number is read from it and none is copied to it; the zero in a norm's gradient is its own."""
+    asked, denoiser = query(prior), Denoiser(prior)
+    PUBLISHED.slopes(denoiser, [asked], [generator()])  # what is made once
+    with Operations() as seen:
+        PUBLISHED.slopes(denoiser, [asked], [generator()])
+    assert set(seen.waits) <= {"where"}
 
 
 def test_half_precision_keeps_the_gradient(prior_folder: Path, prior: Prior) -> None:
