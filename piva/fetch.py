@@ -41,7 +41,9 @@ def _get(need: Weights, to: Path | None, dry: bool) -> None:
         _say(f"there:   {need.name}: {found}")
         return
     size = need.size()
-    megabytes = "size unknown without its server" if size is None else f"{size / 1e6:,.0f} MB"
+    megabytes = (
+        "size unknown without its server" if size is None else f"{size / 1e6:,.{0 if size > 1e6 else 3}f} MB"
+    )
     if dry:
         _say(f"missing: {need.name}: not in {to or need.place}; {megabytes}")
     else:

@@ -53,7 +53,8 @@ class Hub(BaseHTTPRequestHandler):
             ]
             content = json.dumps(entries).encode()
         elif path.startswith("/api/models/owner/sd"):
-            about = {"id": "owner/sd", "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
+            files = [{"rfilename": name, "size": len(bytes_)} for name, bytes_ in FILES.items()]
+            about = {"id": "owner/sd", "sha": COMMIT, "siblings": files}
             content = json.dumps(about).encode()
         else:
             content = FILES.get(path.split(f"/owner/sd/resolve/{COMMIT}/")[-1].replace("%2F", "/"))
@@ -159,6 +160,15 @@ def test_a_prior_brings_its_controlnet_when_the_model_asks_for_one(tmp_path: Pat
 
 def test_what_comes_with_the_package_needs_no_download() -> None:
     assert fetch().stdout.startswith("nothing to download")
+
+
+def test_sizes_are_said_before_the_download(server: str, tmp_path: Path) -> None:
+    words = ["prior=sd21", "prior.path=owner/sd", "dry=true"]
+    done = fetch(*words, HF_ENDPOINT=server, HF_HOME=str(tmp_path))
+    line = next(line for line in done.stdout.splitlines() if "owner/sd" in line)
+    assert line.endswith("; 0.007 MB")  # the full weights, not those in half precision beside them
+    assert TorchFile(key="x", url=f"{server}/plain/net-0.pth").size() == len(WEIGHTS)
+    assert TorchFile(key="x", url="http://127.0.0.1:9/net-0.pth").size() is None
 
 
 def test_without_network_it_is_one_line(tmp_path: Path) -> None:

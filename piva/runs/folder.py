@@ -28,11 +28,11 @@ from piva.metrics.table import means
 
 RESULT = "result.json"
 INFINITE = "inf"  # in JSON, which has no such number
-MAIN = {  # metrics named where there is room for a few: words, and the value of the unedited original
-    "truth/psnr": ("to the truth {:.1f} dB", "nothing/psnr"),
-    "eval/clip": ("CLIP {:.3f}", "nothing/clip"),
-    "eval/lpips": ("LPIPS to the original {:.3f}", None),
-    "eval/psnr": ("to the original {:.1f} dB", None),
+MAIN = {  # metrics named where there is room for a few: words, digits, the metric of the unedited original
+    "truth/psnr": ("to the truth {} dB", ".1f", "nothing/psnr"),
+    "eval/clip": ("CLIP {}", ".3f", "nothing/clip"),
+    "eval/lpips": ("LPIPS to the original {}", ".3f", ""),
+    "eval/psnr": ("to the original {} dB", ".1f", ""),
 }
 
 
@@ -207,11 +207,11 @@ def summarise(
 def main_metrics(mean: Mapping[str, Any]) -> str:
     """Return the first three of `MAIN` that were measured, as text, beside what no edit at all would have."""
     found = []
-    for key, (words, untouched) in MAIN.items():
-        if mean.get(key) is not None:
-            number = words[words.index("{") : words.index("}") + 1]
-            beside = mean.get(untouched) if untouched else None
-            found.append(words.format(mean[key]) + (f", untouched {number.format(beside)}" if beside else ""))
+    for key, (words, digits, untouched) in MAIN.items():
+        if (value := mean.get(key)) is not None:
+            beside = mean.get(untouched)
+            text = words.format(format(value, digits))
+            found.append(text if beside is None else f"{text}, untouched {beside:{digits}}")
     return "; ".join(found[:3])
 
 

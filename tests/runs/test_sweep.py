@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from helpers.command import call
 from helpers.two_edits import two_edits
 
+from piva.cli import main
 from piva.config import LONGEST, folder_name
 from piva.runs.folder import lock
 from piva.runs.run import Run
@@ -98,3 +100,17 @@ def test_the_table_reads_folders(tmp_path: Path) -> None:
         ["lambda=2: mug/blue: why"],
     ]
     assert Run(tmp_path / "seed=0,lambda=3,steps=9").status == "unfinished"
+
+
+def test_folders_are_named_by_what_differs_and_a_resumed_sweep_finds_them(
+    prior_folder: Path, tmp_path: Path
+) -> None:
+    words = [f"prior.path={prior_folder}", *two_edits(tmp_path / "data"), "edits=1", "steps=2", "seed=1"]
+    sweep = ["-m", *words, "measure_at=[]", "score=dds,sds", "hydra.sweep.dir=sweep"]
+    done = call(main, "piva.run", *sweep)
+    assert done.returncode == 0, done.stderr
+    names = {run.folder.name for run in jobs(Path("sweep"))}
+    assert names == {"score=dds", "score=sds"}
+    again = call(main, "piva.run", "resume=sweep")
+    assert again.returncode == 0, again.stderr
+    assert {run.folder.name for run in jobs(Path("sweep"))} == names
