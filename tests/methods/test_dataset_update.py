@@ -304,7 +304,6 @@ def test_another_instruction_is_another_run(words: list[str], root: Path) -> Non
         (["method.lpips=1"], "^method.lpips metrics=pixels: found no network"),
         (["method.t_min=0.5", "method.t_max=0.4"], "^method.t_min: found 0.5"),
         (["method.instruction='make it {goal}'"], "^method.instruction: found 'make it {goal}'"),
-        (["passes=100"], "^passes: found 100"),
         (
             ["prior=toys", "prior.path=toys"],
             "^method=dataset_update prior=toys: .*use prior=instruct_pix2pix",
