@@ -9,8 +9,8 @@ from textwrap import wrap
 
 PACKAGE = Path(__file__).parents[1] / "piva"
 LAYERS = [  # from the bottom; a room imports from its own layer and from those above it in this list
-    "errors deadline ranges files images weights objective",
-    "cameras priors.schedule runs.bars",
+    "errors ranges files images weights objective",
+    "cameras priors.schedule runs.bars runs.deadline",
     "scores",
     "priors models schedules",
     "noe",

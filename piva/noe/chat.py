@@ -8,9 +8,9 @@ from typing import Any
 
 import urllib3
 
-from piva.deadline import within
 from piva.errors import InputError, one_line
 from piva.noe.settings import BuildNoe
+from piva.runs.deadline import within
 
 KEY = "PIVA_CHAT_KEY"  # the environment variable that holds the key; it is written nowhere
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)  # worth another try

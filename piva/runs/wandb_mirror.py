@@ -14,9 +14,9 @@ import urllib3
 import wandb
 from PIL import Image
 
-from piva.deadline import within
 from piva.errors import one_line
 from piva.files import read_text
+from piva.runs.deadline import within
 from piva.runs.folder import RunFolder
 from piva.runs.run import TEXTS, Row, Run
 from piva.runs.tracking import RunMetadata, WandB

@@ -20,7 +20,6 @@ from omegaconf import OmegaConf
 
 from piva.config import RunSettings, build
 from piva.datasets.in2n import In2n
-from piva.deadline import within
 from piva.errors import InputError, one_line, out_of_memory
 from piva.export.settings import RingSettings
 from piva.metrics.toys import check_network
@@ -33,6 +32,7 @@ from piva.noe.model import read_model
 from piva.noe.settings import BuildNoe
 from piva.priors.layout import check_configs, check_folder
 from piva.runs.checkpoint import Checkpoints, explained, load
+from piva.runs.deadline import within
 from piva.runs.folder import EditRecord, from_json, json_safe
 from piva.runs.run import Run
 from piva.runs.tracking import WandB
@@ -275,7 +275,8 @@ SETTINGS: list[tuple[type, str, Any]] = [
     *[(BuildNoe, key, value) for key, value in (
         *(("size", 10**6), ("size", 7), ("views", 0), ("views", 10**7), ("workers", 10**6)),
         *(("attempts", 10**6), ("timeout_s", 1e300), ("timeout_s", 0), ("distance", 1e9), ("fov_deg", 180)),
-        *(("front_deg", INF), ("test_views", 0), ("longest_side", 0), ("elevation_deg", 90), ("noncommercial", "perhaps")),
+        *(("front_deg", INF), ("test_views", 0), ("longest_side", 0), ("elevation_deg", 90)),
+        ("noncommercial", "perhaps"),
     )],
     *[(WandB, key, value) for key, value in (("start_timeout", 1e12), ("finish_timeout", 0), ("mode", "on"))],
     *[(RingSettings, key, value) for key, value in (("views", 10**9), ("distance", 0), ("distance", 1e9))],
