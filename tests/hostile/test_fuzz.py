@@ -33,9 +33,9 @@ LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
     | st.sampled_from(["", ".", "..", "/", "a", "images/0000.png", 10**400, -1, 2**63, 1e308])
 )  # fmt: skip
+KEYS = st.text(max_size=5)
 JSON = st.recursive(
-    LEAVES,
-    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(max_size=5), below, max_size=4),
+    LEAVES, lambda below: st.lists(below, max_size=4) | st.dictionaries(KEYS, below, max_size=4)
 )
 BOX = glb(textured(trimesh.creation.box(), np.zeros((8, 2)), picture()).scene())
 STATE = struct.pack("<Q", 60) + b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}      ' + bytes(8)
@@ -79,15 +79,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @fuzzed
 @given(data=st.data())
 def test_cameras(scene: Path, data: st.DataObject) -> None:
-    given_ = (
-        json.loads((scene.parent / "good.json").read_text())
-        if (scene.parent / "good.json").exists()
-        else None
-    )
-    if given_ is None:
-        shutil.copy(scene / "transforms.json", scene.parent / "good.json")
-        given_ = json.loads((scene / "transforms.json").read_text())
-    (scene / "transforms.json").write_text(json.dumps(spoilt(data, given_)))
+    good = scene.parent / "good.json"
+    if not good.exists():
+        shutil.copy(scene / "transforms.json", good)
+    (scene / "transforms.json").write_text(json.dumps(spoilt(data, json.loads(good.read_text()))))
     refuses_or_reads(lambda: read_transforms(scene))
 
 
