@@ -275,8 +275,7 @@ SETTINGS: list[tuple[type, str, Any]] = [
     *[(BuildNoe, key, value) for key, value in (
         *(("size", 10**6), ("size", 7), ("views", 0), ("views", 10**7), ("workers", 10**6)),
         *(("attempts", 10**6), ("timeout_s", 1e300), ("timeout_s", 0), ("distance", 1e9), ("fov_deg", 180)),
-        *(("front_deg", INF), ("test_views", 0), ("longest_side", 0), ("elevation_deg", 90)),
-        ("noncommercial", "perhaps"),
+        *(("front_deg", INF), ("test_views", 0), ("elevation_deg", 90), ("noncommercial", "perhaps")),
     )],
     *[(WandB, key, value) for key, value in (("start_timeout", 1e12), ("finish_timeout", 0), ("mode", "on"))],
     *[(RingSettings, key, value) for key, value in (("views", 10**9), ("distance", 0), ("distance", 1e9))],
