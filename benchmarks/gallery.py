@@ -9,6 +9,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+from omegaconf import OmegaConf
 from PIL import Image
 
 from piva.metrics.comparison import STRIP
@@ -23,7 +24,10 @@ def views(run: Path, edit: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     if not film.is_file():
         return [read(folder / "before.png")], [read(folder / "after.png")]
     frames = iio.imread(film)[:, STRIP:]
-    chosen = [frames[0], frames[len(frames) // 6]]  # a film of 36 views shows them twice
+    turn = OmegaConf.load(
+        run / "config.yaml"
+    ).task.turntable  # views; a film shows a short turn several times
+    chosen = [frames[0], frames[turn // 3]]
     middle = frames.shape[2] // 2
     return [scaled(frame[:, :middle]) for frame in chosen], [scaled(frame[:, middle:]) for frame in chosen]
 

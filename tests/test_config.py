@@ -122,16 +122,19 @@ def test_an_error_names_the_key_where_the_value_was_set() -> None:
         build(Example, cfg.example, "example")
 
 
+BOTH = "guidance_source=null"  # the source guided too
+
+
 @pytest.mark.parametrize(
     ("words", "steps"),
     [
-        (["score=dds", "reference=original"], 30),  # four rows a step
-        (["score=dds", "reference=edit"], 60),
-        (["score=dds", "reference=original", "score.guidance_source=1"], 40),
-        (["score=piva", "reference=edit"], 17),  # 5 + 2
-        (["score=piva", "reference=edit", "model.train_every=4"], 25),  # 4 + (1 + 2) / 4
-        (["score=piva", "reference=edit", "model.source_warmup=9"], 24),  # 4 + 1
-        (["score=dds", "reference=original", "noises=2"], 15),
+        (["score=dds", "reference=original", BOTH], 30),  # four rows a step
+        (["score=dds", "reference=edit", BOTH], 60),
+        (["score=dds", "reference=original", "guidance_source=1"], 40),
+        (["score=piva", "reference=edit", BOTH], 17),  # 5 + 2
+        (["score=piva", "reference=edit", "model.train_every=4", BOTH], 25),  # 4 + (1 + 2) / 4
+        (["score=piva", "reference=edit", "model.source_warmup=9", BOTH], 24),  # 4 + 1
+        (["score=dds", "reference=original", "noises=2", BOTH], 15),
         (["score=dds", "reference=original", "passes=3"], 1),
         (["method=ddim_inversion"], 28),  # 1 + 2 + 2 in three fifths of the steps
         (["method=direct_inversion"], 33),  # 1 + 2 + 1 in three fifths of the steps

@@ -45,7 +45,10 @@ def test_a_score_outside_the_package_runs(searchpath: str, prior_folder: Path, t
 def test_it_is_dds_where_the_page_says_so_and_checked_like_any_other(searchpath: str, prior: Prior) -> None:
     own, dds = (
         build(get_class(cfg.score["_target_"]), cfg.score, "score")
-        for cfg in (compose(searchpath, "score=weighted_dds", "score.gamma=1"), compose("score=dds"))
+        for cfg in (
+            compose(searchpath, "score=weighted_dds", "score.gamma=1"),
+            compose("score=dds", "guidance_source=null"),
+        )
     )
     sums = [score.direction(prior.schedule, 500, 0.0).weights for score in (own, dds)]
     assert sums[0] == sums[1]

@@ -185,10 +185,10 @@ class NerfState:
 
         if self._edit.capture or not self._settings.pastel:
             return self._background
-        chance, *colour = torch.rand(4, generator=generator)
-        if float(chance) >= self._settings.pastel:
+        drawn = torch.rand(4, generator=generator)
+        if drawn[0].tolist() >= self._settings.pastel:
             return self._background
-        return (PASTEL + (1 - PASTEL) * torch.stack(colour)).to(self._background, non_blocking=True)
+        return (PASTEL + (1 - PASTEL) * drawn[1:]).to(self._background, non_blocking=True)
 
     def photos(self) -> Photos:
         """Return the training pictures, at the size of the views: what `render_rays` can be fitted to."""

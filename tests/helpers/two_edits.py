@@ -32,7 +32,14 @@ def two_edits(folder: Path) -> list[str]:
         "metrics=pixels",
         "resolution=32",
     ]
-    return [*data, "task.optimiser=adam", "steps=12", "checkpoint_every=2", "measure_at=[3,7]"]
+    return [
+        *data,
+        "schedule=uniform",
+        "task.optimiser=adam",
+        "steps=12",
+        "checkpoint_every=2",
+        "measure_at=[3,7]",
+    ]
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:

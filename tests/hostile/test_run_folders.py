@@ -1,10 +1,10 @@
 """Somebody else's run folder: whatever its files hold, each command says one line that names the file."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from helpers.command import Done, call
@@ -12,9 +12,10 @@ from helpers.finished_runs import drawn, write_run
 from omegaconf import OmegaConf
 from PIL import Image
 
-from piva import evaluate
+from piva import config, evaluate
 from piva.cli import main as run
 from piva.dashboard.__main__ import main as dashboard
+from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.export.__main__ import main as export
 from piva.files import read_text, regular, user_path
@@ -193,9 +194,10 @@ def test_a_finished_run_with_a_torn_record_is_not_taken_for_finished(
     monkeypatch.setattr(fingerprint, "fingerprint", lambda _: {"seed": 0})
     (folder / "run.json").write_text('{"overrides": [], "fingerprint": {"seed": 0}}')
     (folder / "edits/mug/result.json").write_text("{}")
-    settings = SimpleNamespace(edits=[SimpleNamespace(id="mug")])
+    settings = config.check(config.compose("task=image", "metrics=pixels"))
+    mug = [Edit(id="mug", source_prompt="a", target_prompt="b")]
     with pytest.raises(InputError, match=r"result\.json"):
-        fingerprint.finished(settings, folder)  # type: ignore[arg-type]
+        fingerprint.finished(dataclasses.replace(settings, edits=mug), folder)
 
 
 def test_edits_that_diverged_make_a_run_that_is_not_finished(folder: Path) -> None:

@@ -77,8 +77,8 @@ def test_a_stopped_inversion_begins_its_edit_anew(
 
 @pytest.mark.parametrize(
     ("override", "same"),
-    [("score=dds", True), ("lambda=0.1", True), ("model.rank=8", True), ("schedule=annealed", True)]
-    + [("method.attention.self_until=0.5", False), ("steps=9", False), ("guidance_scale=2", False)],
+    [("score=vsd", True), ("lambda=0.1", True), ("model.rank=8", True), ("schedule=annealed", True)]
+    + [("method.attention.self_until=0.5", False), ("steps=9", False), ("guidance_scale=3", False)],
 )
 def test_what_an_inversion_does_not_read_makes_no_other_run(
     words: list[str], override: str, same: bool

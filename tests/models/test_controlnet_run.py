@@ -27,6 +27,7 @@ def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Pa
         ),
         *(
             "steps=2",
+            "guidance_source=null",
             "coarse=[16]",
             "coarse_until=[0.5]",
             "lambda_end=0.8",

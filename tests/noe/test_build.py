@@ -75,7 +75,7 @@ def test_the_ordinary_reader_reads_it(sources):
     for edit in edits:
         check_views(edit.scene)
         assert edit.image == edit.scene / "images/0006.png"  # the front
-    checked = check(compose("task=nerf", f"dataset.root={out}", "dataset.edits=all"))
+    checked = check(compose("task=nerf", f"dataset.root={out}", "dataset.edits=all", "prior.force=true"))
     assert [edit.id for edit in checked.edits] == ids
     meta = json.loads((edits[1].scene / "meta.json").read_text())
     assert (meta["name"], meta["licence"], meta["author"]) == ("Mug", "CC-BY-NC-4.0", "Ann")

@@ -224,7 +224,14 @@ def test_the_passes_are_those_of_the_score_but_for_what_that_lacks(
 @pytest.fixture
 def words(prior_folder: Path, tmp_path: Path) -> list[str]:
     data = two_edits(tmp_path / "data")
-    return [f"prior.path={prior_folder}", *data, "score=dds", "reference=original", "regulariser=cds"]
+    return [
+        f"prior.path={prior_folder}",
+        *data,
+        "guidance_source=null",
+        "score=dds",
+        "reference=original",
+        "regulariser=cds",
+    ]
 
 
 def test_a_run_counts_them_in_its_summary_and_its_budget(words: list[str], tmp_path: Path) -> None:

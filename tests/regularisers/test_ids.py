@@ -89,6 +89,13 @@ def test_equal_prompts_leave_the_picture_since_both_have_the_new_noise(prior: Pr
 def test_a_run_counts_them_in_its_summary(prior_folder: Path, tmp_path: Path) -> None:
     words = [f"prior.path={prior_folder}", *two_edits(tmp_path / "data"), "score=dds", "regulariser=ids"]
     done = run(
-        compose(*words, "reference=original", "measure_at=[]", "steps=2", f"hydra.run.dir={tmp_path}/r")
+        compose(
+            *words,
+            "guidance_source=null",
+            "reference=original",
+            "measure_at=[]",
+            "steps=2",
+            f"hydra.run.dir={tmp_path}/r",
+        )
     )
     assert done.summary["unet"] == {"forward_per_step": 10, "backward_per_step": 6, "calls_per_step": 4}
