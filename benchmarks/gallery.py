@@ -1,4 +1,5 @@
-"""One picture of many edits: `python -m benchmarks.gallery OUT.png RUN... [edits=chair/golden,car/hat]`.
+"""One picture of many edits: `python -m benchmarks.gallery OUT.png RUN... [edits=chair/golden,car/hat]
+[labels=DDS,Piva]`.
 
 A row is an edit: the original, each run's result (two views of a turntable), and the truth where it is known.
 More than eight edits stand in two columns.
@@ -10,7 +11,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 from omegaconf import OmegaConf
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from piva.metrics.comparison import STRIP
 
@@ -40,12 +41,24 @@ def scaled(picture: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
 
 
+def header(labels: list[str], width: int) -> np.ndarray:
+    """Return a strip (20, width, 3) with the labels over the columns: the original, each run, the truth."""
+    strip = Image.new("RGB", (width, 20), "white")
+    views = max(1, (width // SIZE - 2) // max(1, len(labels)))
+    for i, text in enumerate(["original", *labels, "truth"]):
+        column = 0 if i == 0 else 1 + (i - 1) * views
+        ImageDraw.Draw(strip).text(
+            (column * SIZE + 6, 3), text, fill="black", font=ImageFont.load_default(13)
+        )
+    return np.asarray(strip)
+
+
 def main(out: Path, *argv: str) -> None:
-    runs = [Path(arg) for arg in argv if not arg.startswith("edits=")]
-    named = [arg.removeprefix("edits=").split(",") for arg in argv if arg.startswith("edits=")]
+    options = dict(arg.split("=", 1) for arg in argv if arg.startswith(("edits=", "labels=")))
+    runs = [Path(arg) for arg in argv if not arg.startswith(("edits=", "labels="))]
     edits = (
-        named[0]
-        if named
+        options["edits"].split(",")
+        if "edits" in options
         else sorted(str(p.parent.relative_to(runs[0] / "edits")) for p in runs[0].rglob("after.png"))
     )
     rows = []
@@ -53,14 +66,19 @@ def main(out: Path, *argv: str) -> None:
         truth = runs[0] / "edits" / edit / "truth.png"
         pictures = views(runs[0], edit)[0][:1] + [view for run in runs for view in views(run, edit)[1]]
         rows.append(np.concatenate(pictures + ([read(truth)] if truth.is_file() else []), axis=1))
-    if len(rows) > 8:
+    two, gap = len(rows) > 8, np.full((SIZE, SIZE // 4, 3), 255, np.uint8)
+    if two:
         rows += [np.full_like(rows[0], 255)] * (len(rows) % 2)
-        gap = np.full((SIZE, SIZE // 4, 3), 255, np.uint8)
         half = len(rows) // 2
         rows = [
             np.concatenate([left, gap, right], axis=1)
             for left, right in zip(rows[:half], rows[half:], strict=True)
         ]
+    if "labels" in options:
+        strip = header(
+            options["labels"].split(","), (rows[0].shape[1] - gap.shape[1]) // 2 if two else rows[0].shape[1]
+        )
+        rows.insert(0, np.concatenate([strip, gap[:20], strip], axis=1) if two else strip)
     Image.fromarray(np.concatenate(rows)).quantize(256).save(out, optimize=True)
 
 

@@ -5,12 +5,14 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from piva.files import atomic
 from piva.metrics.table import TABLES, Column
@@ -21,6 +23,7 @@ from piva.report.tables import baseline_of, cell
 INK = "#010203"  # stands for the page's own text colour, which a dark page has light
 COLOURS = ("#3b76c4", "#d9622b", "#3a9a5b", "#8a5cc2", "#c2458a", "#8c6d31", "#2aa3a3")
 MARKS = "osD^vPX"
+PALETTE = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
 DRIFT = ("eval/clip", "eval/lpips", "truth/psnr", "eval/psnr")  # drawn over the steps, where measured
 COLUMNS = {column.key: column for columns in TABLES.values() for column in columns}
 STYLE = {
@@ -96,20 +99,22 @@ def _line(axes: Axes, setting: Setting, key: str, i: int) -> None:
 
 
 def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> None:
+    if x == PASSES:
+        _budgets(axes, section, y)
+        return
     scores = list(dict.fromkeys(setting.score for setting in section.settings))
-    others = list(dict.fromkeys(_mark(setting, x) for setting in section.settings))
+    others = list(dict.fromkeys(setting.others for setting in section.settings))
     baselines = {s.label: baseline_of(s, section.settings, baseline) for s in section.settings}
-    for curve in _curves(section.settings, "steps" if x == PASSES else "lambda"):
+    for curve in _curves(section.settings, "lambda"):
         first = curve[0]
         colour = COLOURS[scores.index(first.score) % len(COLOURS)]
-        mark = MARKS[others.index(_mark(first, x)) % len(MARKS)]
+        mark = MARKS[others.index(first.others) % len(MARKS)]
         places = [_place(setting, x, y) for setting in curve]
-        if x != PASSES and first.lam is not None and (base := baselines[first.label]):  # lambda 0 is DDS
+        if first.lam is not None and (base := baselines[first.label]):  # lambda 0 is DDS
             start = _place(base, x, y)
             if not any(map(math.isnan, start)):
                 axes.plot(*zip(start, places[0], strict=True), ":", color=colour, linewidth=1.2)
-        told = [f"{name} {value}" for name, value in first.others if x != PASSES or name != "steps"]
-        label = ", ".join([first.score, *told])
+        label = ", ".join([first.score, *(f"{name} {value}" for name, value in first.others)])
         axes.plot(*zip(*places, strict=True), "-", color=colour, marker=mark, label=label)
         for setting, place in zip(curve, places, strict=True):
             halves = [
@@ -117,18 +122,47 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
             ]
             cross: dict[str, Any] = {"color": colour, "alpha": 0.3, "linewidth": 1}
             axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], **cross)
-            if setting.lam is not None and x != PASSES:
+            if setting.lam is not None:
                 text = f"λ {setting.lam:g}"
                 axes.annotate(text, place, textcoords="offset points", xytext=(5, 5), fontsize=8)
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
-    if x == PASSES:
-        axes.set(xscale="log", xlabel="network passes an edit")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 
 
-def _mark(setting: Setting, x: str) -> tuple[object, ...]:
-    """Return what the mark of a curve stands for."""
-    return tuple((name, value) for name, value in setting.others if x != PASSES or name != "steps")
+def _budgets(axes: Axes, section: Section, y: str) -> None:
+    """Draw one metric over the passes an edit, a curve a method, named in the order in which they end."""
+    curves = [
+        [(setting, _place(setting, PASSES, y)) for setting in curve]
+        for curve in _curves(section.settings, "steps")
+    ]
+    curves = [
+        kept for curve in curves if (kept := [each for each in curve if not any(map(math.isnan, each[1]))])
+    ]
+    curves.sort(key=lambda curve: curve[-1][1][1], reverse=True)
+    for i, curve in enumerate(curves):
+        first = curve[0][0]
+        rivals = [dict(other[0][0].others) for other in curves if other[0][0].score == first.score]
+        told = [
+            (name, str(value))
+            for name, value in first.others
+            if name not in ("steps", "seed") and len({str(each.get(name)) for each in rivals}) > 1
+        ]
+        kinds = [value.rpartition(".")[2] for name, value in told if name.endswith("_target_")]
+        told_short = kinds or [f"{name} {value}" for name, value in told]
+        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": MARKS[i % len(MARKS)]}
+        places = [place for _, place in curve]
+        axes.plot(
+            *zip(*places, strict=True), label=", ".join([first.score, *told_short]), markersize=4, **look
+        )
+        for setting, place in curve:
+            half = _finite(cell(setting, y).edits.half)
+            axes.errorbar(*place, yerr=[half], color=look["color"], alpha=0.15, linewidth=1)
+    ticks = sorted({round(place[0], -1) or round(place[0]) for curve in curves for _, place in curve})
+    axes.set(xscale="log", xlabel="network passes an edit", ylabel=_heading(y))
+    axes.set_xticks([t for t, after in pairwise([*ticks, math.inf]) if after > 1.2 * t], minor=False)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 
 
 def _place(setting: Setting, x: str, y: str) -> tuple[float, float]:

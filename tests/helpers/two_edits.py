@@ -35,6 +35,7 @@ def two_edits(folder: Path) -> list[str]:
     return [
         *data,
         "schedule=uniform",
+        "task.lr_steps=null",
         "task.optimiser=adam",
         "steps=12",
         "checkpoint_every=2",

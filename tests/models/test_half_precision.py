@@ -17,7 +17,7 @@ from piva.scores.terms import EDIT, ORIGINAL, SOURCE, TARGET, Network, Predictio
 SETTINGS = replace(LORA, rank=4, alpha=4, init="gaussian", lr=1e-4)
 BOTH = [Network.SOURCE, Network.TARGET]
 PAIRS = list(TRAINING_PAIRS.values())
-YOUNG = 0.012  # of the entries of B; the adapter then changes 1 % of the prediction
+YOUNG = 0.026  # of the entries of B; the adapter then changes 1 % of the prediction
 
 
 class World:
