@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from helpers.command import Done, call
@@ -14,6 +13,7 @@ from PIL import Image
 
 from piva import evaluate
 from piva.cli import main as run
+from piva.config import check, compose
 from piva.dashboard.__main__ import main as dashboard
 from piva.errors import InputError
 from piva.export.__main__ import main as export
@@ -21,7 +21,7 @@ from piva.files import read_text, regular, user_path
 from piva.metrics.comparison import Comparison, save_comparison
 from piva.report.__main__ import main as report
 from piva.report.gallery import thumbnails
-from piva.runs import fingerprint
+from piva.runs.fingerprint import fingerprint, finished
 from piva.runs.folder import EditRecord, RunFolder
 from piva.runs.run import Run
 from piva.runs.stored import stored_settings
@@ -187,15 +187,15 @@ def test_what_is_no_file_is_not_opened(folder: Path, name: str, kind: str) -> No
     assert len(done.stderr.splitlines()) <= 1
 
 
-def test_a_finished_run_with_a_torn_record_is_not_taken_for_finished(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fingerprint, "fingerprint", lambda _: {"seed": 0})
-    (folder / "run.json").write_text('{"overrides": [], "fingerprint": {"seed": 0}}')
-    (folder / "edits/mug/result.json").write_text("{}")
-    settings = SimpleNamespace(edits=[SimpleNamespace(id="mug")])
+def test_a_finished_run_with_a_torn_record_is_not_taken_for_finished(folder: Path) -> None:
+    settings = check(compose("task=image", "steps=2", "dataset.edits=1"))
+    record = {"overrides": [], "fingerprint": fingerprint(settings)}
+    (folder / "run.json").write_text(json.dumps(record))
+    place = folder / "edits" / settings.edits[0].id
+    place.mkdir(parents=True)
+    (place / "result.json").write_text("{}")
     with pytest.raises(InputError, match=r"result\.json"):
-        fingerprint.finished(settings, folder)  # type: ignore[arg-type]
+        finished(settings, folder)
 
 
 def test_edits_that_diverged_make_a_run_that_is_not_finished(folder: Path) -> None:
