@@ -176,6 +176,9 @@ def _world_matrices(document: Document) -> dict[int, Matrix]:
 
 
 def _local(node: dict[str, Any]) -> Matrix:
+    given = [node.get(key, 0) for key in ("matrix", "rotation", "translation", "scale")]
+    if not all(np.isfinite(np.array(values, float)).all() for values in given):
+        raise ValueError("a node at a place that is not finite")
     if "matrix" in node:
         return np.array(node["matrix"], float).reshape(4, 4).T  # column by column in the file
     x, y, z, w = node.get("rotation", (0, 0, 0, 1))

@@ -104,9 +104,10 @@ def _matrix(placed: dict[str, Any]) -> NDArray[np.float64]:
 
     It turns counter-clockwise as seen with v down (github.com/KhronosGroup/glTF/issues/1563).
     """
-    angle, (x, y) = placed.get("rotation", 0.0), placed.get("offset", (0, 0))
+    angle = float(_finite(placed.get("rotation", 0.0), ()))
+    x, y = _finite(placed.get("offset", (0, 0)), (2,))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return _finite(np.column_stack([turn @ np.diag(placed.get("scale", (1, 1))), (x, y)]), (2, 3))
+    return np.column_stack([turn @ np.diag(_finite(placed.get("scale", (1, 1)), (2,))), (x, y)])
 
 
 def _finite(values: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
