@@ -186,7 +186,8 @@ class NerfState:
         if self._edit.capture or not self._settings.pastel:
             return self._background
         drawn = torch.rand(4, generator=generator)
-        if drawn[0].tolist() >= self._settings.pastel:
+        chance, *_ = drawn.tolist()
+        if chance >= self._settings.pastel:
             return self._background
         return (PASTEL + (1 - PASTEL) * drawn[1:]).to(self._background, non_blocking=True)
 
