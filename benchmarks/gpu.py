@@ -2,8 +2,8 @@
 
 Runs the tests marked gpu; writes a prior of random weights at Stable Diffusion 2.1's size; then times steps
 of DDS and Piva, counts kernels and peak memory, looks for host synchronisations in a step, and fits a scene.
-Writes benchmarks/gpu.json and the table benchmarks/gpu.md. `--dry` runs a miniature of it on the CPU, which
-keeps this file alive where there is no GPU.
+What tells most comes first, and `--minutes` ends it early. Writes gpu.json and the table gpu.md into `--out`.
+`--dry` runs a miniature of it on the CPU, which keeps this file alive where there is no GPU.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from piva.optimise import take_step
 from piva.runs.provenance import provenance
 
 HERE = Path(__file__).parent
+# Not all of tests/: collecting it would want every development tool.
+TESTS = [HERE.parent / "tests" / name for name in ("test_optimise.py", "nerf", "runs/test_provenance.py")]
 Row = dict[str, Any]
 PICTURE = ("task=image", "dataset=noe", "edits=all", "metrics=pixels", "reference=edit")
 SCENE = ("task=nerf", "dataset=noe", "root=toys", "edits=1", "metrics=pixels", "reference=edit")
@@ -33,35 +35,39 @@ SCENE = ("task=nerf", "dataset=noe", "root=toys", "edits=1", "metrics=pixels", "
 class Check:
     """One check of a machine: its device, its sizes and what it has measured so far."""
 
-    def __init__(self, dry: bool, folder: Path) -> None:
+    def __init__(self, dry: bool, folder: Path, minutes: float) -> None:
         self.device, self.size, self.repeats = ("cpu", 64, 1) if dry else ("cuda", 512, 10)
         self.dtypes = ["float32"] if dry else ["float16", "bfloat16"]
+        self.seconds = 60 * minutes
         self.batches = [1, 2] if dry else [1, 4, 8]
-        self.compiles = ["none"] if dry else ["none", "regions", "full"]
+        self.compiles = [] if dry else ["regions", "full"]
         self.folder, self.rows, self.begin = folder, list[Row](), time.perf_counter()
-        self.prior = write_random(folder / "sd", NARROW if dry else Widths())
+        self.prior = write_random(folder / "sd", NARROW if dry else Widths(), device=self.device)
         self.photos = {n: write_photos(folder / f"photos{n}", n, self.size) for n in self.batches}
         prior = f"prior.path={self.prior}", "prior.controlnet=null"
         self.common = ("profile=gpu", f"device={self.device}", *prior)
 
     def pictures(self) -> None:
-        """Time steps of pictures: by score, precision, number of edits; compiled ones last."""
-        for compiled in self.compiles:
-            for dtype in self.dtypes[: None if compiled == "none" else 1]:
-                for batch in self.batches if compiled == "none" else self.batches[:1]:
-                    for score in ("dds", "piva"):
-                        words = (f"score={score}", f"prior.dtype={dtype}", f"speed.compile={compiled}")
-                        self._steps("picture", batch, *PICTURE, f"dataset.root={self.photos[batch]}", *words)
+        """Time steps of pictures, by score and number of edits."""
+        for score in ("dds", "piva"):
+            for batch in self.batches:
+                self._picture(batch, f"score={score}")
+
+    def compiled(self) -> None:
+        """Time compiled steps."""
+        for how in self.compiles:
+            for score in ("dds", "piva"):
+                self._picture(1, f"score={score}", f"speed.compile={how}")
 
     def cheaper(self) -> None:
-        """Time Piva's cheaper settings, and checkpointing."""
-        root = f"dataset.root={self.photos[1]}", "score=piva", f"prior.dtype={self.dtypes[0]}"
-        for words in (
-            ("model.layers=decoder",),
-            ("speed.checkpointing=true",),
-            ("speed.channels_last=false",),
-        ):
-            self._steps("picture", 1, *PICTURE, *root, *words)
+        """Time Piva's cheaper settings, checkpointing and the other precisions."""
+        words = ["model.layers=decoder", "speed.checkpointing=true", "speed.channels_last=false"]
+        for word in words + [f"prior.dtype={dtype}" for dtype in self.dtypes[1:]]:
+            self._picture(1, "score=piva", word)
+
+    def _picture(self, batch: int, *words: str) -> None:
+        dtype = () if any("dtype" in word for word in words) else (f"prior.dtype={self.dtypes[0]}",)
+        self._steps("picture", batch, *PICTURE, f"dataset.root={self.photos[batch]}", *words, *dtype)
 
     def scenes(self) -> None:
         """Time steps of a scene with a depth ControlNet; a short fit comes before them."""
@@ -71,7 +77,9 @@ class Check:
             self._steps("scene, ControlNet", 1, *SCENE, *words, *sizes)
 
     def _steps(self, what: str, batch: int, *overrides: str) -> None:
-        """Add a row of one kind of step: milliseconds, kernels, gigabytes, synchronisations."""
+        """Add a row of one kind of step: milliseconds, kernels, gigabytes, synchronisations; none if late."""
+        if time.perf_counter() - self.begin > self.seconds:
+            return
         row: Row = {"what": what, "batch": batch, "settings": " ".join(_told(overrides))}
         try:
             with opened(*self.common, *overrides, f"resolution={self.size}") as run:
@@ -137,6 +145,16 @@ class Check:
             torch.cuda.set_sync_debug_mode("default")
         return "none"
 
+    def tests(self) -> None:
+        """Run the tests marked gpu."""
+        if self.device == "cpu":
+            return
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *map(str, TESTS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        print(done.stdout[-4000:], flush=True)
+        says = (done.stdout.strip() or done.stderr.strip() or "nothing").splitlines()[-1]
+        self.rows.append({"what": "tests", "settings": "-m gpu", "says": says})
+
     def fit(self) -> None:
         """Time the fit of a scene by its command-line benchmark."""
         words = ["edits=1", "field=hash", f"device={self.device}"] + (
@@ -177,7 +195,7 @@ class Check:
             for row in self.rows
             if "says" not in row
         ]
-        lines += [f"\nfit: `{row['says']}`" for row in self.rows if "says" in row]
+        lines += [f"\n{row['what']}: `{row['says']}`" for row in self.rows if "says" in row]
         (to / "gpu.md").write_text("\n".join(lines) + "\n")
 
 
@@ -200,22 +218,19 @@ def _told(overrides: tuple[str, ...]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--dry", action="store_true", help="a miniature on the CPU; writes nothing here")
-    dry = parser.parse_args().dry
+    parser.add_argument("--dry", action="store_true", help="a miniature on the CPU")
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which no other row is begun")
+    parser.add_argument("--out", type=Path, default=HERE, help="a folder for gpu.json and gpu.md")
+    arguments = parser.parse_args()
+    dry = arguments.dry
     if not dry and not torch.cuda.is_available():
         sys.exit("no GPU here: `make gpu-check` wants one; `python -m benchmarks.gpu --dry` runs without")
     with TemporaryDirectory() as folder:
-        check = Check(dry, Path(folder))
-        if not dry:
-            tests = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-m", "gpu", HERE.parent / "tests"], check=False
-            )
-            check.rows.append(
-                {"what": "tests", "settings": "-m gpu", "error": f"exit code {tests.returncode}"}
-            )
-        for part in (check.pictures, check.cheaper, check.scenes, check.fit):
+        check = Check(dry, Path(folder), arguments.minutes)
+        to = Path(folder) if dry else arguments.out
+        for part in (check.pictures, check.scenes, check.tests, check.fit, check.cheaper, check.compiled):
             part()
-            check.write(Path(folder) if dry else HERE)  # a run that is cut short leaves what it has
+            check.write(to)  # a run that is cut short leaves what it has
 
 
 if __name__ == "__main__":

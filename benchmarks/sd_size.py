@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from piva.models.denoiser import Denoiser
 from piva.models.needs import needs
 from piva.optimise import Method, Work
 from piva.priors.prior import Prior
+from piva.priors.stable_diffusion import Speed, StableDiffusion
 from piva.runs.folder import RunFolder
 
 
@@ -42,9 +45,29 @@ class Widths:
 NARROW = Widths((32, 64, 128, 128), (1, 2, 4, 4), (32, 32, 64, 64), (8, 8, 16, 32), 64, 2)
 
 
-def write_random(folder: Path, widths: Widths = Widths(), dtype: torch.dtype = torch.float16) -> Path:
-    """Write a prior and its depth ControlNet, in `folder` and `folder`/controlnet, in diffusers' layout."""
+def write_random(
+    folder: Path, widths: Widths = Widths(), dtype: torch.dtype = torch.float16, device: str = "cpu"
+) -> Path:
+    """Write a prior and its depth ControlNet, in `folder` and `folder`/controlnet, in diffusers' layout.
+
+    Args:
+        device: that draws the weights; a CPU takes a minute for the real size.
+    """
     torch.manual_seed(0)
+    with torch.device(device):
+        parts = _networks(widths)
+    for name, part in parts.items():
+        part.to(dtype).save_pretrained(folder / name)
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
+    )
+    scheduler.save_pretrained(folder / "scheduler")
+    _tokenizer(folder).save_pretrained(folder / "tokenizer")
+    return folder
+
+
+def _networks(widths: Widths) -> dict[str, Any]:
+    """Return networks of random weights under the names of their folders."""
     unet = UNet2DConditionModel(
         sample_size=64,
         block_out_channels=widths.unet,
@@ -68,15 +91,7 @@ def write_random(folder: Path, widths: Widths = Widths(), dtype: torch.dtype = t
         num_attention_heads=widths.text // 64,
         hidden_act="gelu",
     )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
-    )
-    parts = {"unet": unet, "controlnet": control, "vae": vae, "text_encoder": CLIPTextModel(text)}
-    for name, part in parts.items():
-        part.to(dtype).save_pretrained(folder / name)
-    scheduler.save_pretrained(folder / "scheduler")
-    _tokenizer(folder).save_pretrained(folder / "tokenizer")
-    return folder
+    return {"unet": unet, "controlnet": control, "vae": vae, "text_encoder": CLIPTextModel(text)}
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:
@@ -115,12 +130,19 @@ class Opened:
     works: list[Work]
 
 
+@lru_cache(maxsize=1)
+def _loaded(of: StableDiffusion, speed: Speed, device: str) -> Prior:
+    """Return the prior of one run after another with the same settings, loaded once."""
+    prior = of.load(device)
+    speed.apply(prior)
+    return prior
+
+
 @contextmanager
 def opened(*overrides: str) -> Iterator[Opened]:
     """Open all edits of the run that these overrides make; nothing is measured or saved."""
     settings = check(compose(*overrides))
-    prior = settings.prior.load(settings.run.device)
-    settings.run.speed.apply(prior)
+    prior = _loaded(settings.prior, settings.run.speed, settings.run.device)
     denoiser = settings.model.denoiser(prior) if needs(settings.score).learned else Denoiser(prior)
     with TemporaryDirectory() as folder:
         method = Method(settings.schedule, denoiser, noises=settings.run.noises)

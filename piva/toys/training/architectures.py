@@ -81,7 +81,7 @@ def autoencoder(size: int) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(24, 48, 64),
+        block_out_channels=(32, 64, 96),
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=8,

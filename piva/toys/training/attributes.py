@@ -76,7 +76,7 @@ def try_clip(network: ToysClip, trial: Trial, group: int = 100) -> dict[str, flo
     the same caption with that attribute changed.
     """
     captions = [toy.caption for toy in trial.toys]
-    pictures, texts = network.images(trial.pictures), network.texts(captions)
+    pictures, texts = network.images(trial.pictures).cpu(), network.texts(captions).cpu()
     hits, rows = [], []
     distinct = list({caption: i for i, caption in enumerate(captions)}.values())
     for start in range(0, max(len(distinct) - group, 0) + 1, group):
@@ -89,7 +89,7 @@ def try_clip(network: ToysClip, trial: Trial, group: int = 100) -> dict[str, flo
     generator = torch.Generator().manual_seed(0)
     for name in WORDS:
         chosen = [i for i, toy in enumerate(trial.toys) if toy.shows(name)]
-        wrong = network.texts([altered(trial.toys[i], generator, name).caption for i in chosen])
+        wrong = network.texts([altered(trial.toys[i], generator, name).caption for i in chosen]).cpu()
         better = (pictures[chosen] * (texts[chosen] - wrong)).sum(dim=1) > 0
         figures[f"pair_{name}"] = float(better.float().mean())
     return figures
@@ -98,9 +98,9 @@ def try_clip(network: ToysClip, trial: Trial, group: int = 100) -> dict[str, flo
 @torch.no_grad()
 def try_reader(network: Reader, trial: Trial) -> dict[str, float]:
     """Return the share of right words, each over the pictures that show it; and for held-out toys alone."""
-    truth = labels(trial.toys, network.words)
+    truth = labels(trial.toys, network.words).to(trial.pictures.device)
     chosen = torch.stack([logits.argmax(dim=1) for logits in network(trial.pictures).values()], dim=1)
-    unseen = torch.tensor([toy.held_out for toy in trial.toys])
+    unseen = torch.tensor([toy.held_out for toy in trial.toys], device=truth.device)
     figures = {}
     for suffix, rows in {"": torch.ones_like(unseen), "_held_out": unseen}.items():
         for k, name in enumerate(network.words):

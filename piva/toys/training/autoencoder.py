@@ -1,6 +1,7 @@
 """The prior's autoencoder: first on crops (many small steps), then on whole pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,18 +33,17 @@ def train_autoencoder(
 
     def loss_of(vae: AutoencoderKL, step: int, generator: torch.Generator) -> Tensor:
         crops = step < cfg.crop_steps
-        rows = torch.randint(
-            held_out, len(images), (cfg.crop_batch if crops else cfg.batch,), generator=generator
-        )
-        batch = images[rows.to(device)]
+        draw: dict[str, Any] = {"generator": generator, "device": device}
+        rows = torch.randint(held_out, len(images), (cfg.crop_batch if crops else cfg.batch,), **draw)
+        batch = images[rows]
         if crops:
-            top, left = torch.randint(0, images.shape[-1] - cfg.crop + 1, (2,), generator=generator).tolist()
+            top, left = torch.randint(0, images.shape[-1] - cfg.crop + 1, (2,), **draw).tolist()
             batch = batch[..., top : top + cfg.crop, left : left + cfg.crop]
         x = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(not cfg.decoder_only):
             posterior = vae.encode(x).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
-        y = vae.decode(posterior.mean + posterior.std * noise).sample
+        noise = torch.randn(posterior.mean.shape, **draw)
+        y = vae.decode(posterior.mean + posterior.std * noise).sample.float()
         kl = 0.0 if cfg.decoder_only else cfg.kl * posterior.kl().mean() / posterior.mean[0].numel()
         return reconstruction_loss(y, x) + kl
 
@@ -51,7 +51,14 @@ def train_autoencoder(
         value = psnr(average, images[:held_out])
         return {"psnr": value, "error": 10 ** (-value / 10)}
 
-    recipe = Recipe(steps=cfg.steps, lr=cfg.lr, hold=0.4, ema=cfg.ema, check_every=cfg.check_every)
+    recipe = Recipe(
+        steps=cfg.steps,
+        lr=cfg.lr,
+        hold=0.4,
+        ema=cfg.ema,
+        check_every=cfg.check_every,
+        bfloat16=cfg.bfloat16,
+    )
     average = train("autoencoder", vae, loss_of, check, recipe, work / "vae.pt", seed)
     save_file({k: v.contiguous() for k, v in average.state_dict().items()}, finished)
     return average
@@ -66,7 +73,7 @@ def encode_all(vae: AutoencoderKL, images: Tensor, path: Path) -> Tensor:
     latents = torch.cat(
         [
             vae.encode(chunk.float() / 127.5 - 1).latent_dist.mean
-            for chunk in tqdm(images.split(64), desc="latents")
+            for chunk in tqdm(images.split(256), desc="latents")
         ]
     )
     save_file({"latents": latents.contiguous()}, path)

@@ -28,14 +28,18 @@ class Corpus:
     toys: list[Toy]
 
 
-def draw(count: int, size: int, seed: int, cache: Path, workers: int) -> Corpus:
-    """Render `count` toys at `size`^2, or read from `cache` those chunks that an earlier run has written."""
-    folder = cache / f"toys-{size}px-seed{seed}"
+def draw(count: int, size: int, seed: int, cache: Path, workers: int, *, held_out: bool = False) -> Corpus:
+    """Render `count` toys at `size`^2, or read from `cache` those chunks that an earlier run has written.
+
+    Args:
+        held_out: of all sorts; else none in the combinations that the prior is not to learn.
+    """
+    folder = cache / f"toys-{size}px-seed{seed}{'-all' if held_out else ''}"
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(folder / f"{start:06d}.npz", size, (seed, start)) for start in range(0, count, CHUNK)]
+    jobs = [(folder / f"{i:06d}.npz", size, (seed, i), held_out) for i in range(0, count, CHUNK)]
     missing = [job for job in jobs if not job[0].exists()]
     draw_all(_chunk, missing, workers, "the corpus of toys")
-    chunks = [np.load(path) for path, _, _ in jobs]
+    chunks = [np.load(path) for path, *_ in jobs]
     images, depth = (
         np.concatenate([chunk[name] for chunk in chunks])[:count] for name in ("images", "depth")
     )
@@ -58,14 +62,14 @@ def picture(toy: Toy, rng: np.random.Generator, size: int) -> tuple[NDArray[np.u
     return np.round(rgb * 255).astype(np.uint8), view.depth.astype(np.float16)
 
 
-def _chunk(job: tuple[Path, int, tuple[int, int]]) -> None:
-    path, size, seed = job
+def _chunk(job: tuple[Path, int, tuple[int, int], bool]) -> None:
+    path, size, seed, held_out = job
     rng = np.random.default_rng(seed)
     toys, captions = [], []
     images, depth = np.empty((CHUNK, size, size, 3), np.uint8), np.empty((CHUNK, size, size), np.float16)
     for i in range(CHUNK):
         toy = random_toy(rng)
-        while toy.held_out:
+        while toy.held_out and not held_out:
             toy = random_toy(rng)
         images[i], depth[i] = picture(toy, rng, size)
         captions.append(_shorten(toy.caption, toy.colour, rng))

@@ -79,27 +79,34 @@ def _train(
     def errors(model: Trained, rows: Tensor, text: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         abar = alphas_cumprod[t][:, None, None, None]
         noisy = abar.sqrt() * pairs.latents[rows] + (1 - abar).sqrt() * noise
-        return (predict(model, rows, text, noisy, t) - noise).square().mean(dim=(1, 2, 3))
+        return (predict(model, rows, text, noisy, t).float() - noise).square().mean(dim=(1, 2, 3))
 
     def loss_of(model: Trained, _: int, generator: torch.Generator) -> Tensor:
-        rows = torch.randint(held_out, len(pairs.latents), (cfg.batch,), generator=generator).to(device)
-        drop = (torch.rand(cfg.batch, generator=generator) < cfg.caption_dropout).to(device)
+        draw: dict[str, Any] = {"generator": generator, "device": device}
+        rows = torch.randint(held_out, len(pairs.latents), (cfg.batch,), **draw)
+        drop = torch.rand(cfg.batch, **draw) < cfg.caption_dropout
         text = torch.where(drop[:, None], pairs.null, pairs.tokens[rows])
-        noise = torch.randn(pairs.latents[rows].shape, generator=generator).to(device)
-        offsets = torch.arange(cfg.batch) + torch.rand(cfg.batch, generator=generator)
-        t = (offsets * 1000 / cfg.batch).long().to(device)
+        noise = torch.randn(pairs.latents[rows].shape, **draw)
+        offsets = torch.arange(cfg.batch, device=device) + torch.rand(cfg.batch, **draw)
+        t = (offsets * 1000 / cfg.batch).long()
         snr = alphas_cumprod[t] / (1 - alphas_cumprod[t])
         loss: Tensor = (errors(model, rows, text, noise, t) * (cfg.min_snr / snr).clamp(max=1.0)).mean()
         return loss
 
     def check(average: Trained) -> dict[str, float]:
-        held = torch.arange(held_out, device=device).split(16)
+        held = torch.arange(held_out, device=device).split(64)
         losses = [
             errors(average, rows, pairs.tokens[rows], fixed_noise[rows], fixed_t[rows]) for rows in held
         ]
         return {"error": float(torch.cat(losses).mean())}
 
     recipe = Recipe(
-        steps=cfg.steps, lr=cfg.lr, hold=0.5, ema=cfg.ema, weight_decay=0.01, check_every=cfg.check_every
+        steps=cfg.steps,
+        lr=cfg.lr,
+        hold=0.5,
+        ema=cfg.ema,
+        weight_decay=0.01,
+        check_every=cfg.check_every,
+        bfloat16=cfg.bfloat16,
     )
     return train(name, model, loss_of, check, recipe, checkpoint, seed)

@@ -27,6 +27,7 @@ class Recipe:
     ema: Sequence[float]  # decays of the averaged weights
     weight_decay: float = 0.0
     warm: int = 100  # rising steps
+    bfloat16: bool = False  # autocast, for GPUs; averages and optimiser stay in float32
     check_every: int = 200
 
 
@@ -44,27 +45,32 @@ def train(
     Args:
         name: what the progress bar says.
         model: changed in place, on its device.
-        loss_of: the loss of the model at a step, with every draw from the generator, which lives on the CPU.
+        loss_of: the loss of the model at a step, with every draw from the generator, which lives on the
+            model's device.
         check: figures of an averaged model on held-out data, logged every `recipe.check_every` steps; the
             average with the least `error` is returned.
         checkpoint: written at each check and read at the start, so that an interrupted run goes on; the
             figures go to a .jsonl beside it.
         seed: of the generator.
     """
-    generator = torch.Generator().manual_seed(seed)
     parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+    device = parameters[0].device
+    generator = torch.Generator(device).manual_seed(seed)
     averages = {decay: copy.deepcopy(model).eval() for decay in recipe.ema}
     followers: dict[float, list[Tensor]] = {
         decay: [p for p in each.parameters() if p.requires_grad] for decay, each in averages.items()
     }
-    optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(
+        parameters, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=device.type == "cuda"
+    )
     parts: dict[str, Any] = {"model": model, "optimiser": optimiser}
     parts |= {f"average {decay}": average for decay, average in averages.items()}
     start = _resume(checkpoint, parts, generator) if checkpoint.exists() else 0
     bar = tqdm(range(start, recipe.steps), desc=name, unit="step", initial=start, total=recipe.steps)
     for step in bar:
         optimiser.param_groups[0]["lr"] = recipe.lr * warm_cosine(step, recipe)
-        loss = loss_of(model, step, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+            loss = loss_of(model, step, generator)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -34,9 +34,14 @@ def main(cfg: DictConfig) -> None:
     tokenizer = architectures.tokenizer(work / "tokenizer")
     vae, model = (network.to(cfg.device) for network in _begin(cfg, tokenizer))
 
+    torch.set_float32_matmul_precision(cfg.float32)
+    if cfg.compile:
+        for part in ("encoder", "decoder"):
+            vae.get_submodule(part).compile()
+        model["unet"].compile()
     vae = train_autoencoder(cfg.vae, vae, images, cfg.held_out, work, cfg.seed)
     latents = encode_all(vae, images, work / "latents.safetensors")
-    if not cfg.start:
+    if not cfg.vae.start:
         vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
     tokens = tokenizer(data.captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
     null = tokenizer([""], padding="max_length", return_tensors="pt").input_ids
@@ -45,6 +50,8 @@ def main(cfg: DictConfig) -> None:
     model = train_unet(cfg.unet, model, pairs, work, cfg.seed + 1)
     hints = depth_hint(torch.from_numpy(data.depth).float()).to(cfg.device)
     control = _begin_control(cfg, model["unet"]).to(cfg.device)
+    if cfg.compile:
+        control.compile()
     control = train_controlnet(
         cfg.controlnet, control, model["unet"], model["text"], pairs, hints, work, cfg.seed + 2
     )
@@ -68,10 +75,12 @@ def main(cfg: DictConfig) -> None:
 def _begin(cfg: DictConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[AutoencoderKL, nn.ModuleDict]:
     """Return the networks before training: random, or with the weights of the prior in `cfg.start`."""
     text = architectures.text_encoder(tokenizer)
-    if not cfg.start:
+    if cfg.vae.start:
+        vae = AutoencoderKL.from_pretrained(cfg.vae.start, subfolder="vae", torch_dtype=torch.float32)
+    else:
         vae = architectures.autoencoder(cfg.size)
+    if not cfg.start:
         return vae, nn.ModuleDict({"unet": architectures.unet(cfg.size // 4), "text": text})
-    vae = AutoencoderKL.from_pretrained(cfg.start, subfolder="vae", torch_dtype=torch.float32)
     unet = UNet2DConditionModel.from_pretrained(cfg.start, subfolder="unet", torch_dtype=torch.float32)
     pretrained = CLIPTextModel.from_pretrained(cfg.start, subfolder="text_encoder", dtype=torch.float32)
     pretrained_tokenizer = AutoTokenizer.from_pretrained(cfg.start, subfolder="tokenizer")
@@ -80,10 +89,11 @@ def _begin(cfg: DictConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[Autoenc
 
 
 def _begin_control(cfg: DictConfig, unet: UNet2DConditionModel) -> ControlNetModel:
-    """Return the ControlNet before training: without effect, or that in `cfg.start` if there is one."""
-    if not cfg.start or not (Path(cfg.start) / "controlnet").is_dir():
+    """Return the ControlNet before training: without effect, or that of `cfg.controlnet.start`."""
+    start = cfg.controlnet.start
+    if not start or not (Path(start) / "controlnet").is_dir():
         return architectures.controlnet(unet)
-    return ControlNetModel.from_pretrained(cfg.start, subfolder="controlnet", torch_dtype=torch.float32)
+    return ControlNetModel.from_pretrained(start, subfolder="controlnet", torch_dtype=torch.float32)
 
 
 def _tidy(folder: Path) -> None:
