@@ -36,12 +36,13 @@ def main(*argv: str) -> None:
     print("|---|---|---|---|---|---|---|")
     for folder in folders or scenes(cfg):
         views = shrunk(read_views(folder), int(own.get("size", 0)))
-        images, c2w = torch.from_numpy(views.images), torch.from_numpy(views.c2w)
+        images, c2w = (torch.from_numpy(part).to(cfg.device) for part in (views.images, views.c2w))
         lenses = [views.lenses[i] for i in views.train]
         begin, used = time.perf_counter(), time.process_time()
-        fitted = fit(
-            images[views.train], c2w[views.train], lenses, settings, torch.Generator().manual_seed(0)
-        )
+        generator = torch.Generator(cfg.device).manual_seed(0)
+        fitted = fit(images[views.train], c2w[views.train], lenses, settings, generator)
+        if cfg.device != "cpu":
+            torch.cuda.synchronize()
         seconds, used = time.perf_counter() - begin, time.process_time() - used
         quality, count = held_out(fitted, views, settings.step), f"{len(views.test)} of {len(images)}"
         cells = f"{torch.get_num_threads()} | {seconds:.1f} | {used:.1f} | {quality:.2f} | {count}"
@@ -71,11 +72,12 @@ def shrunk(views: Views, width: int) -> Views:
 
 def held_out(fitted: Fitted, views: Views, step: float) -> float:
     """Return the mean PSNR at the test views in front of white."""
-    white, values = torch.ones(3), []
+    device = fitted.occupancy.occs.device
+    white, values = torch.ones(3, device=device), []
     for i in views.test:
         with torch.no_grad():
-            c2w = torch.from_numpy(views.c2w[i])
-            seen = render_image(fitted.field, fitted.occupancy, c2w, views.lenses[i], white, step).rgb
+            c2w = torch.from_numpy(views.c2w[i]).to(device)
+            seen = render_image(fitted.field, fitted.occupancy, c2w, views.lenses[i], white, step).rgb.cpu()
         rgba = torch.from_numpy(views.images[i]).float() / 255
         wanted = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
         values.append(psnr(seen.permute(2, 0, 1)[None], wanted.permute(2, 0, 1)[None]).item())
