@@ -8,7 +8,8 @@ for (const form of document.querySelectorAll(".filters")) {
   const inSight = new Set();
   let order = "spread", shown = "after";
 
-  function filter(wanted) {
+  function choose() {
+    const wanted = new FormData(form);
     const said = (wanted.get("words") || "").toLowerCase();
     const fits = (tags) => [...wanted].every(([name, value]) => !name.startsWith("tag:") || !value || value === (tags[name.slice(4)] ?? "none"));
     for (const card of cards) {
@@ -17,6 +18,7 @@ for (const form of document.querySelectorAll(".filters")) {
     }
     const left = cards.filter((card) => !card.hidden).length;
     form.querySelector("output").textContent = left === cards.length ? `${left} edits` : `${left} of ${cards.length} edits`;
+    if (order !== (order = wanted.get("order"))) gallery.append(...(order === "id" ? byId : cards));
   }
 
   // What is shown lies over each edit: a copy of the card's own picture, which is decoded once.
@@ -35,15 +37,14 @@ for (const form of document.querySelectorAll(".filters")) {
   });
   for (const card of cards) observer.observe(card);
 
-  function choose() {
-    const wanted = new FormData(form);
-    filter(wanted);
-    if (order !== (order = wanted.get("order"))) gallery.append(...(order === "id" ? byId : cards));
-    if (shown !== (shown = wanted.get("shown"))) inSight.forEach(dress);
+  function look() {
+    shown = new FormData(form).get("shown");
+    inSight.forEach(dress);
   }
-  form.addEventListener("input", choose);
+  form.addEventListener("input", (event) => (event.target.name === "shown" ? look() : choose()));
   form.addEventListener("submit", (event) => event.preventDefault());
   choose(); // a reloaded page keeps what was chosen
+  look();
 }
 
 // B, A and T flicker all pictures of the page at once.
