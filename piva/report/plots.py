@@ -5,6 +5,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -138,17 +139,16 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
             axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], **cross)
             named += [(f"λ {setting.lam:g}", place)] if len(curve) > 1 else []
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
-    longest = max(len(str(label)) for label in axes.get_legend_handles_labels()[1])
-    columns = max(1, 72 // (longest + 8))  # characters that fit below the figure
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, fontsize=8)
+    labels = axes.get_legend_handles_labels()[1]
+    columns = max(1, 72 // (max(map(len, map(str, labels))) + 8))  # characters that fit below the figure
+    _at_least_high(axes, 3.6 + 0.17 * math.ceil(len(labels) / columns))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.6 / 3.4), ncols=columns, fontsize=8)
     _name_places(axes, named)
 
 
 def _name_places(axes: Axes, named: Sequence[tuple[str, tuple[float, float]]]) -> None:
     """Write names beside their places, on a side that is free; a name without a free side is left out."""
-    cast(
-        Figure, axes.get_figure(root=True)
-    ).draw_without_rendering()  # where things are is known once they are laid out
+    _figure(axes).draw_without_rendering()  # where things are is known once they are laid out
     dots = [
         Bbox.from_bounds(x - 4, y - 4, 8, 8)
         for x, y in (axes.transData.transform(place) for _, place in named)
@@ -196,9 +196,9 @@ def _budgets(axes: Axes, section: Section, y: str) -> None:
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float]]]) -> None:
     """Write the names of curves, sorted downwards by where they end, in a column beside the axes."""
-    figure = cast(Figure, axes.get_figure(root=True))
-    figure.draw_without_rendering()
-    line = 11 * figure.dpi / 72 / axes.bbox.height  # a line of text, as a part of the axes' height
+    _at_least_high(axes, 0.8 + 0.16 * len(ends))
+    _figure(axes).draw_without_rendering()
+    line = 11 * _figure(axes).dpi / 72 / axes.bbox.height  # a line of text, as a part of the axes' height
     heights = [axes.transAxes.inverted().transform(axes.transData.transform(end))[1] for _, end in ends]
     for i, height in enumerate(heights[1:], start=1):
         heights[i] = min(height, heights[i - 1] - line)
@@ -214,8 +214,18 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float]]]) -> N
 
 
 def _method(setting: Setting, along: str) -> str:
-    """Return the label of a curve: of any of its settings, without what differs along it."""
-    return ", ".join([setting.score, *(f"{name} {value}" for name, value in setting.told if name != along)])
+    """Return the label of a curve: of any of its settings, without what differs along it, `λ` or `steps`."""
+    told = tuple(each for each in setting.told if each[0] != along)
+    return replace(setting, told=told, lam=None if along == "λ" else setting.lam).label
+
+
+def _figure(axes: Axes) -> Figure:
+    return cast(Figure, axes.get_figure(root=True))
+
+
+def _at_least_high(axes: Axes, inches: float) -> None:
+    """Make the figure higher, if it must be for what is named beside or below the axes."""
+    _figure(axes).set_figheight(max(_figure(axes).get_figheight(), inches))
 
 
 def _place(setting: Setting, x: str, y: str) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def write_run(
     steps: int = 4,
     groups: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a finished run; `values` are metrics by edit, `settings` replaces keys of its score, `groups` its own."""
+    """Write a finished run of metrics by edit; `settings` are keys of its score, `groups` its own."""
     (folder / "edits").mkdir(parents=True)
     score_settings = {
         "_target_": f"piva.scores.{score.lower()}.{score}",
