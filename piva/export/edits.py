@@ -79,12 +79,12 @@ def find(path: Path) -> list[EditedScene]:
     return found
 
 
-def run_of(path: Path) -> Run:
+def run_of(path: Path, wanted: str = WANTED) -> Run:
     """Return the run that `path` is or lies in."""
     for run in (path, *path.parents):
         if (run / "config.yaml").is_file() and path.relative_to(run).parts[:1] in ((), ("edits",)):
             return Run(run)
-    raise InputError("PATH", f"no config.yaml in {str(path)!r} or above its edits", WANTED, "check the path")
+    raise InputError("PATH", f"no config.yaml in {str(path)!r} or above its edits", wanted, "check the path")
 
 
 def _names(state: Path) -> set[str]:
