@@ -1,4 +1,4 @@
-"""Look at pictures and scenes in a browser and edit them: `python -m piva.view PATH [port=8080] [device=cuda]`.
+"""Look at pictures and scenes in a browser, and edit them: `python -m piva.view PATH [port=8080]`.
 
 PATH is a picture, or the folder of a finished run or of one of its edits; conf/view.yaml explains the keys.
 Other keys, those of piva.run, are for what is edited there. The page is served to this machine alone. It

@@ -58,7 +58,7 @@ def live_look(progress: Progress, scene: EditedScene | None, original: Seen | No
 def of_fields(pair: tuple[Stored, Stored | None]) -> Look:
     """Return the look of an edited field and of its original."""
     edit, original = pair
-    return Look(partial(_field_seen, edit), original and partial(_field_seen, original))
+    return Look(partial(_field_seen, edit), partial(_field_seen, original) if original else None)
 
 
 def of_picture(pixels: Pixels) -> Seen:

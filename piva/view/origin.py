@@ -52,10 +52,8 @@ class Origin:
         if edit is None:
             wanted = f"the edit {self.id}"
             raise InputError("dataset", "other edits", wanted, "it has changed since the run")
-        wished = {"source_prompt": wish.source, "target_prompt": wish.target}
-        edit = replace(
-            edit, **wished, instruction="", mask=None, truth=None
-        )  # those are of the run's prompts
+        edit = replace(edit, source_prompt=wish.source, target_prompt=wish.target)
+        edit = replace(edit, instruction="", mask=None, truth=None)  # those are of the run's own prompts
         settings.prior.check_prompts(edit.prompts)
         return replace(settings, edits=[edit])
 

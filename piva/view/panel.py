@@ -1,8 +1,7 @@
 """The panel of the page, one for each browser: what is shown, what is asked for, what became of it."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import viser
 
@@ -46,8 +45,8 @@ class Panel:
         self._exports = [gui.add_button(f"export {name}", visible=scene) for name in ("GLB", "film")]
         self._said = gui.add_markdown("")
 
-        self._choice.on_update(lambda _: (self._ask(self.session.prompts), changed()))
-        for handle in (self._mode, self._curtain):
+        self._choice.on_update(lambda _: self._ask())
+        for handle in (self._choice, self._mode, self._curtain):
             handle.on_update(lambda _: changed())
         self._edit.on_click(lambda _: self.session.edit(self._wish()))
         self._stop.on_click(lambda _: self.session.stop())
@@ -62,12 +61,13 @@ class Panel:
 
     @property
     def mode(self) -> str:
-        return self._mode.value
+        """Return what is to be shown: one of the modes of `looks.picture`."""
+        return str(self._mode.value)
 
     @property
     def curtain(self) -> float:
         """Return where the curtain hangs, as a share of the width."""
-        return self._curtain.value
+        return float(self._curtain.value)
 
     def refresh(self) -> None:
         """Say what is to be said now, and offer what can be done."""
@@ -84,14 +84,13 @@ class Panel:
         for button, can in enabled:
             button.disabled = not can
 
-    def _ask(self, prompts: Sequence[str]) -> None:
-        self._source.value, self._target.value = prompts
+    def _ask(self) -> None:
+        self._source.value, self._target.value = self.session.prompts
 
     def _wish(self) -> Wish:
-        lam: Any = self._lam.value if self._lam.visible else None
-        return Wish(
-            source=self._source.value, target=self._target.value, lam=lam, steps=int(self._steps.value)
-        )
+        lam = float(self._lam.value) if self._lam.visible else None
+        source, target = self._source.value, self._target.value
+        return Wish(source=source, target=target, lam=lam, steps=int(self._steps.value))
 
 
 def plain(text: str) -> str:

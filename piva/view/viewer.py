@@ -13,7 +13,7 @@ from viser.transforms import SO3
 from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.view.looks import Camera, Look, labelled, picture
-from piva.view.origin import Origin
+from piva.view.origin import Origin, Wish
 from piva.view.panel import Panel, plain
 from piva.view.session import Desk, Session
 
@@ -39,7 +39,7 @@ class Viewer:
         desk = Desk(device=device, root=Path("outputs/view"), export=export, tell=self._tell)
         self._sessions = {origin.id: Session(origin, desk) for origin in origins}
         self._sizes, self._wish = sizes, origins[0].first_wish()
-        self._browsers: dict[int, threading.Event] = {}
+        self._browsers: dict[int, Browser] = {}
         first = origins[0]
         self._sessions[first.id].look()  # to raise what is wrong with it before the page opens
         self._both = all(origin.scene is None or origin.scene.original for origin in origins)
@@ -70,51 +70,69 @@ class Viewer:
             self._server.stop()
 
     def _tell(self) -> None:
-        for changed in list(self._browsers.values()):
-            changed.set()
+        for browser in list(self._browsers.values()):
+            browser.changed.set()
 
     def _serve(self, client: viser.ClientHandle) -> None:
-        changed, moved = threading.Event(), threading.Event()
-        self._browsers[client.client_id] = changed
-
-        def move() -> None:
-            moved.set()
-            changed.set()
-
-        panel = Panel(client.gui, self._sessions, self._wish, self._both, move)
-        client.camera.on_update(lambda _: move())
-
-        def show(look: Look, longest: int) -> None:
-            camera = client.camera
-            c2w = np.eye(4, dtype=np.float32)
-            c2w[:3, :3], c2w[:3, 3] = SO3(camera.wxyz).as_matrix() @ OPENGL, camera.position
-            at = Camera(c2w, camera.fov, camera.aspect)
-            image = labelled(picture(look, panel.mode, panel.curtain, at, longest), panel.mode)
-            if client.client_id in self._browsers:
-                client.scene.set_background_image(image, format="jpeg", jpeg_quality=90)
+        browser = Browser(client, self._sessions, self._wish, self._both, self._sizes)
+        self._browsers[client.client_id] = browser
 
         def loop() -> None:
-            (moving, still), seen = self._sizes, None
-            move()
             while client.client_id in self._browsers:
-                if not changed.wait(1.0):
-                    continue
-                changed.clear()
-                panel.refresh()
-                try:
-                    look = panel.session.look()
-                except InputError as error:
-                    client.add_notification("unreadable", plain(str(error)), color="red")
-                    continue
-                if moved.is_set() and panel.session.origin.scene:
-                    moved.clear()
-                    show(look, moving)
-                    seen = None
-                    if changed.wait(STILL_S) and moved.is_set():
-                        continue
-                if look is not seen or moved.is_set():
-                    moved.clear()
-                    show(look, still)
-                    seen = look
+                browser.follow()
 
         threading.Thread(target=loop, daemon=True).start()
+
+
+class Browser:
+    """One browser: its panel, and pictures at its camera whenever there is another to see."""
+
+    def __init__(
+        self,
+        client: viser.ClientHandle,
+        sessions: dict[str, Session],
+        wish: Wish,
+        both: bool,
+        sizes: tuple[int, int],
+    ) -> None:
+        """Build the panel, which begins with `wish`; the others are as `Viewer` has them."""
+        self._client, self._sizes = client, sizes
+        self.changed, self._moved = threading.Event(), threading.Event()  # the first with the second always
+        self._seen: Look | None = None  # at rest
+        self._panel = Panel(client.gui, sessions, wish, both, self._move)
+        client.camera.on_update(lambda _: self._move())
+        self._move()
+
+    def follow(self) -> None:
+        """Wait a second for a change, and show what it changed."""
+        if not self.changed.wait(1.0):
+            return
+        self.changed.clear()
+        self._panel.refresh()
+        try:
+            look = self._panel.session.look()
+        except InputError as error:
+            self._client.add_notification("unreadable", plain(str(error)), color="red")
+            return
+        moved, (moving, still) = self._moved.is_set(), self._sizes
+        self._moved.clear()
+        if moved and self._panel.session.origin.scene:
+            self._seen = None
+            self._show(look, moving)
+            self.changed.wait(STILL_S)
+            if self._moved.is_set():
+                return
+        if moved or look is not self._seen:
+            self._show(look, still)
+            self._seen = look
+
+    def _show(self, look: Look, longest: int) -> None:
+        camera, mode = self._client.camera, self._panel.mode
+        c2w = np.eye(4, dtype=np.float32)
+        c2w[:3, :3], c2w[:3, 3] = SO3(camera.wxyz).as_matrix() @ OPENGL, camera.position
+        seen = picture(look, mode, self._panel.curtain, Camera(c2w, camera.fov, camera.aspect), longest)
+        self._client.scene.set_background_image(labelled(seen, mode), format="jpeg", jpeg_quality=90)
+
+    def _move(self) -> None:
+        self._moved.set()
+        self.changed.set()
