@@ -38,11 +38,16 @@ class Look(NamedTuple):
     original: Seen | None  # None: the run kept none
 
 
-def finished_look(place: Path, scene: bool, device: str) -> Look:
-    """Return the look of a finished edit's folder, or of a picture that has no edit. Raises `InputError`."""
-    if scene:
+def finished_look(place: Path, origin: Path | None, device: str) -> Look:
+    """Return the look of a finished edit's folder, or of a picture that has no edit. Raises `InputError`.
+
+    `origin` is the picture, or the edit's folder, that the page began with: a run's own before.png may be
+    coarser. None: a scene, whose edits hold their originals.
+    """
+    if origin is None:
         return of_fields(read_edit(find(place)[0], device))
-    after, before = (place, place) if place.is_file() else (place / "after.png", place / "before.png")
+    after = place if place.is_file() else place / "after.png"
+    before = origin if origin.is_file() else origin / "before.png"
     return Look(of_picture(_bytes(after)), of_picture(_bytes(before)))
 
 

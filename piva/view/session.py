@@ -44,13 +44,13 @@ class Desk:
     turn: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
-    def look(self, place: Path, scene: bool) -> Look:
+    def look(self, place: Path, origin: Origin) -> Look:
         """Return the look of what is finished at `place`. Raises `InputError`."""
         with self._reading:
-            return self._read(place, scene)
+            return self._read(place, None if origin.scene else origin.place)
 
     @cached_property
-    def _read(self) -> Callable[[Path, bool], Look]:
+    def _read(self) -> Callable[[Path, Path | None], Look]:
         return lru_cache(LOADED)(partial(finished_look, device=self.device))
 
 
@@ -88,7 +88,7 @@ class Session:
 
     def look(self) -> Look:
         """Return what is to be seen: the edit at work, else the newest. Raises `InputError`."""
-        return self._live or self._desk.look(self.place, self.origin.scene is not None)
+        return self._live or self._desk.look(self.place, self.origin)
 
     def edit(self, wish: Wish) -> None:
         """Begin an edit of the original."""
@@ -185,7 +185,6 @@ class Session:
             run = run_experiment(settings, folder, after)
         for reason in run.failures.values():
             raise EditsFailed(reason)
-        place = folder.absolute() / "edits" / edit.id
-        self._done.append((place, edit.prompts))
-        said = [f"{settings.run.steps} steps, {cost}", main_metrics(run.rows[0]), f"in {place}"]
+        self._done.append((folder.absolute() / "edits" / edit.id, edit.prompts))
+        said = [f"{settings.run.steps} steps, {cost}", main_metrics(run.rows[0]), f"in {folder}"]
         return "; ".join(filter(None, said))

@@ -50,6 +50,7 @@ class Viewer:
             self._server.stop()
             found = f"{port}, which another program took meanwhile"
             raise InputError("port", found, "a free port", "try another")
+        self._server.gui.configure_theme(control_layout="fixed")  # beside the picture, not upon the edit
         self._server.scene.set_up_direction("+z")
         start = orbit(-90, 15, 1.0 if first.scene and first.scene.captured else 4.0)
         self._server.initial_camera.position = tuple(start[:3, 3].tolist())

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 import piva
 from piva.cameras.poses import orbit
+from piva.errors import InputError
 from piva.export.__main__ import export
-from piva.view.looks import BOTH, Camera, picture
+from piva.view.looks import BOTH, ORIGINAL, Camera, picture
 from piva.view.origin import Origin, Wish, origins
 from piva.view.session import Desk, Session
 
@@ -103,6 +104,16 @@ def test_undo_gives_back_what_was_seen_bit_for_bit(photo: Path, words: list[str]
     assert not session.undoable
     session.undo()
     assert session.place == photo
+
+
+def test_the_original_is_the_picture_itself_however_coarse_the_run(
+    photo: Path, words: list[str], tmp_path: Path
+) -> None:
+    session, _ = opened(*origins(photo, [*words, "resolution=16"], "cpu"), tmp_path)
+    first = picture(session.look(), ORIGINAL, 0.5, CAMERA, 64)
+    session.edit(WISH)
+    session.wait()
+    np.testing.assert_array_equal(picture(session.look(), ORIGINAL, 0.5, CAMERA, 64), first)
 
 
 def test_a_second_edit_begins_with_the_original(photo: Path, words: list[str], tmp_path: Path) -> None:
@@ -214,5 +225,7 @@ def test_an_edit_that_a_run_made_is_undone_to(photo: Path, words: list[str], tmp
     session.wait()
     assert session.prompts == ("a cat", "a red dog"), said
     assert seen(session) != before
+    with pytest.raises(InputError, match="and their prompts"):  # its overrides are those of the run before
+        piva.run(piva.compose(f"resume={session.place.parents[1]}"))
     session.undo()
     assert seen(session) == before

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 from helpers.balls import write_run
+from PIL import Image
 
 from piva.cameras.lens import pinhole
 from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.edits import find
 from piva.export.stored import read_edit
-from piva.view.__main__ import check_port
+from piva.view.__main__ import check_port, main
 from piva.view.looks import BOTH, CURTAIN, EDIT, ORIGINAL, Camera, labelled, of_fields, of_picture, picture
+from piva.view.origin import origins
 from piva.view.panel import plain
 
 C2W = orbit(-70, 20, 3.0)
@@ -136,6 +138,36 @@ def listeners(port):
         for _, local, _, state, *_ in lines
         if state == "0A" and int(local.split(":")[1], 16) == port
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["nowhere.png"], "PATH: found nothing that can be read at 'nowhere.png'"),
+        (["text.png"], "text.png: found an unreadable file"),
+        (["."], "PATH: found no config.yaml"),
+        (["photo.png", "prot=8081"], "prot: found no such key, wanted a key of the configuration; did you"),
+        (["photo.png", "score=nope"], "score=nope: found no such option"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line_and_exit_code_2(words, named, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)  # a command line before this one sets it
+    Path("text.png").write_text("no picture")
+    Image.new("RGB", (32, 32)).save("photo.png")
+    monkeypatch.setattr(sys, "argv", ["piva view", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capfd.readouterr()
+    assert (stop.value.code, out, err.count("\n")) == (2, "", 1)
+    assert named in err
+
+
+def test_a_run_without_its_settings_can_only_be_looked_at(run):
+    (first, _) = origins(run, [], "cpu")
+    assert first.overrides is None
+    with pytest.raises(InputError, match=r"found a run without run\.json"):
+        first.settings(first.first_wish())
 
 
 def test_bad_input_is_answered_before_torch(run, tmp_path):
