@@ -25,6 +25,7 @@ from piva.view.origin import Origin, Wish
 
 log = logging.getLogger(__name__)
 
+THREAD = "piva edit"
 LOADED = 2  # finished edits kept in memory
 LOOK_S = 1.0  # between two looks at an edit under way, at least
 
@@ -104,7 +105,8 @@ class Session:
         self._at_work = (wish.source, wish.target)
         self.say("opening")
         folder = self._desk.root / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-        self._thread = threading.Thread(target=self._work, args=(settings, folder), daemon=True)
+        work = partial(self._work, settings, folder)
+        self._thread = threading.Thread(target=work, name=THREAD, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
