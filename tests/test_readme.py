@@ -2,9 +2,11 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from piva.cli import folders_and_overrides
 from piva.config import compose
@@ -65,3 +67,13 @@ def test_every_file_that_a_page_names_exists() -> None:
         named |= {page.parent / name for name in re.findall(r"\]\((?!http)([\w./-]+)", text)}
         missing += [f"{page.name}: {name}" for name in sorted(named) if not name.exists()]
     assert missing == []
+
+
+def test_the_container_has_what_the_package_wants() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    dockerfile, conda = (ROOT / "Dockerfile").read_text(), (ROOT / "environment.yml").read_text()
+    torch = next(Requirement(word) for word in project["dependencies"] if Requirement(word).name == "torch")
+    assert torch.specifier.contains(re.findall(r"pytorch:([\d.]+)-cuda", dockerfile)[0])
+    extras = re.findall(r"piva\[([\w,]+)\]", dockerfile)[0].split(",")
+    assert set(extras) <= set(project["optional-dependencies"])
+    assert f"python{project['requires-python']}\n" in conda
