@@ -2,7 +2,8 @@
 not need torch.
 
 A field has a fit (`VoxelFit`, `HashFit`), in it an edit (`VoxelEdit`, `HashEdit`) with the learning rates of
-score distillation, and a `Field` class. `Fit` is what the rest of the program reads of them.
+score distillation, and a `Field` class. `SceneSettings` is what the rest of the program reads of them, `Fit`
+what rendering reads. Splats have theirs in splats/settings.py.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from piva.nerf.field import Field
+    from piva.nerf.fit import Fitted
     from piva.nerf.hash_grid import HashGrid
     from piva.nerf.kernels.layout import Layout
     from piva.nerf.voxels import Voxels
@@ -27,8 +29,31 @@ MOST_SAMPLES = 10_000  # along a ray, from the middle of the box to its side
 
 
 @runtime_checkable
+class SceneSettings(Protocol):
+    """What the settings of any representation of a scene have."""
+
+    edit: Any  # settings of an edit; None where the scene is only fitted
+
+    @property
+    def num_parameters(self) -> int:
+        """Return the number of parameters of the field at its finest."""
+
+    @property
+    def cells(self) -> int:
+        """Return the number of cells of the occupancy grid, 0 without one."""
+
+    def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> Any:
+        """Fit a `piva.nerf.scenes.Scene` to views, as `piva.nerf.fit.fit` does."""
+
+    def scene(self, tensors: "Mapping[str, Tensor]") -> Any:
+        """Return the `piva.nerf.scenes.Scene` of these tensors. Raises `KeyError` for one that is not
+        there.
+        """
+
+
+@runtime_checkable
 class Fit(Protocol):
-    """What any field's settings have. Lengths are in scene units."""
+    """What any radiance field's settings have beside. Lengths are in scene units."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -151,6 +176,20 @@ class VoxelFit:
         return int(4 * self.resolutions[-1] ** 3)
 
     @property
+    def cells(self) -> int:
+        return int(self.levels * self.occupancy**3)
+
+    def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> "Fitted":
+        from piva.nerf.fit import fit
+
+        return fit(views, c2w, lens, self, *others, **options)
+
+    def scene(self, tensors: "Mapping[str, Tensor]") -> "Fitted":
+        from piva.nerf.fit import fitted_of
+
+        return fitted_of(self, tensors)
+
+    @property
     def stages(self) -> list[int]:
         return self.steps
 
@@ -240,6 +279,20 @@ class HashFit:
     @property
     def num_parameters(self) -> int:
         return self.layout.size + self.hidden * (self.layout.width + 4)
+
+    @property
+    def cells(self) -> int:
+        return int(self.levels * self.occupancy**3)
+
+    def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> "Fitted":
+        from piva.nerf.fit import fit
+
+        return fit(views, c2w, lens, self, *others, **options)
+
+    def scene(self, tensors: "Mapping[str, Tensor]") -> "Fitted":
+        from piva.nerf.fit import fitted_of
+
+        return fitted_of(self, tensors)
 
     @property
     def stages(self) -> list[int]:

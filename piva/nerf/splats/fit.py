@@ -3,12 +3,13 @@ fades to where more is needed.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from piva.cameras.lens import Lens
 from piva.cameras.rays import Lenses
@@ -106,15 +107,30 @@ def difference(a: Float[Tensor, "h w 3"], b: Float[Tensor, "h w 3"], part: float
 
 def ssim(a: Float[Tensor, "h w 3"], b: Float[Tensor, "h w 3"]) -> Float[Tensor, ""]:
     """Return the mean structural similarity by Gaussian windows of 11 pixels, sigma 1.5, for data in
-    [0, 1].
-
-    Unlike torchmetrics' it blurs rows, then columns: five times faster on a CPU.
+    [0, 1]; differentiable in `a`.
     """
-    line = torch.arange(-5.0, 6.0, device=a.device).square().div(-2 * 1.5**2).softmax(0)
-    x, y = a.movedim(-1, 0), b.movedim(-1, 0)
-    maps = torch.cat([x, y, x * x, y * y, x * y])[:, None]
-    blurred = F.conv2d(F.conv2d(maps, line.view(1, 1, 11, 1)), line.view(1, 1, 1, 11))[:, 0]
-    mx, my, xx, yy, xy = blurred.split(3)
+    x, y = a.movedim(-1, 0), b.detach().movedim(-1, 0)
+    mx, xx, xy = _Blur.apply(torch.cat([x, x * x, x * y])).split(3)
+    my, yy = _blur(torch.cat([y, y * y])).split(3)
     c1, c2 = 0.01**2, 0.03**2
     similar = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
     return (similar / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))).mean()
+
+
+class _Blur(torch.autograd.Function):
+    """Blurring backward is blurring what is padded: a fifth of the time that torch takes for it on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        return _blur(maps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return _blur(F.pad(grad, (10, 10, 10, 10)))
+
+
+def _blur(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n y x"]:
+    """Return the means under the window where all of it is in the picture: rows first, then columns."""
+    line = torch.arange(-5.0, 6.0, device=maps.device).square().div(-2 * 1.5**2).softmax(0)
+    return F.conv2d(F.conv2d(maps[:, None], line.view(1, 1, 11, 1)), line.view(1, 1, 1, 11))[:, 0]

@@ -99,7 +99,7 @@ class SplatFit:
 
         return fit_splats(self, *views, **others)
 
-    def restore(self, tensors: "Mapping[str, Tensor]") -> "SplatScene":
+    def scene(self, tensors: "Mapping[str, Tensor]") -> "SplatScene":
         from piva.nerf.splats.scene import SplatScene
         from piva.nerf.splats.splats import Splats
 
