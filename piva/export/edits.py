@@ -97,5 +97,5 @@ def _names(state: Path) -> set[str]:
         raise InputError(state, found, ORIGIN, "run the edit again") from None
     if not names & {"occupied", "means"}:
         remedy = "run the edit again with task=nerf"
-        raise InputError(state, "neither an occupancy nor splats in it", "the state of a field", remedy)
+        raise InputError(state, "no occupancy and no splats in it", "the state of a field", remedy)
     return names

@@ -102,6 +102,12 @@ def _check_space(fit: "VoxelFit | HashFit") -> None:
         raise InputError("step", f"{fit.step:g}", wanted)
 
 
+def check_coarse(coarse: list[int], until: list[float]) -> None:
+    """Raise `InputError` unless each of the coarse resolutions has its part of the steps."""
+    if len(coarse) != len(until) or until != sorted(until):
+        raise InputError("coarse_until", str(until), f"rising, a part of the steps for each of {coarse}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class VoxelEdit:
     """How an edit moves voxels: learning rates, weights of the roughness of the change
@@ -119,9 +125,7 @@ class VoxelEdit:
     shrink_from: Annotated[float, Interval(ge=0, le=1)]  # of the steps
 
     def __post_init__(self) -> None:
-        if len(self.coarse) != len(self.coarse_until) or self.coarse_until != sorted(self.coarse_until):
-            found, wanted = str(self.coarse_until), f"rising, a part of the steps for each of {self.coarse}"
-            raise InputError("coarse_until", found, wanted)
+        check_coarse(self.coarse, self.coarse_until)
 
     @property
     def rates(self) -> dict[str, float]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
 
+from piva.nerf.settings import check_coarse
+
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,15 +38,24 @@ class SplatEdit:
     anchor_scales: Annotated[float, Ge(0)]
     anchor_opacities: Annotated[float, Ge(0)]
     anchor_colours: Annotated[float, Ge(0)]
+    coarse: list[Annotated[int, Interval(ge=2, le=1024)]]  # nodes along a side, each until its part is done
+    coarse_until: list[Annotated[float, Interval(ge=0, le=1)]]  # rising
     reserve: Annotated[float, Interval(ge=0, le=4)]  # more splats, as a part of those there are
     relocate_until: Annotated[float, Interval(ge=0, le=1)]  # of the steps
+
+    def __post_init__(self) -> None:
+        check_coarse(self.coarse, self.coarse_until)
 
     @property
     def rates(self) -> dict[str, float]:
         return {name: getattr(self, f"lr_{name}") for name in GROUPS}
 
     def before_step(self, field: "Splats", original: "Splats", progress: float) -> None:
-        """Add the anchors' gradients."""
+        """Make the gradients those of a change that is coarse at first, and add the anchors'."""
+        for resolution, until in zip(self.coarse, self.coarse_until, strict=True):
+            if progress < until:
+                field.coarsen_gradient(resolution)
+                break
         weights = (self.anchor_means, self.anchor_scales, self.anchor_opacities, self.anchor_colours)
         field.anchor(original, dict(zip(("means", "scales", "opacities", "sh0"), weights, strict=True)))
 

@@ -78,6 +78,32 @@ class Splats(nn.Module):
                 now.grad.add_((now - before) * of.view(-1, *[1] * (now.dim() - 1)), alpha=weight)
 
     @torch.no_grad()
+    def coarsen_gradient(self, resolution: int) -> None:
+        """Replace the gradients of places, opacities and colours by their means around the nodes of a grid
+        over all that lives, of so many nodes along a side: neighbours then move alike (Voxels'
+        `coarsen_gradient`).
+        """
+        named = [self.means, self.opacities, self.sh0, self.shN]
+        moved = [x for x in named if x.grad is not None and x.numel()]
+        alive = self.opacities.sigmoid() > DEAD
+        low, high = (getattr(self.means[alive], end)(0) for end in ("amin", "amax"))
+        place = ((self.means - low) / (high - low).max().clamp(min=1e-9) * (resolution - 1)).clamp(min=0)
+        first = place.floor().clamp(max=resolution - 2)
+        part, strides = place - first, first.new_tensor([resolution**2, resolution, 1])
+        corners = torch.cartesian_prod(*[torch.arange(2.0, device=part.device)] * 3)  # (8, 3)
+        weights = (1 - (part[:, None] - corners).abs()).clamp(min=0).prod(-1) * alive[:, None]  # (n, 8)
+        nodes = ((first.clamp(max=resolution - 2)[:, None] + corners) @ strides).long()
+        grads = torch.cat([x.grad.flatten(1) if x.dim() > 1 else x.grad[:, None] for x in moved], dim=1)
+        values = torch.cat([grads, torch.ones_like(grads[:, :1])], dim=1)
+        grid = values.new_zeros((resolution**3, values.shape[1]))
+        for corner in range(8):
+            grid.index_add_(0, nodes[:, corner], values * weights[:, corner, None])
+        mean = grid[:, :-1] / grid[:, -1:].clamp(min=1e-9)
+        smooth = sum(mean[nodes[:, corner]] * weights[:, corner, None] for corner in range(8))
+        for x, grad in zip(moved, smooth.split([x[0].numel() for x in moved], dim=1), strict=True):
+            x.grad.copy_(grad.view_as(x))
+
+    @torch.no_grad()
     def relocate(self, generator: torch.Generator) -> int:
         """Put the dead beside living splats, drawn by opacity, and return how many were moved.
 
