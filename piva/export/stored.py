@@ -20,10 +20,12 @@ from piva.export.edits import EditedScene
 from piva.files import regular
 from piva.nerf.render import Rendered
 from piva.nerf.scenes import Scene, restored
+from piva.nerf.splats.ply import write_splats
+from piva.nerf.splats.scene import SplatScene
 from piva.runs.stored import stored_settings
 
 ORIGINAL = "original."  # before the names of the original's tensors
-SHARED = ("background", "world")  # by the original and the edit
+SHARED = ("background", "world", "to_file")  # by the original and the edit, in full precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,13 @@ def read_edit(finished: EditedScene, device: str) -> tuple[Stored, Stored | None
         return _stored(of, finished.field, finished.near, finished.state)
 
     return stored(edit), stored(original | shared) if original else None
+
+
+def write_field(stored: Stored, prompts: tuple[str, str], place: Path) -> None:
+    """Write field.safetensors and, of splats, splats.ply in the world of their file, if they had one."""
+    save_field(stored, prompts, place / "field.safetensors")
+    if isinstance(stored.fitted, SplatScene):
+        write_splats(stored.fitted.field, place / "splats.ply")
 
 
 def save_field(stored: Stored, prompts: tuple[str, str], path: Path) -> None:

@@ -9,10 +9,12 @@ from annotated_types import Ge, Gt, Interval, MultipleOf
 
 from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
-from piva.datasets.scene import Views, check_views, read_views
+from piva.datasets.scene import Views, check_views, no_views, read_views
 from piva.errors import InputError
 from piva.metrics.comparison import Comparison
 from piva.nerf.memory import check_fits, estimate
+from piva.nerf.splats.ply import read_header
+from piva.nerf.splats.settings import SplatFit
 from piva.ranges import Degrees, FieldOfView, Rising
 from piva.runs.bars import bar
 from piva.scores.terms import EDIT, ORIGINAL
@@ -76,14 +78,24 @@ class NerfTask:
         if edit.scene is None:
             wanted = "a scene folder with its cameras"
             raise InputError(f"task=nerf, edit {edit.id}", "a picture", wanted, "use task=image")
-        check_views(edit.scene, edit.capture)
+        if edit.scene.suffix.lower() != ".ply":
+            check_views(edit.scene, edit.capture)
+        elif not isinstance(self.field, SplatFit):
+            raise InputError(edit.scene, "a .ply of splats", "field=splats, or a folder of pictures")
+        else:
+            read_header(edit.scene)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
         from piva.nerf.scenes import fitted_scene
 
         assert edit.scene is not None
+        if edit.scene.suffix.lower() == ".ply":
+            views = no_views(size)
+            self._check_memory(read_header(edit.scene).num_parameters, views, prior, size)
+            scene = self.field.read(edit.scene, edit.up, prior.device)
+            return NerfState(self, edit, prior, scene, views, self._viewpoints(edit, views, prior, size), steps)
         views = read_views(edit.scene, edit.capture, size)
-        self._check_memory(views, prior, size)
+        self._check_memory(self.field.num_parameters, views, prior, size)
         with bar(0, f"{edit.id}: fitting the scene", "step") as shown:
 
             def progress(step: int, total: int) -> None:
@@ -96,14 +108,14 @@ class NerfTask:
                 raise FloatingPointError(f"edit {edit.id}, {error}") from error
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
 
-    def _check_memory(self, views: Views, prior: "Prior", size: int) -> None:
+    def _check_memory(self, num_parameters: int, views: Views, prior: "Prior", size: int) -> None:
         """Raise `InputError` if the edit needs more memory than there is."""
         fit = self.field
         pixels = max(self.views * size**2, self.turntable_size**2)
         pictures = views.images[..., 0].size
-        parts = estimate(
-            num_parameters=fit.num_parameters, cells=fit.cells, pictures=pictures, pixels=pixels
-        )
+        if reserve := getattr(fit.edit, "reserve", 0):
+            num_parameters = round(num_parameters * (1 + reserve))
+        parts = estimate(num_parameters=num_parameters, cells=fit.cells, pictures=pictures, pixels=pixels)
         pixels_keys = "resolution, task.views and task.turntable_size"
         keys = ("field, its resolutions", "field.occupancy", "dataset", pixels_keys)
         check_fits(parts, dict(zip(parts, keys, strict=True)), prior.device)

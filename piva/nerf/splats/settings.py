@@ -10,12 +10,15 @@ from piva.nerf.settings import check_coarse
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
     from torch import Tensor
 
     from piva.nerf.splats.scene import SplatScene
     from piva.nerf.splats.splats import Splats
 
-MOST = 4_000_000  # splats of a fit or a file: some 6 GB in an edit at degree 3
+MOST = 16_000_000  # splats of a fit or a file: 23 GB in an edit at degree 3
 GROUPS = ("means", "scales", "quats", "opacities", "sh0", "shN")
 
 
@@ -109,6 +112,13 @@ class SplatFit:
         from piva.nerf.splats.fit import fit_splats
 
         return fit_splats(self, *views, **others)
+
+    def read(self, path: "Path", up: str, device: "torch.device") -> "SplatScene":
+        """Return the scene of a .ply file, whose axis `up` becomes z. Raises `InputError`."""
+        from piva.nerf.splats.ply import read_splats
+        from piva.nerf.splats.scene import SplatScene
+
+        return SplatScene(read_splats(path, up, device), None)
 
     def scene(self, tensors: "Mapping[str, Tensor]") -> "SplatScene":
         from piva.nerf.splats.scene import SplatScene
