@@ -42,9 +42,11 @@ class SplatScene(NamedTuple):
     def refresh(
         self, fit: "SplatFit", progress: float, generator: torch.Generator, **_: Any
     ) -> Bool[Tensor, "2"]:
-        """Use the dead; return whether all splats are finite, and whether one is to be seen."""
-        if fit.edit and progress < fit.edit.relocate_until:
-            self.field.relocate(generator)
+        """Let new splats sprout; return whether all are finite, and whether one is to be seen."""
+        if progress < fit.edit.sprout_until:
+            self.field.sprout(fit.edit.reach, generator)
+        else:
+            self.field.wither()
         finite = torch.stack([x.isfinite().all() for x in self.field.parameters()]).all()
         return torch.stack([finite, (self.field.opacities.sigmoid() > DEAD).any()])
 

@@ -44,7 +44,8 @@ class SplatEdit:
     coarse: list[Annotated[int, Interval(ge=2, le=1024)]]  # nodes along a side, each until its part is done
     coarse_until: list[Annotated[float, Interval(ge=0, le=1)]]  # rising
     reserve: Annotated[float, Interval(ge=0, le=4)]  # more splats, as a part of those there are
-    relocate_until: Annotated[float, Interval(ge=0, le=1)]  # of the steps
+    reach: Annotated[float, Gt(0)]  # of where they begin, from what is solid
+    sprout_until: Annotated[float, Interval(ge=0, le=1)]  # of the steps
 
     def __post_init__(self) -> None:
         check_coarse(self.coarse, self.coarse_until)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from piva.nerf.splats.rasterise import Gaussians
 
 DEAD = 0.005  # opacity; 1/255 is the least that is drawn
+SOLID, SPROUT = 0.3, 0.015  # opacities: beside which others sprout, and theirs then
 MOST_COPIES = 20  # of one splat in one relocation
 
 
@@ -42,6 +43,7 @@ class Splats(nn.Module):
         self.means, self.scales, self.quats = nn.Parameter(means), nn.Parameter(scales), nn.Parameter(quats)
         self.opacities, self.sh0, self.shN = nn.Parameter(opacities), nn.Parameter(sh0), nn.Parameter(shN)
         self.register_buffer("to_file", to_file)
+        self.own = len(means)  # those behind are a reserve (`with_reserve`)
 
     def __len__(self) -> int:
         return len(self.means)
@@ -124,6 +126,31 @@ class Splats(nn.Module):
         return len(dead)
 
     @torch.no_grad()
+    def sprout(self, reach: float, generator: torch.Generator) -> None:
+        """Put the reserve's dead at random places at most `reach` from solid splats, just to be seen, in their colour:
+        where nothing is, no gradient would ask for anything.
+        """
+        opacities = self.opacities.sigmoid()
+        dead = (opacities[self.own :] <= DEAD).nonzero()[:, 0] + self.own
+        solid = (opacities > SOLID).nonzero()[:, 0]
+        if not len(dead) or not len(solid):
+            return
+        draws = torch.rand((len(dead), 5), generator=generator, device=generator.device).to(self.means)
+        parents = solid[(draws[:, 0] * len(solid)).long().clamp(max=len(solid) - 1)]
+        offset = nn.functional.normalize(draws[:, 1:4] - 0.5, dim=1) * reach * draws[:, 4:].sqrt()
+        self.means[dead] = self.means[parents] + offset
+        self.scales[dead] = torch.log(self.scales.new_tensor(reach / 4))
+        self.opacities[dead] = torch.logit(self.scales.new_tensor(SPROUT))
+        self.sh0[dead], self.shN[dead] = self.sh0[parents], self.shN[parents]
+
+    @torch.no_grad()
+    def wither(self) -> None:
+        """Let what has sprouted and not grown since die."""
+        reserve = self.opacities[self.own :]
+        faint = reserve.sigmoid() < 2 * SPROUT
+        reserve[faint] = torch.logit(self.opacities.new_tensor(DEAD / 2))
+
+    @torch.no_grad()
     def shake(self, amount: float, generator: torch.Generator) -> None:
         """Move each splat at random within its own ellipsoid, the fainter the further; an opaque one stays."""
         quats, scales = nn.functional.normalize(self.quats, dim=1), self.scales.exp()
@@ -133,11 +160,13 @@ class Splats(nn.Module):
         self.means.add_(rotated(quats, local) * free[:, None], alpha=amount)
 
     def with_reserve(self, part: float) -> "Splats":
-        """Return these splats and dead ones, so many as a part of them."""
+        """Return these splats and behind them dead ones, so many as a part of them."""
         more = torch.arange(round(part * len(self)), device=self.means.device) % max(len(self), 1)
         values = {name: torch.cat([x.detach(), x.detach()[more]]) for name, x in self.named_parameters()}
         values["opacities"][len(self) :] = torch.logit(torch.tensor(DEAD / 2))
-        return Splats(**values, to_file=self.to_file)
+        splats = Splats(**values, to_file=self.to_file)
+        splats.own = len(self)
+        return splats
 
     def alive(self) -> "Splats":
         """Return a copy without the dead."""
