@@ -15,10 +15,10 @@ from torch import Tensor
 from piva.cameras.lens import Lens
 from piva.cameras.rays import Lenses, mixed_rays
 from piva.errors import InputError
-from piva.nerf.field import Field
+from piva.nerf.field import Field, Grouped
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.render import Rendered, render, render_image
-from piva.nerf.settings import Fit
+from piva.nerf.settings import Box, Fit
 
 Views = Float[Tensor, "n h w 4"] | UInt8[Tensor, "n h w 4"]
 REMEDY = "lower learning rates (field.lr_...) or another field.threshold may help"
@@ -162,7 +162,7 @@ def fitted_of(settings: Fit, tensors: Mapping[str, Tensor]) -> Fitted:
     return Fitted(field, occupancy, tensors.get("background"))
 
 
-def adam(field: Field, rates: Mapping[str, float]) -> torch.optim.Adam:
+def adam(field: Grouped, rates: Mapping[str, float]) -> torch.optim.Adam:
     """Return the optimiser of fits and edits, with a learning rate per parameter group of the field."""
     groups = [{"params": params, "lr": rates[name]} for name, params in field.parameter_groups().items()]
     # eps: most voxels, or rows of a hash grid, meet few rays and have tiny gradients (Instant-NGP, Section
@@ -184,7 +184,7 @@ def gather(
     views: Views,
     c2w: Float[Tensor, "n 4 4"],
     lenses: Sequence[Lens],
-    settings: Fit,
+    settings: Box,
     keep: Bool[Tensor, "n h w"] | None,
 ) -> Evidence:
     """Return the visual hull and the pixels near a silhouette; of opaque views the whole box, all pixels and

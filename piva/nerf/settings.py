@@ -52,6 +52,15 @@ class SceneSettings(Protocol):
 
 
 @runtime_checkable
+class Box(Protocol):
+    """Where a fit looks for the object: the cells of its visual hull."""
+
+    radius: float  # half the side of the box
+    occupancy: int  # cells along a side
+    levels: int  # 1: the box; more: all of space
+
+
+@runtime_checkable
 class Fit(Protocol):
     """What any radiance field's settings have beside. Lengths are in scene units."""
 
