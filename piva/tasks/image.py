@@ -41,7 +41,9 @@ class ImageTask:
 
     def check(self, edit: Edit) -> None:
         if edit.image is None:  # config.check has compared `needs` with the dataset
-            raise InputError(f"task=image, edit {edit.id}", "splats", "a picture", "use task=nerf field=splats")
+            raise InputError(
+                f"task=image, edit {edit.id}", "splats", "a picture", "use task=nerf field=splats"
+            )
         check_image(edit.image)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "ImageState":

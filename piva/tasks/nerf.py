@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from piva.cameras.lens import Lens
-    from piva.nerf.scenes import Scene
     from piva.nerf.render import Rendered
+    from piva.nerf.scenes import Scene
     from piva.priors.prior import Prior
 
 PASTEL = 0.55  # the least of a pastel's channels, as in the pictures that the toys' prior has seen
@@ -93,7 +93,9 @@ class NerfTask:
             views = no_views(size)
             self._check_memory(read_header(edit.scene).num_parameters, views, prior, size)
             scene = self.field.read(edit.scene, edit.up, prior.device)
-            return NerfState(self, edit, prior, scene, views, self._viewpoints(edit, views, prior, size), steps)
+            return NerfState(
+                self, edit, prior, scene, views, self._viewpoints(edit, views, prior, size), steps
+            )
         views = read_views(edit.scene, edit.capture, size)
         self._check_memory(self.field.num_parameters, views, prior, size)
         with bar(0, f"{edit.id}: fitting the scene", "step") as shown:

@@ -1,4 +1,4 @@
-"""Splats as another program would write them: by struct, property by property, without the code under test."""
+"""Splats as another program would write them, by struct, without the code under test."""
 
 import struct
 

@@ -39,7 +39,9 @@ def test_any_order_and_format_is_the_same_file(tmp_path):
         {"order": [*columns, "red"], "kinds": {"x": "double", "red": "uchar"}},
         {"extra": "element face 0\nproperty list uchar int vertex_indices"},
     ]):  # fmt: skip
-        got = read_splats(write_ply(tmp_path / f"{i}.ply", extra, **({"order": list(columns)} | options)), "z", CPU)
+        got = read_splats(
+            write_ply(tmp_path / f"{i}.ply", extra, **({"order": list(columns)} | options)), "z", CPU
+        )
         for name, value in got.state_dict().items():
             torch.testing.assert_close(value, wanted[name], msg=f"{options}: {name}")
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers.splat_reference import camera, drawn, projected, some_gaussians
+from helpers.splat_reference import camera, drawn, some_gaussians
 
 from piva.cameras.lens import Lens, pinhole
 from piva.nerf.splats.rasterise import Gaussians, harmonics, rasterise, shade
@@ -33,3 +33,40 @@ def test_values_and_gradients_are_the_references(lens, degree):
         torch.testing.assert_close(ours.double(), theirs, atol=1e-4, rtol=1e-4)
     for ours, theirs in zip(got[1], wanted[1], strict=True):
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+def test_projection_and_covariances_are_gsplats_values_and_gradients():
+    theirs = pytest.importorskip("gsplat.cuda._torch_impl")
+    from piva.nerf.splats import kernels
+
+    means, quats, scales, opacities, _ = some_gaussians(80)
+    view, k = camera(), torch.tensor([[70.0, 0, 31], [0, 66, 27.5], [0, 0, 1]])
+    leaves = [x.requires_grad_() for x in (means, quats, scales)]
+    covariances, _ = theirs._quat_scale_to_covar_preci(leaves[1], leaves[2], True, False)
+    _, centres, depths, conics, _ = theirs._fully_fused_projection(
+        leaves[0], covariances, view[None], k[None], OFF_CENTRE.width, OFF_CENTRE.height
+    )
+    arrays = [x.detach().numpy() for x in (*leaves, opacities)]
+    place = (view[:3].double().numpy(), (70.0, 66.0, 31.0, 27.5), (75, 50))
+    geometry, seen, _ = kernels.project(*arrays, *place, 0.01)
+    kept = torch.from_numpy(seen).isfinite()
+    wanted = torch.cat([centres[0], conics[0]], dim=1)
+    torch.testing.assert_close(
+        torch.from_numpy(geometry)[kept, :5], wanted.detach()[kept], rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(torch.from_numpy(seen)[kept], depths[0].detach()[kept])
+    weights = torch.zeros(80, kernels.PAIR)
+    weights[:, :5] = torch.randn(80, 5, generator=torch.Generator().manual_seed(1)) * kept[:, None]
+    (wanted * weights[:, :5]).sum().backward()
+    got = kernels.project_backward(*arrays[:3], *place, geometry, seen, weights.numpy())
+    for ours, leaf in zip(got, leaves, strict=True):
+        assert (torch.from_numpy(ours) - leaf.grad).abs().max() <= 1e-4 * leaf.grad.abs().max()
+
+
+def test_harmonics_are_orthonormal():
+    directions = torch.nn.functional.normalize(
+        torch.randn(200_000, 3, generator=torch.Generator().manual_seed(0))
+    )
+    basis = harmonics(directions, 3)
+    gram = 4 * torch.pi * basis.T @ basis / len(basis)
+    torch.testing.assert_close(gram, torch.eye(16), atol=0.03, rtol=0)

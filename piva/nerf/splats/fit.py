@@ -55,7 +55,9 @@ def fit_splats(
         if background is None:
             background = torch.rand(3, generator=generator, device=generator.device).to(rgba)
         wanted = rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:]) * background
-        seen = scene.view(settings, c2w[index], lenses.distinct[int(lenses.which[index])], background, near).rgb
+        seen = scene.view(
+            settings, c2w[index], lenses.distinct[int(lenses.which[index])], background, near
+        ).rgb
         if keep is not None:
             seen = torch.where(keep[index, ..., None], seen, wanted)
         loss = difference(seen, wanted, settings.ssim)
@@ -77,9 +79,7 @@ def fit_splats(
     return scene.tight(settings)
 
 
-def initial_splats(
-    hull: Bool[Tensor, "r r r"], settings: "SplatFit", generator: torch.Generator
-) -> Splats:
+def initial_splats(hull: Bool[Tensor, "r r r"], settings: "SplatFit", generator: torch.Generator) -> Splats:
     """Return grey splats at random in the hull's outer cells, so large that they just meet."""
     outer = (hull & dilated(~hull, 1)).nonzero() if not bool(hull.all()) else hull.nonzero()
     outer = outer if len(outer) else hull.nonzero()
@@ -121,12 +121,12 @@ class _Blur(torch.autograd.Function):
     """Blurring backward is blurring what is padded: a fifth of the time that torch takes for it on a CPU."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor) -> Tensor:
+    def forward(_: Any, maps: Tensor) -> Tensor:
         return _blur(maps)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(_: Any, grad: Tensor) -> Tensor:
         return _blur(F.pad(grad, (10, 10, 10, 10)))
 
 

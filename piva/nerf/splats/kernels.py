@@ -47,7 +47,10 @@ def project(means, quats, scales, opacities, view, lens, size, near):
             j11, j12, _ = _slope(y, z, lens[1], lens[3], size[1])
             a, b, c = DILATION, 0.0, DILATION
             for k in range(3):
-                across, down = j00 * spread[0, k] + j02 * spread[2, k], j11 * spread[1, k] + j12 * spread[2, k]
+                across, down = (
+                    j00 * spread[0, k] + j02 * spread[2, k],
+                    j11 * spread[1, k] + j12 * spread[2, k],
+                )
                 a, b, c = a + across * across, b + across * down, c + down * down
             det = a * c - b * b
             if not (det > 0 and det < np.inf):
@@ -248,14 +251,9 @@ def project_backward(means, quats, scales, view, lens, size, geometry, depths, g
                 g_spread[2, k] = g_across * j02 + g_down * j12
             g_x, g_y = j00 * g_u, j11 * g_v
             g_z = -(j00 * x * g_u + j11 * y * g_v) / z - (j00 * g00 + j11 * g11) / z
-            if inside_x:
-                g_x, g_z = g_x - j00 / z * g02, g_z - 2 * j02 / z * g02
-            else:
-                g_z -= j02 / z * g02
-            if inside_y:
-                g_y, g_z = g_y - j11 / z * g12, g_z - 2 * j12 / z * g12
-            else:
-                g_z -= j12 / z * g12
+            # where x / z is clamped, the slope j02 does not depend on x
+            g_x, g_y = g_x - inside_x * j00 / z * g02, g_y - inside_y * j11 / z * g12
+            g_z -= (1 + inside_x) * j02 / z * g02 + (1 + inside_y) * j12 / z * g12
             g_rotation = np.zeros((3, 3))
             for k in range(3):
                 g_means[i, k] = view[0, k] * g_x + view[1, k] * g_y + view[2, k] * g_z

@@ -1,4 +1,4 @@
-"""Drawing 3D Gaussians (Kerbl et al. 2023): by gsplat on CUDA, by our kernels on CPUs, with the same numbers."""
+"""Drawing 3D Gaussians (Kerbl et al. 2023), by gsplat on CUDA, by our kernels on CPUs."""
 
 from functools import cache
 from math import sqrt
@@ -34,16 +34,17 @@ class Drawn(NamedTuple):
     depth: Float[Tensor, "h w"]  # mean along the viewing axis, 0 where nothing is met; not differentiable
 
 
-def rasterise(
-    gaussians: Gaussians, w2c: Float[Tensor, "4 4"], lens: Lens, near: float = 0.01
-) -> Drawn:
+def rasterise(gaussians: Gaussians, w2c: Float[Tensor, "4 4"], lens: Lens, near: float = 0.01) -> Drawn:
     """Draw Gaussians that are further from the camera than `near`, differentiable once in all of them.
 
     `w2c` is the world to the axes of OpenCV's cameras: they look along z, with y down. Raises `InputError`
     for a lens with distortion.
     """
     if not lens.is_pinhole:
-        wanted, remedy = "a pinhole, as splats are drawn by", "undistort the pictures (ns-process-data, COLMAP)"
+        wanted, remedy = (
+            "a pinhole, as splats are drawn by",
+            "undistort the pictures (ns-process-data, COLMAP)",
+        )
         raise InputError("field=splats", "a lens with distortion, or a fisheye", wanted, remedy)
     colours = shade(gaussians.sh, gaussians.means, -w2c[:3, :3].T @ w2c[:3, 3])
     draw = _draw_by_gsplat if w2c.is_cuda and has_gsplat() else _draw
@@ -54,7 +55,7 @@ def rasterise(
 def shade(
     sh: Float[Tensor, "n k 3"], means: Float[Tensor, "n 3"], eye: Float[Tensor, "3"]
 ) -> Float[Tensor, "n 3"]:
-    """Return the colours, at least 0, that Gaussians have from this point: sum_k sh_k Y_k(direction) + 0.5."""
+    """Return the colours that Gaussians have from a point: max(0, sum_k sh_k Y_k(direction) + 0.5)."""
     if sh.shape[1] == 1:
         return (SH0 * sh[:, 0] + 0.5).clamp(min=0)
     directions = torch.nn.functional.normalize(means - eye, dim=1)
@@ -132,9 +133,7 @@ class _Rasterise(torch.autograd.Function):
         pixels = (light, last, grad_rgb.contiguous().numpy(), grad_opacity.contiguous().numpy())
         pairs = run(kernels.composite_backward, geometry, colours, boxes, starts, ids, *pixels)
         grads = kernels.gather(ids, pairs, len(means))
-        of_shapes = run(
-            kernels.project_backward, means, quats, scales, *ctx.view, geometry, depths, grads
-        )
+        of_shapes = run(kernels.project_backward, means, quats, scales, *ctx.view, geometry, depths, grads)
         total = torch.from_numpy(grads)
         g_means, g_quats, g_scales = (torch.from_numpy(x) for x in of_shapes)
         return g_means, g_quats, g_scales, total[:, 5], total[:, 6:], None, None, None

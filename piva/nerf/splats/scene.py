@@ -33,8 +33,10 @@ class SplatScene(NamedTuple):
         background: Float[Tensor, "3"],
         near: float = 0.0,
     ) -> Rendered:
-        """Draw a view; differentiable as `rasterise` is. Raises `InputError` for a lens that is no pinhole."""
-        drawn = rasterise(self.field.gaussians(), world_to_camera(c2w, self.field.turn), lens, max(near, NEAR))
+        """Draw a view, differentiable as `rasterise` is. Raises `InputError` for a bent lens."""
+        drawn = rasterise(
+            self.field.gaussians(), world_to_camera(c2w, self.field.turn), lens, max(near, NEAR)
+        )
         cosine = -(image_rays(c2w, lens)[1] @ c2w[:3, 2]).view_as(drawn.depth)
         rgb = drawn.rgb + (1 - drawn.opacity[..., None]) * background
         return Rendered(rgb, drawn.opacity, drawn.depth / cosine)

@@ -8,7 +8,6 @@ from annotated_types import Ge, Gt, Interval
 
 from piva.nerf.settings import check_coarse
 
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -36,7 +35,7 @@ class SplatEdit:
     lr_quats: Annotated[float, Gt(0)]
     lr_opacities: Annotated[float, Gt(0)]
     lr_sh0: Annotated[float, Gt(0)]
-    lr_shN: Annotated[float, Gt(0)]  # noqa: N815 (gsplat's name)
+    lr_shN: Annotated[float, Gt(0)]
     anchor_means: Annotated[float, Ge(0)]
     anchor_scales: Annotated[float, Ge(0)]
     anchor_opacities: Annotated[float, Ge(0)]
@@ -92,7 +91,7 @@ class SplatFit:
     lr_quats: Annotated[float, Gt(0)]
     lr_opacities: Annotated[float, Gt(0)]
     lr_sh0: Annotated[float, Gt(0)]
-    lr_shN: Annotated[float, Gt(0)]  # noqa: N815
+    lr_shN: Annotated[float, Gt(0)]
     lr_end: Annotated[float, Gt(0)]
     occupancy: Annotated[int, Interval(ge=1, le=1024)]
     edit: Any = None
@@ -125,4 +124,6 @@ class SplatFit:
         from piva.nerf.splats.scene import SplatScene
         from piva.nerf.splats.splats import Splats
 
-        return SplatScene(Splats(*(tensors[name] for name in (*GROUPS, "to_file"))), tensors.get("background"))
+        return SplatScene(
+            Splats(*(tensors[name] for name in (*GROUPS, "to_file"))), tensors.get("background")
+        )

@@ -1,5 +1,5 @@
-"""Gaussian splats as parameters, in the usual form: scales are logarithms, opacities logits, colours spherical
-harmonics.
+"""Gaussian splats as parameters, in the usual form: scales are logarithms, opacities logits, colours
+spherical harmonics.
 
 Their number is fixed. One whose opacity is below DEAD is drawn nowhere and costs nothing: it is a reserve
 that `relocate` puts to use (3D Gaussian Splatting as Markov Chain Monte Carlo, Kheradmand et al. 2024).
@@ -36,7 +36,7 @@ class Splats(nn.Module):
         quats: Float[Tensor, "n 4"],
         opacities: Float[Tensor, "n"],
         sh0: Float[Tensor, "n 1 3"],
-        shN: Float[Tensor, "n k 3"],  # noqa: N803 (gsplat's name)
+        shN: Float[Tensor, "n k 3"],
         to_file: Float[Tensor, "4 4"],
     ) -> None:
         super().__init__()
@@ -127,8 +127,8 @@ class Splats(nn.Module):
 
     @torch.no_grad()
     def sprout(self, reach: float, generator: torch.Generator) -> None:
-        """Put the reserve's dead at random places at most `reach` from solid splats, just to be seen, in their colour:
-        where nothing is, no gradient would ask for anything.
+        """Put the reserve's dead at random places at most `reach` from solid splats, in their colour, just to
+        be seen: where nothing is, no gradient would ask for anything.
         """
         opacities = self.opacities.sigmoid()
         dead = (opacities[self.own :] <= DEAD).nonzero()[:, 0] + self.own
@@ -152,7 +152,7 @@ class Splats(nn.Module):
 
     @torch.no_grad()
     def shake(self, amount: float, generator: torch.Generator) -> None:
-        """Move each splat at random within its own ellipsoid, the fainter the further; an opaque one stays."""
+        """Move faint splats at random within their own ellipsoids (Kheradmand et al., Eq. 8)."""
         quats, scales = nn.functional.normalize(self.quats, dim=1), self.scales.exp()
         noise = torch.randn(self.means.shape, generator=generator, device=generator.device).to(self.means)
         free = torch.sigmoid(100 * (0.005 - self.opacities.sigmoid()))
