@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check check-slow lint types format bench gpu-check check-size clean
+.PHONY: help setup demo test check check-slow lint types format docs bench gpu-check check-size clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,7 +32,10 @@ types: setup
 format: setup  ## put the code in its canonical form
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-check: lint types test  ## what CI runs first, and you before a commit
+docs: setup  ## the site, into build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+check: lint types test docs  ## what CI runs first, and you before a commit
 
 check-slow: setup  ## the slow tests: clusters, training, other renderers, killed processes
 	$(PYTEST) -m slow

@@ -2,7 +2,8 @@
 [labels=DDS,Piva]`.
 
 A row is an edit: the original, each run's result (two views of a turntable), and the truth where it is known.
-More than eight edits stand in two columns.
+More than eight edits stand in two columns. RUN may hold several jobs of one setting, such as shards: each
+edit is taken from the one that has it.
 """
 
 import sys
@@ -14,8 +15,20 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 
 from piva.metrics.comparison import STRIP
+from piva.runs.run import find_runs
 
 SIZE = 128  # pixels a side of a picture
+
+
+def finished(run: Path) -> dict[str, Path]:
+    """Return the job of each finished edit, among those at or below `run`."""
+    jobs: dict[str, Path] = {}
+    for job in find_runs([run]):
+        root = job / "edits"
+        for edit in (after.parent.relative_to(root).as_posix() for after in root.rglob("after.png")):
+            if jobs.setdefault(edit, job) != job:
+                raise SystemExit(f"{edit} stands in {jobs[edit]} and in {job}: name one of them")
+    return jobs
 
 
 def views(run: Path, edit: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -55,16 +68,13 @@ def header(labels: list[str], width: int) -> np.ndarray:
 
 def main(out: Path, *argv: str) -> None:
     options = dict(arg.split("=", 1) for arg in argv if arg.startswith(("edits=", "labels=")))
-    runs = [Path(arg) for arg in argv if not arg.startswith(("edits=", "labels="))]
-    edits = (
-        options["edits"].split(",")
-        if "edits" in options
-        else sorted(str(p.parent.relative_to(runs[0] / "edits")) for p in runs[0].rglob("after.png"))
-    )
+    jobs = [finished(Path(arg)) for arg in argv if not arg.startswith(("edits=", "labels="))]
+    edits = options["edits"].split(",") if "edits" in options else sorted(jobs[0])
     rows = []
     for edit in edits:
-        truth = runs[0] / "edits" / edit / "truth.png"
-        pictures = views(runs[0], edit)[0][:1] + [view for run in runs for view in views(run, edit)[1]]
+        truth = jobs[0][edit] / "edits" / edit / "truth.png"
+        of_edit = [views(job[edit], edit) for job in jobs]
+        pictures = of_edit[0][0][:1] + [view for _, after in of_edit for view in after]
         rows.append(np.concatenate(pictures + ([read(truth)] if truth.is_file() else []), axis=1))
     two, gap = len(rows) > 8, np.full((SIZE, SIZE // 4, 3), 255, np.uint8)
     if two:

@@ -27,6 +27,7 @@ from piva.runs.provenance import provenance
 HERE = Path(__file__).parent
 # Not all of tests/: collecting it would want every development tool.
 TESTS = [HERE.parent / "tests" / name for name in ("test_optimise.py", "nerf", "runs/test_provenance.py")]
+PARTS = ("pictures", "scenes", "tests", "fit", "cheaper", "compiled")
 Row = dict[str, Any]
 PICTURE = ("task=image", "dataset=noe", "edits=all", "metrics=pixels", "reference=edit")
 SCENE = ("task=nerf", "dataset=noe", "root=toys", "edits=1", "metrics=pixels", "reference=edit")
@@ -84,8 +85,8 @@ class Check:
         try:
             with opened(*self.common, *overrides, f"resolution={self.size}") as run:
                 row |= self._measured(run)
-        except (RuntimeError, torch.OutOfMemoryError) as error:  # the others still say something
-            row["error"] = str(error).splitlines()[0]
+        except Exception as error:  # the others still say something
+            row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
         self.rows.append(row)
         print(json.dumps(row), flush=True)
 
@@ -221,6 +222,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="a miniature on the CPU")
     parser.add_argument("--minutes", type=float, default=9.0, help="after which no other row is begun")
     parser.add_argument("--out", type=Path, default=HERE, help="a folder for gpu.json and gpu.md")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     dry = arguments.dry
     if not dry and not torch.cuda.is_available():
@@ -228,8 +230,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         check = Check(dry, Path(folder), arguments.minutes)
         to = Path(folder) if dry else arguments.out
-        for part in (check.pictures, check.scenes, check.tests, check.fit, check.cheaper, check.compiled):
-            part()
+        for part in arguments.parts:
+            getattr(check, part)()
             check.write(to)  # a run that is cut short leaves what it has
 
 

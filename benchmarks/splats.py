@@ -1,6 +1,6 @@
-"""Milliseconds of drawing splats and back, at 128x128: `python -m benchmarks.splats [count=10000] [threads=1,2]`.
+"""Milliseconds of drawing splats and back: `python -m benchmarks.splats [count=10000] [threads=1,2]`.
 
-The splats lie on a ball that fills a quarter of the picture. `python -m benchmarks.fit field=splats` times fits.
+They lie on a ball that fills a quarter of 128x128 pixels. `python -m benchmarks.fit field=splats` times fits.
 """
 
 import sys

@@ -14,6 +14,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
@@ -136,6 +137,12 @@ def compose(*overrides: str, name: str = "config") -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
+
+
+def quoted(text: str) -> str:
+    """Return a text as Hydra reads it back, whatever characters are in it."""
+    no_interpolation = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return str(QuotedString(text=no_interpolation, quote=Quote.double).with_quotes())
 
 
 def check(cfg: DictConfig, prior: Any = None) -> Settings:

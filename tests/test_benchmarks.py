@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.finished_runs import drawn, write_run
+from PIL import Image
 
+from benchmarks import gallery
 from benchmarks.launches import count
 from benchmarks.sd_size import NARROW, write_photos, write_random
 
@@ -34,3 +37,13 @@ def test_a_step_launches_few_kernels(tmp_path: Path) -> None:
     assert dds < 1000
     assert piva < 3500
     assert cheap < 2800
+
+
+def test_a_gallery_finds_each_edit_in_the_job_that_has_it(tmp_path: Path) -> None:
+    for i, edit in enumerate(("apple", "pear")):
+        write_run(tmp_path / f"runs/shard={i}", drawn([edit]))
+    gallery.main(tmp_path / "out.png", str(tmp_path / "runs"))
+    assert Image.open(tmp_path / "out.png").height == 2 * gallery.SIZE
+    write_run(tmp_path / "runs/again", drawn(["pear"], seed=1))
+    with pytest.raises(SystemExit, match="pear stands in"):
+        gallery.main(tmp_path / "out.png", str(tmp_path / "runs"))

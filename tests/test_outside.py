@@ -1,4 +1,4 @@
-"""What docs/architecture.md tells to write outside the package works as it stands there."""
+"""What docs/tutorials/score.md tells to write outside the package works as it stands there."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from piva.config import build
 from piva.errors import InputError
 from piva.priors.prior import Prior
 
-PAGE = Path(__file__).parents[1] / "docs/architecture.md"
+PAGE = Path(__file__).parents[1] / "docs/tutorials/score.md"
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`piva edit PATH SOURCE TARGET [KEY=VALUE ...]`, a run of one photo or scene; `piva.edit` from Python."""
 
 import io
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import Quote, QuotedString
 from PIL import Image
 
 from piva.cli import run, run_cli, run_hydra, run_job
-from piva.config import compose
+from piva.config import compose, quoted
 from piva.errors import EditsFailed, InputError
 from piva.files import CONF, cache_file
 from piva.priors.stable_diffusion import Loaded
@@ -140,12 +138,6 @@ def as_overrides(argv: Sequence[str]) -> list[str]:
     named = {"path": path, "source": source, "target": target}
     given = [f"dataset.{key}={quoted(value)}" for key, value in named.items()]
     return [f"task={task}", "dataset=single", *["field=splats"] * splats, *given, *others]
-
-
-def quoted(text: str) -> str:
-    """Return a text as Hydra reads it back, whatever characters are in it."""
-    no_interpolation = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    return str(QuotedString(text=no_interpolation, quote=Quote.double).with_quotes())
 
 
 def main() -> None:

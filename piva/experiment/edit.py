@@ -44,6 +44,7 @@ class Progress:
     steps: int  # in all
     evaluations: NetworkEvaluations  # so far
     _decode: Callable[[], Tensor]
+    state: Callable[[], dict[str, Tensor]]  # theta, as it would be saved now; shares memory with the edit
 
     def picture(self) -> Tensor:
         """Return what the step saw of the edit, decoded: (3, h, w) in [0, 1]; of a scene, from its camera."""
@@ -169,7 +170,8 @@ class EditRun:
         if callback := self._bench.callback:
             seen, prior = step.view.latents[EDIT][:1].detach(), self._bench.method.denoiser.prior
             evaluations = self.work.edit.evaluations
-            callback(Progress(self.edit.id, done, run.steps, evaluations, lambda: prior.decode(seen)[0]))
+            look, state = lambda: prior.decode(seen)[0], saved.state.state_dict
+            callback(Progress(self.edit.id, done, run.steps, evaluations, look, state))
         midway = done % run.checkpoint_every == 0 and done < run.steps
         if midway and self._bench.settings.method.checkpoints:
             self._logger.flush()

@@ -104,6 +104,8 @@ def _write(
 def _replacing(target: Path) -> Iterator[Path]:
     """Yield a folder to fill; if the block succeeds, its files replace their namesakes in `target`."""
     temporary = target.with_name(f".{target.name}.tmp")
+    if temporary.exists():
+        log.warning("%s: what an export left that was cut off is deleted", temporary)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)

@@ -38,10 +38,10 @@ class EditedScene:
         return as_number(self.dataset.get("near", 0.0), "dataset.near") if self.captured else 0.0
 
 
-def given(argv: Sequence[str]) -> tuple[Path, Sequence[str]]:
+def given(argv: Sequence[str], wanted: str = WANTED) -> tuple[Path, Sequence[str]]:
     """Return PATH and the overrides after it on a command line. Raises `InputError`."""
     if not argv:
-        raise InputError("PATH", "nothing", WANTED, "give it as the first word")
+        raise InputError("PATH", "nothing", wanted, "give it as the first word")
     return user_path(argv[0], "PATH"), argv[1:]
 
 
@@ -49,7 +49,7 @@ def find(path: Path) -> list[EditedScene]:
     """Return the edits of the run in `path`, or the one whose folder it is, by name. Raises `InputError`."""
     if not path.is_dir():
         raise InputError("PATH", f"no folder {str(path)!r}", WANTED, "check the path")
-    run = _run_of(path.resolve())
+    run = run_of(path.resolve())
     where = run.folder / "config.yaml"
     if run.task != "NerfTask":
         remedy = "its results are the pictures beside it"
@@ -79,12 +79,12 @@ def find(path: Path) -> list[EditedScene]:
     return found
 
 
-def _run_of(path: Path) -> Run:
+def run_of(path: Path, wanted: str = WANTED) -> Run:
     """Return the run that `path` is or lies in."""
     for run in (path, *path.parents):
         if (run / "config.yaml").is_file() and path.relative_to(run).parts[:1] in ((), ("edits",)):
             return Run(run)
-    raise InputError("PATH", f"no config.yaml in {str(path)!r} or above its edits", WANTED, "check the path")
+    raise InputError("PATH", f"no config.yaml in {str(path)!r} or above its edits", wanted, "check the path")
 
 
 def _names(state: Path) -> set[str]:

@@ -57,7 +57,11 @@ class Stored:
 
 def read_edit(finished: EditedScene, device: str) -> tuple[Stored, Stored | None]:
     """Return the edit, and its original if the run kept it. Raises `InputError`."""
-    tensors = load_file(finished.state, device)
+    return as_stored(load_file(finished.state, device), finished)
+
+
+def as_stored(tensors: Mapping[str, Tensor], finished: EditedScene) -> tuple[Stored, Stored | None]:
+    """Return edit and original of the tensors that a state of this edit is saved as. Raises `InputError`."""
     shared = {name: tensors[name] for name in SHARED if name in tensors}
     original = {
         name.removeprefix(ORIGINAL): x.float() if x.is_floating_point() else x

@@ -83,7 +83,7 @@ def _write(runs: list[Run], settings: ReportSettings, left_out: dict[str, str]) 
             )
             for section in groups
         ]
-        write_page(parts, left_out, path, settings.title, settings.baseline)
+        write_page(parts, left_out, path, settings.title, axes)
         written.append(path)
     if settings.plot is not None:
         path = user_path(settings.plot, "plot")

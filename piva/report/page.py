@@ -1,5 +1,6 @@
 """The page: everything that the template shows, and the template."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from piva import __version__
 from piva.report.gallery import Card, data_uri
 from piva.report.intervals import Paired
-from piva.report.sections import Section
+from piva.report.sections import PASSES, Section
 from piva.report.tables import IDENTITY, TRUTH, Cell, Table, shown, significant, to_csv, to_latex
 from piva.runs.folder import RunFolder
 
@@ -32,7 +33,9 @@ class Part:
         return int(self.section.facts["runs"])
 
 
-def write_page(parts: list[Part], left_out: dict[str, str], path: Path, title: str, baseline: str) -> None:
+def write_page(
+    parts: list[Part], left_out: dict[str, str], path: Path, title: str, axes: tuple[str, str, str]
+) -> None:
     """Write the page, and its tables as CSV and LaTeX into the folder `<name>_tables` beside it.
 
     Args:
@@ -40,23 +43,32 @@ def write_page(parts: list[Part], left_out: dict[str, str], path: Path, title: s
         left_out: runs and edits that were found but are not shown, and why.
         path: of the page; the links of `parts` are relative to it.
         title: of the page.
-        baseline: the score that the others are compared with.
+        axes: the two metrics of the curve, and the score that the others are compared with.
     """
     environment = Environment(
         loader=PackageLoader("piva.report", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.globals |= {"shown": shown, "significant": significant, "anchors": (IDENTITY, TRUTH)}
-    environment.globals |= {"counts": _counts, "filters": _filters}
+    environment.globals |= {"roles": _roles, "dict": dict}
+    environment.globals |= {
+        "counts": _counts,
+        "filters": _filters,
+        "differing": _differing,
+    }
     environment.globals["csv_uri"] = lambda table: data_uri(to_csv(table).encode(), "text/csv")
     environment.globals["latex_uri"] = lambda table: data_uri(to_latex(table).encode(), "text/x-tex")
     own = files("piva.report")
+    x, y, baseline = axes
     text = environment.get_template("page.html.j2").render(
         title=title,
         parts=parts,
         left_out=left_out,
         baseline=baseline.upper(),
+        x=x,
+        y=y,
+        is_budget=x == PASSES,
         style=(own / "style.css").read_text(encoding="utf-8"),
-        script=(own / "script.js").read_text(encoding="utf-8"),
+        scripts=[(own / name).read_text(encoding="utf-8") for name in ("gallery.js", "zoom.js")],
         version=__version__,
     )
     beside = RunFolder(path.parent / f"{path.stem}_tables")
@@ -73,15 +85,30 @@ def _counts(cells: Iterable[Cell | Paired]) -> str:
     return "" if not counts else str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
-def _filters(part: Part) -> list[tuple[str, str, list[str]]]:
-    """Return name, label and values of each filter that has something to choose."""
-    pictures = [picture for card in part.cards for picture in card.pictures if picture.score]
-    lams = sorted(
-        {picture.lam for picture in pictures}, key=lambda lam: -1.0 if lam == "none" else float(lam)
-    )
-    choices = [
-        ("type", "type", sorted({card.type for card in part.cards if card.type})),
-        ("score", "score", sorted({picture.score for picture in pictures})),
-        ("lambda", "λ", lams),
-    ]
-    return [choice for choice in choices if len(choice[2]) > 1]
+def _filters(part: Part) -> dict[str, list[str]]:
+    """Return the values of each tag that there is something to choose of; what has no such tag has `none`."""
+    tags = [picture.tags for card in part.cards for picture in card.pictures if picture.tags]
+    names = dict.fromkeys(name for each in tags for name in each)
+    choices = {"type": {card.type for card in part.cards if card.type}}
+    choices |= {name: {each.get(name, "none") for each in tags} for name in names}
+    return {name: sorted(values, key=_as_number) for name, values in choices.items() if len(values) > 1}
+
+
+def _as_number(text: str) -> tuple[float, str]:
+    """Sort numbers by their size, below words."""
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text
+
+
+def _roles(part: Part) -> list[str]:
+    """Return what the pictures can show in turn."""
+    has_truth = any(picture.role == "truth" for card in part.cards for picture in card.pictures)
+    return ["before", "after", "truth"] if has_truth else ["before", "after"]
+
+
+def _differing(section: Section) -> list[str]:
+    """Return the names of all settings that differ, if the labels leave some of them out."""
+    names = dict.fromkeys(name for setting in section.settings for name, _ in setting.others)
+    return list(names) if any(len(s.others) > len(s.told) for s in section.settings) else []

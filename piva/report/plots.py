@@ -5,14 +5,16 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from matplotlib.transforms import Bbox
 
 from piva.files import atomic
 from piva.metrics.table import TABLES, Column
@@ -23,7 +25,18 @@ from piva.report.tables import baseline_of, cell
 INK = "#010203"  # stands for the page's own text colour, which a dark page has light
 COLOURS = ("#3b76c4", "#d9622b", "#3a9a5b", "#8a5cc2", "#c2458a", "#8c6d31", "#2aa3a3")
 MARKS = "osD^vPX"
-PALETTE = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
+TAB20 = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
+PALETTE = TAB20[::2] + TAB20[1::2]  # first the dark ones of its pairs
+SIDES = [  # of a dot, where its name may stand: points across and up, and what of the text is there
+    (5, 5, "left", "bottom"),
+    (-5, 5, "right", "bottom"),
+    (5, -5, "left", "top"),
+    (-5, -5, "right", "top"),
+    (0, 8, "center", "bottom"),
+    (0, -8, "center", "top"),
+    (8, 0, "left", "center"),
+    (-8, 0, "right", "center"),
+]
 DRIFT = ("eval/clip", "eval/lpips", "truth/psnr", "eval/psnr")  # drawn over the steps, where measured
 COLUMNS = {column.key: column for columns in TABLES.values() for column in columns}
 STYLE = {
@@ -41,11 +54,11 @@ STYLE = {
 
 
 def tradeoff_svg(section: Section, x: str, y: str, baseline: str) -> str | None:
-    """Return the section's trade-off as SVG to put into a page; None where no setting has both metrics."""
-    if not _both(section, x, y):
+    """Return the section's trade-off as SVG for a page; None unless two settings have both metrics."""
+    if _both(section, x, y) < 2:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        figure = Figure(figsize=(5, 4.2), layout="constrained")
         _tradeoff(figure.subplots(), section, x, y, baseline)
         return _svg(figure)
 
@@ -72,13 +85,14 @@ def drift_svg(section: Section) -> str | None:
     if len(steps) < 2 or not keys:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * len(keys) + 0.4, 3.6), layout="constrained")
-        for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        rows, columns = math.ceil(len(keys) / 2), min(len(keys), 2)
+        figure = Figure(figsize=(2.6 * columns, 2.4 * rows + 0.6), layout="constrained")
+        for axes, key in zip(figure.subplots(rows, columns, squeeze=False).flat, keys, strict=False):
             for i, setting in enumerate(section.settings):
                 _line(axes, setting, key, i)
             axes.set(title=_heading(key), xlabel="step")
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
         return _svg(figure)
 
 
@@ -105,6 +119,7 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
     scores = list(dict.fromkeys(setting.score for setting in section.settings))
     others = list(dict.fromkeys(setting.others for setting in section.settings))
     baselines = {s.label: baseline_of(s, section.settings, baseline) for s in section.settings}
+    named: list[tuple[str, tuple[float, float]]] = []
     for curve in _curves(section.settings, "lambda"):
         first = curve[0]
         colour = COLOURS[scores.index(first.score) % len(COLOURS)]
@@ -114,7 +129,7 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
             start = _place(base, x, y)
             if not any(map(math.isnan, start)):
                 axes.plot(*zip(start, places[0], strict=True), ":", color=colour, linewidth=1.2)
-        label = ", ".join([first.score, *(f"{name} {value}" for name, value in first.others)])
+        label = _method(first, "λ") if len(curve) > 1 else first.label
         axes.plot(*zip(*places, strict=True), "-", color=colour, marker=mark, label=label)
         for setting, place in zip(curve, places, strict=True):
             halves = [
@@ -122,47 +137,95 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
             ]
             cross: dict[str, Any] = {"color": colour, "alpha": 0.3, "linewidth": 1}
             axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], **cross)
-            if setting.lam is not None:
-                text = f"λ {setting.lam:g}"
-                axes.annotate(text, place, textcoords="offset points", xytext=(5, 5), fontsize=8)
+            named += [(f"λ {setting.lam:g}", place)] if len(curve) > 1 else []
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+    labels = axes.get_legend_handles_labels()[1]
+    columns = max(1, 72 // (max(map(len, map(str, labels))) + 8))  # characters that fit below the figure
+    _at_least_high(axes, 3.6 + 0.17 * math.ceil(len(labels) / columns))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.6 / 3.4), ncols=columns, fontsize=8)
+    _name_places(axes, named)
+
+
+def _name_places(axes: Axes, named: Sequence[tuple[str, tuple[float, float]]]) -> None:
+    """Write names beside their places, on a side that is free; a name without a free side is left out."""
+    _figure(axes).draw_without_rendering()  # where things are is known once they are laid out
+    dots = [
+        Bbox.from_bounds(x - 4, y - 4, 8, 8)
+        for x, y in (axes.transData.transform(place) for _, place in named)
+    ]
+    taken: list[Bbox] = []
+    for name, place in named:
+        if any(map(math.isnan, place)):
+            continue
+        for dx, dy, across, up in SIDES:
+            look: dict[str, Any] = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points"}
+            text = axes.annotate(name, place, xytext=(dx, dy), **look)
+            text.set_in_layout(False)
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in (*taken, *dots)) and axes.bbox.contains(*box.max):
+                taken.append(box)
+                break
+            text.remove()
 
 
 def _budgets(axes: Axes, section: Section, y: str) -> None:
-    """Draw one metric over the passes an edit, a curve a method, named in the order in which they end."""
+    """Draw one metric over the passes an edit, a curve a method, named where they end."""
     curves = [
-        [(setting, _place(setting, PASSES, y)) for setting in curve]
+        [
+            (setting, _place(setting, PASSES, y))
+            for setting in curve
+            if setting.values(PASSES) and setting.values(y)
+        ]
         for curve in _curves(section.settings, "steps")
     ]
-    curves = [
-        kept for curve in curves if (kept := [each for each in curve if not any(map(math.isnan, each[1]))])
-    ]
+    curves = [curve for curve in curves if curve]
     curves.sort(key=lambda curve: curve[-1][1][1], reverse=True)
     for i, curve in enumerate(curves):
-        first = curve[0][0]
-        rivals = [dict(other[0][0].others) for other in curves if other[0][0].score == first.score]
-        told = [
-            (name, str(value))
-            for name, value in first.others
-            if name not in ("steps", "seed") and len({str(each.get(name)) for each in rivals}) > 1
-        ]
-        kinds = [value.rpartition(".")[2] for name, value in told if name.endswith("_target_")]
-        told_short = kinds or [f"{name} {value}" for name, value in told]
         look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": MARKS[i % len(MARKS)]}
-        places = [place for _, place in curve]
-        axes.plot(
-            *zip(*places, strict=True), label=", ".join([first.score, *told_short]), markersize=4, **look
-        )
+        axes.plot(*zip(*(place for _, place in curve), strict=True), markersize=4, **look)
         for setting, place in curve:
-            half = _finite(cell(setting, y).edits.half)
-            axes.errorbar(*place, yerr=[half], color=look["color"], alpha=0.15, linewidth=1)
+            if seeds := cell(setting, y).seeds:
+                axes.errorbar(*place, yerr=[_finite(seeds.half)], color=look["color"], alpha=0.5, linewidth=1)
     ticks = sorted({round(place[0], -1) or round(place[0]) for curve in curves for _, place in curve})
     axes.set(xscale="log", xlabel="network passes an edit", ylabel=_heading(y))
     axes.set_xticks([t for t, after in pairwise([*ticks, math.inf]) if after > 1.2 * t], minor=False)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+    _name_ends(axes, [(_method(curve[0][0], "steps"), curve[-1][1]) for curve in curves])
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float]]]) -> None:
+    """Write the names of curves, sorted downwards by where they end, in a column beside the axes."""
+    _at_least_high(axes, 0.8 + 0.16 * len(ends))
+    _figure(axes).draw_without_rendering()
+    line = 11 * _figure(axes).dpi / 72 / axes.bbox.height  # a line of text, as a part of the axes' height
+    heights = [axes.transAxes.inverted().transform(axes.transData.transform(end))[1] for _, end in ends]
+    for i, height in enumerate(heights[1:], start=1):
+        heights[i] = min(height, heights[i - 1] - line)
+    bottom = 0.0
+    for i in reversed(range(len(heights))):  # names pushed below the axes push the others up
+        heights[i] = max(heights[i], bottom)
+        bottom = heights[i] + line
+    for i, ((name, end), height) in enumerate(zip(ends, heights, strict=True)):
+        lead = {"arrowstyle": "-", "linewidth": 0.7, "linestyle": ":", "relpos": (0, 0.5)}
+        lead["color"] = PALETTE[i % len(PALETTE)]
+        look: dict[str, Any] = {"va": "center", "fontsize": 8, "arrowprops": lead}
+        axes.annotate(name, end, (1.06, height), "data", "axes fraction", annotation_clip=False, **look)
+
+
+def _method(setting: Setting, along: str) -> str:
+    """Return the label of a curve: of any of its settings, without what differs along it, `λ` or `steps`."""
+    told = tuple(each for each in setting.told if each[0] != along)
+    return replace(setting, told=told, lam=None if along == "λ" else setting.lam).label
+
+
+def _figure(axes: Axes) -> Figure:
+    return cast(Figure, axes.get_figure(root=True))
+
+
+def _at_least_high(axes: Axes, inches: float) -> None:
+    """Make the figure higher, if it must be for what is named beside or below the axes."""
+    _figure(axes).set_figheight(max(_figure(axes).get_figheight(), inches))
 
 
 def _place(setting: Setting, x: str, y: str) -> tuple[float, float]:
@@ -194,8 +257,9 @@ def _curves(settings: Sequence[Setting], along: str) -> Iterator[list[Setting]]:
         yield [setting for _, setting in sorted(curve, key=lambda each: each[0])]
 
 
-def _both(section: Section, x: str, y: str) -> bool:
-    return any(setting.values(x) and setting.values(y) for setting in section.settings)
+def _both(section: Section, x: str, y: str) -> int:
+    """Return how many settings have both metrics."""
+    return sum(bool(setting.values(x) and setting.values(y)) for setting in section.settings)
 
 
 def _heading(key: str) -> str:

@@ -49,18 +49,22 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of the tables: a score, its lambda, and what else tells it from the section's other settings."""
+    """A row of the tables: a score, its lambda, and what else differs in the section.
+
+    `told` are those of the others that tell it from the section's other settings of its score, in words.
+    """
 
     score: str
     lam: float | None
     others: tuple[tuple[str, Any], ...]
+    told: tuple[tuple[str, str], ...]
     measured: dict[EditKey, dict[int, Measured]]  # by edit and seed
     snapshots: dict[int, dict[EditKey, list[Row]]]  # by step
 
     @property
     def label(self) -> str:
         title = self.score if self.lam is None else f"{self.score} λ {self.lam:g}"
-        return ", ".join([title, *(f"{name} {value}" for name, value in self.others)])
+        return ", ".join([title, *(f"{name} {value}" for name, value in self.told)])
 
     @property
     def seeds(self) -> list[int]:
@@ -141,7 +145,10 @@ def _section(runs: list[Run]) -> Section:
         "GPU": listed("provenance", "gpu"),
         "runs": str(len(runs)),
     }
-    title = f"{task}, {where}, prior {Path(prior).name}, measured by {networks.get('clip', 'pixels')}"
+    measured_by = networks.get("clip", "pixels")
+    read_by = "the toys' own CLIP" if measured_by.startswith("toys-clip") else measured_by
+    what = {"image": "pictures", "nerf": "NeRFs"}.get(task, task)
+    title = f"Edited {what}: {where}, prior {Path(prior).name}, measured by {read_by}"
     return Section(title, {name: fact for name, fact in facts.items() if fact}, _settings(runs))
 
 
@@ -157,14 +164,37 @@ def _settings(runs: list[Run]) -> list[Setting]:
     groups: dict[str, list[int]] = defaultdict(list)
     for i, each in enumerate(flat):
         groups[json.dumps([each.get(key) for key in (*score, *differing)])].append(i)
+    rivals: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for members in groups.values():
+        rivals[flat[members[0]]["score._target_"]].append(flat[members[0]])
+    told = {target: _telling(same_score, differing) for target, same_score in rivals.items()}
     settings = []
     for members in groups.values():
         each, own = flat[members[0]], [runs[i] for i in members]
+        target, lam = each["score._target_"], each.get("score.lam")
         values = {short[key]: each[key] for key in differing if key in each}
         others = tuple((name, str(v) if isinstance(v, list) else v) for name, v in values.items())
-        name, lam = _name(each["score._target_"]), each.get("score.lam")
-        settings.append(Setting(name, lam, others, _measured(own), _snapshots(own)))
+        words = tuple(_words(key, short[key], each[key]) for key in told[target] if key in each)
+        settings.append(Setting(_name(target), lam, others, words, _measured(own), _snapshots(own)))
     return sorted(settings, key=_order)
+
+
+def _telling(settings: list[dict[str, Any]], keys: list[str]) -> list[str]:
+    """Return the keys that tell settings of one score apart: kinds of parts first, needless ones left out."""
+    kept = ["score.lam"]
+
+    def parts(keys: list[str]) -> int:
+        return len({json.dumps([each.get(key) for key in keys]) for each in settings})
+
+    for key in sorted(keys, key=lambda key: not key.endswith("_target_")):
+        kept += [key] if parts([*kept, key]) > parts(kept) else []
+    return kept[1:]
+
+
+def _words(key: str, short: str, value: Any) -> tuple[str, str]:
+    """Return `schedule`, `Descending` of the schedule's `_target_`, name and value of another key."""
+    kind = key.endswith("._target_")
+    return (key.removesuffix("._target_"), _name(value)) if kind else (short, str(value))
 
 
 def _what_matters(run: Run) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def paired_tables(section: Section, baseline: str) -> list[Table]:
     tables = []
     for title, columns in measured(section).items() if pairs else ():
         rows: list[Row] = [
-            (f"{s.label} minus {base.score}", [paired(s.values(c.key), base.values(c.key)) for c in columns])
+            (f"{s.label} minus {base.label}", [paired(s.values(c.key), base.values(c.key)) for c in columns])
             for s, base in pairs
         ]
         tables.append(Table(f"{title}, differences", columns, rows))

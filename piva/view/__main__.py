@@ -1,7 +1,8 @@
-"""Look at finished edits of scenes in a browser: `python -m piva.view PATH [port=8080] [device=cuda]`.
+"""Look at pictures and scenes in a browser, and edit them: `python -m piva.view PATH [port=8080]`.
 
-PATH is the folder of a finished run of task=nerf, or of one of its edits; conf/view.yaml explains the keys.
-The page is served to this machine alone. It needs viser: pip install 'piva[view]'. Torch is imported late.
+PATH is a picture, or the folder of a finished run or of one of its edits; conf/view.yaml explains the keys.
+Other keys, those of piva.run, are for what is edited there. The page is served to this machine alone. It
+needs viser: pip install 'piva[view]'. Torch is imported late.
 """
 
 import socket
@@ -16,8 +17,10 @@ from omegaconf import OmegaConf
 from piva.cli import run_cli
 from piva.config import build, compose
 from piva.errors import InputError
-from piva.export.edits import find, given
+from piva.export.__main__ import export
+from piva.export.edits import given
 from piva.ranges import RenderDevice
+from piva.view.origin import WANTED, origins
 
 HOST = "127.0.0.1"
 
@@ -34,23 +37,24 @@ class ViewSettings:
 
 def view(*argv: str) -> None:
     """Serve the page until Ctrl-C. Raises `InputError`."""
-    path, overrides = given(argv)
-    cfg = compose(*overrides, name="view")
-    settings: ViewSettings = build(
-        ViewSettings, OmegaConf.masked_copy(cfg, [f.name for f in fields(ViewSettings)])
-    )
-    found = find(path)
+    path, words = given(argv, WANTED)
+    keys = [f.name for f in fields(ViewSettings)]
+    own = [word for word in words if word.partition("=")[0] in keys]
+    cfg = compose(*own, name="view")
+    settings: ViewSettings = build(ViewSettings, OmegaConf.masked_copy(cfg, keys))
+    found = origins(path, [word for word in words if word not in own], settings.device)
     if find_spec("viser") is None:
-        wanted = "the package that shows scenes in a browser"
+        wanted = "the package that shows them in a browser"
         raise InputError("piva.view", "no viser", wanted, "pip install 'piva[view]'")
     check_port(settings.port)
     from piva.runs.provenance import check_device
     from piva.view.viewer import Viewer
 
     check_device(settings.device)
-    viewer = Viewer(found, settings.device, HOST, settings.port, settings.moving, settings.still)
-    edits = "1 edit" if len(found) == 1 else f"{len(found)} edits"
-    sys.stdout.write(f"http://{HOST}:{settings.port} shows {edits}; Ctrl-C ends it\n")
+    sizes = settings.moving, settings.still
+    viewer = Viewer(found, settings.device, (HOST, settings.port), sizes, export)
+    shown = f"{len(found)} edits" if len(found) > 1 else "1 picture" if path.is_file() else "1 edit"
+    sys.stdout.write(f"http://{HOST}:{settings.port} shows {shown}; Ctrl-C ends it\n")
     sys.stdout.flush()
     viewer.wait()
 

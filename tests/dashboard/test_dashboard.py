@@ -29,6 +29,10 @@ def panels(workspace: dict[str, Any], section: str) -> list[dict[str, Any]]:
     return list(found)
 
 
+def test_the_json_lands_in_outputs() -> None:
+    assert compose(name="dashboard").out == "outputs/dashboard.json"
+
+
 def test_the_workspace_shows_the_files_metrics(workspace: dict[str, Any]) -> None:
     assert (workspace["displayName"], workspace["project"]) == ("DDS vs Piva", "noe")
     line, scatter = panels(workspace, "Trade-off")

@@ -43,6 +43,14 @@ def test_everything_lands_beside_the_edits(run):
     assert list(run.rglob("*.tmp")) == []
 
 
+def test_what_a_killed_export_left_is_told_and_deleted(run, caplog):
+    left = run / "edits/ball/green/export/.edit.tmp"
+    left.mkdir(parents=True)
+    export(str(run / "edits/ball/green"), "what=[field]")
+    assert [record.message for record in caplog.records if str(left) in record.message]
+    assert not left.exists()
+
+
 def test_pictures_depth_and_cameras_are_a_scene_that_the_reader_reads(run):
     """The ball is known: its depth and alpha are worked out here, from the cameras in the file."""
     (folder,) = export(str(run / "edits/ball/green"), "what=[images,depth,alpha]", *SMALL)

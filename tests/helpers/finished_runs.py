@@ -28,8 +28,9 @@ def write_run(
     snapshots: dict[int, dict[str, dict[str, float]]] | None = None,
     types: Sequence[int] | None = None,
     steps: int = 4,
+    groups: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a finished run; `values` are metrics by edit, `settings` replaces keys of its score."""
+    """Write a finished run of metrics by edit; `settings` are keys of its score, `groups` its own."""
     (folder / "edits").mkdir(parents=True)
     score_settings = {
         "_target_": f"piva.scores.{score.lower()}.{score}",
@@ -46,6 +47,7 @@ def write_run(
         "steps": steps,
         "seed": seed,
         "device": "cpu",
+        **(groups or {}),
     }
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     rows = [

@@ -73,7 +73,7 @@ def runs(root: Path) -> Runs:
 
 @pytest.fixture(scope="module")
 def page(runs: Runs, root: Path) -> Page:
-    report(str(root / "runs"), f"out={root / 'report.html'}")
+    report(str(root / "runs"), f"out={root / 'report.html'}", "thumbnail=160")
     return Page((root / "report.html").read_text())
 
 
@@ -141,7 +141,9 @@ def test_csv_holds_raw_values_and_latex_escapes(page: Page, runs: Runs, root: Pa
 
 def test_curves_run_along_lambda_and_steps(page: Page) -> None:
     text = " ".join(page.text)
-    assert text.index("Drift over the steps") > text.index("The trade-off, with λ along the curve")
+    order = ["Pictures", "<b>'bold", "The trade-off, with λ", "identity", "Drift over the steps"]
+    places = [text.index(f" {words}") for words in order]
+    assert places == sorted(places)  # pictures first, then the curve, then the tables
     assert sum("λ 0.4" in words or "λ 1" in words for words in page.text) > 2
     figures = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "viewbox")]
     assert len(figures) == 2
@@ -156,6 +158,55 @@ def test_seeds_have_an_interval_of_their_own(tmp_path: Path) -> None:
     half = stats.t.ppf(0.975, 2) * np.std(means, ddof=1) / math.sqrt(3)
     cell = Page((tmp_path / "report.html").read_text()).row("DDS")[1]
     assert cell.endswith(f" | ± {half:.4f} over 3 seeds")
+
+
+def test_edits_whose_settings_differ_most_come_first(tmp_path: Path) -> None:
+    for name, score in (("dds", "DDS"), ("sds", "SDS")):
+        write_run(tmp_path / f"runs/{name}", drawn(EDITS), score=score)
+    for edit, colour in (("cake/flag", "white"), ("cone/tree", "grey")):
+        Image.new("RGB", (200, 100), colour).save(tmp_path / f"runs/sds/edits/{edit}/after.png")
+        Image.new("RGB", (200, 100), "black").save(tmp_path / f"runs/dds/edits/{edit}/after.png")
+    report(str(tmp_path / "runs"), f"out={tmp_path / 'report.html'}")
+    page = Page((tmp_path / "report.html").read_text())
+    words = [value for _, name, value in page.attributes if name == "data-words"]
+    assert [each.split()[0] for each in words[:2]] == ["cake/flag", "cone/tree"]
+    spreads = [float(value) for _, name, value in page.attributes if name == "data-spread"]
+    assert spreads == sorted(spreads, reverse=True)
+    assert spreads[:3] == pytest.approx(
+        [0.5, 0.5 * 128 / 255, 0], abs=1e-3
+    )  # of two values, half their difference
+
+
+def test_one_setting_has_no_curve_and_no_order(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs/dds", drawn(EDITS))
+    report(str(tmp_path / "runs"), f"out={tmp_path / 'report.html'}")
+    page = Page((tmp_path / "report.html").read_text())
+    assert "Curve" not in page.text
+    assert "most different first" not in page.text
+
+
+def test_headings_and_notes_say_what_the_toys_networks_are(tmp_path: Path) -> None:
+    values = {edit: {**row, "truth/success": 1.0} for edit, row in drawn(EDITS).items()}
+    for name, networks in (("toys", {"clip": "toys-clip-1a2b"}), ("openai", {"clip": "ViT-L-14 openai"})):
+        write_run(tmp_path / name, values if name == "toys" else drawn(EDITS), networks=networks)
+        report(str(tmp_path / name), f"out={tmp_path / 'report.html'}")
+        page = Page((tmp_path / "report.html").read_text())
+        text = " ".join(" ".join(page.text).split())
+        assert ("measured by the toys' own CLIP" in text) == (name == "toys")
+        assert ("not OpenAI's" in text) == (name == "toys")
+        assert ("reads all that was asked" in text) == (name == "toys")
+
+
+def test_all_that_differs_is_listed_where_labels_leave_it_out(tmp_path: Path) -> None:
+    for guidance, lr in ((3, 0.1), (7.5, 0.2)):
+        task = {"_target_": "piva.tasks.image.ImageTask", "lr": lr}
+        given = {"settings": {"guidance_scale": guidance}, "groups": {"task": task}}
+        write_run(tmp_path / f"runs/{lr}", drawn(EDITS), **given)  # type: ignore[arg-type]
+    report(str(tmp_path / "runs"), f"out={tmp_path / 'report.html'}")
+    page = Page((tmp_path / "report.html").read_text())
+    heads = next(row for row in page.rows if "lr" in row)
+    assert sorted(heads) == ["", "guidance_scale", "lr"]
+    assert sorted(row[1] for row in page.rows[page.rows.index(heads) + 1 :]) == ["0.1", "0.2"]
 
 
 def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path: Path) -> None:

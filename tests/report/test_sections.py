@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.finished_runs import drawn, write_run
@@ -80,12 +81,28 @@ def test_labels_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
         settings={"reference": "edit", "guidance_scale": 7.5},
     )
     labels = [setting.label for setting in of(tmp_path)[0].settings]
-    assert labels == [
-        "DDS, guidance_scale 3",
-        "DDS, guidance_scale 7.5",
-        "Piva λ 0.1, guidance_scale 7.5",
-        "Piva λ 0.4, guidance_scale 7.5",
+    assert labels == ["DDS, guidance_scale 3", "DDS, guidance_scale 7.5", "Piva λ 0.1", "Piva λ 0.4"]
+
+
+def test_a_label_says_no_more_than_it_needs(tmp_path: Path) -> None:
+    """Of settings that change together the kind of part is told, and `others` keeps them all."""
+    for kind, guidance, t_max in (("Uniform", 3, 0.98), ("Descending", 1.5, 0.9)):
+        schedule = {"_target_": f"piva.schedules.{kind.lower()}.{kind}", "t_max": t_max}
+        for steps in (10, 40):
+            given: dict[str, Any] = {
+                "settings": {"guidance_scale": guidance},
+                "groups": {"schedule": schedule},
+            }
+            write_run(tmp_path / f"{kind}{steps}", drawn(EDITS), steps=steps, **given)
+    (section,) = of(tmp_path)
+    labels = [setting.label for setting in section.settings]
+    assert sorted(labels) == [
+        "DDS, schedule Descending, steps 10",
+        "DDS, schedule Descending, steps 40",
+        "DDS, schedule Uniform, steps 10",
+        "DDS, schedule Uniform, steps 40",
     ]
+    assert {"t_max", "guidance_scale"} < {name for name, _ in section.settings[0].others}
 
 
 def test_a_baseline_differs_in_the_score_alone(tmp_path: Path) -> None:
@@ -94,9 +111,12 @@ def test_a_baseline_differs_in_the_score_alone(tmp_path: Path) -> None:
     write_run(tmp_path / "piva", drawn(EDITS), score="Piva", lam=0.4, settings={"guidance_scale": 3})
     write_run(tmp_path / "sds", drawn(EDITS), score="SDS", settings={"guidance_scale": 100})
     settings = {setting.label: setting for setting in of(tmp_path)[0].settings}
-    baseline = baseline_of(settings["Piva λ 0.4, guidance_scale 3"], settings.values(), "dds")
+    baseline = baseline_of(settings["Piva λ 0.4"], settings.values(), "dds")
     assert baseline is settings["DDS, guidance_scale 3"]
-    assert baseline_of(settings["SDS, guidance_scale 100"], settings.values(), "dds") is None
+    assert [label for label, _ in paired_tables(of(tmp_path)[0], "dds")[0].rows] == [
+        "Piva λ 0.4 minus DDS, guidance_scale 3"
+    ]
+    assert baseline_of(settings["SDS"], settings.values(), "dds") is None
     assert baseline_of(settings["DDS, guidance_scale 3"], settings.values(), "dds") is None
 
 

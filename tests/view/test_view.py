@@ -12,17 +12,24 @@ import numpy as np
 import pytest
 import torch
 from helpers.balls import write_run
+from PIL import Image
 
 from piva.cameras.lens import pinhole
 from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.edits import find
 from piva.export.stored import read_edit
-from piva.view.__main__ import check_port
-from piva.view.viewer import BOTH, CURTAIN, EDIT, ORIGINAL, picture
+from piva.view.__main__ import check_port, main
+from piva.view.looks import BOTH, CURTAIN, EDIT, ORIGINAL, Camera, labelled, of_fields, of_picture, picture
+from piva.view.origin import origins
+from piva.view.panel import plain
 
 C2W = orbit(-70, 20, 3.0)
 FOV = np.radians(45)
+
+
+def at(aspect):
+    return Camera(C2W, FOV, aspect)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +54,7 @@ def free_port():
 
 
 def test_side_by_side_are_two_whole_views(pair):
-    image = picture(pair, BOTH, 0.5, C2W, FOV, 2.0, 96)
+    image = picture(of_fields(pair), BOTH, 0.5, at(2.0), 96)
     assert image.shape == (48, 96, 3)
     edit, original = pair
     np.testing.assert_array_equal(image[:, :48], seen(original, 48, 48))
@@ -56,16 +63,37 @@ def test_side_by_side_are_two_whole_views(pair):
 
 
 def test_the_curtain_parts_one_view(pair):
-    image = picture(pair, CURTAIN, 0.25, C2W, FOV, 0.5, 64)
+    image = picture(of_fields(pair), CURTAIN, 0.25, at(0.5), 64)
     assert image.shape == (64, 32, 3)
     for mode, part in ((ORIGINAL, slice(0, 8)), (EDIT, slice(8, None))):
-        np.testing.assert_array_equal(image[:, part], picture(pair, mode, 0.0, C2W, FOV, 0.5, 64)[:, part])
+        whole = picture(of_fields(pair), mode, 0.0, at(0.5), 64)
+        np.testing.assert_array_equal(image[:, part], whole[:, part])
 
 
 def test_without_the_original_there_is_the_edit(pair):
     np.testing.assert_array_equal(
-        picture((pair[0], None), BOTH, 0.5, C2W, FOV, 1.0, 32), seen(pair[0], 32, 32)
+        picture(of_fields((pair[0], None)), BOTH, 0.5, at(1.0), 32), seen(pair[0], 32, 32)
     )
+
+
+def test_a_picture_is_seen_whole_from_everywhere():
+    red = np.full((10, 20, 3), (255, 0, 0), np.uint8)
+    square = of_picture(red)(at(1.0), 40, 40)
+    assert (square[10:30] == (255, 0, 0)).all()  # 20 x 40, in its own proportions
+    assert (square[[*range(10), *range(30, 40)]] == 255).all()
+
+
+@pytest.mark.parametrize(("mode", "left", "right"), [(BOTH, 4, 100), (ORIGINAL, 4, 4), (EDIT, 4, 4)])
+def test_labels_stand_above_what_they_name(mode, left, right):
+    grey = np.full((60, 192, 3), 128, np.uint8)
+    across = np.flatnonzero((labelled(grey, mode) != grey).any(axis=(0, 2)))
+    assert abs(across.min() - left) < 3
+    assert np.abs(across - right).min() < 3
+    assert (across.max() > 96) == (mode == BOTH)
+
+
+def test_somebody_elses_prompt_is_no_markup():
+    assert plain("a <b>cat</b> [x](y)") == r"a \<b\>cat\<\/b\> \[x\]\(y\)"
 
 
 def test_a_taken_port_is_named():
@@ -110,6 +138,36 @@ def listeners(port):
         for _, local, _, state, *_ in lines
         if state == "0A" and int(local.split(":")[1], 16) == port
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["nowhere.png"], "PATH: found nothing that can be read at 'nowhere.png'"),
+        (["text.png"], "text.png: found an unreadable file"),
+        (["."], "PATH: found no config.yaml"),
+        (["photo.png", "prot=8081"], "prot: found no such key, wanted a key of the configuration; did you"),
+        (["photo.png", "score=nope"], "score=nope: found no such option"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line_and_exit_code_2(words, named, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)  # a command line before this one sets it
+    Path("text.png").write_text("no picture")
+    Image.new("RGB", (32, 32)).save("photo.png")
+    monkeypatch.setattr(sys, "argv", ["piva view", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capfd.readouterr()
+    assert (stop.value.code, out, err.count("\n")) == (2, "", 1)
+    assert named in err
+
+
+def test_a_run_without_its_settings_can_only_be_looked_at(run):
+    (first, _) = origins(run, [], "cpu")
+    assert first.overrides is None
+    with pytest.raises(InputError, match=r"found a run without run\.json"):
+        first.settings(first.first_wish())
 
 
 def test_bad_input_is_answered_before_torch(run, tmp_path):

@@ -48,7 +48,11 @@ class _Encode(torch.autograd.Function):
 
 
 def _run(kernel: Any, given: Tensor, x: Tensor, layout: Layout, out: Tensor) -> None:
-    """Launch once per level: each level's numbers are then plain arguments."""
+    """Launch once per level: each level's numbers are then plain arguments.
+
+    No kernel may call an argument `params` or `options`: the code that Triton 3.6 makes to launch it has
+    variables of these names.
+    """
     if len(x) == 0:
         return
     with torch.cuda.device_of(x):  # Triton launches on the current device, whatever that of its arguments
@@ -62,10 +66,10 @@ def _run(kernel: Any, given: Tensor, x: Tensor, layout: Layout, out: Tensor) -> 
 @triton.jit
 @no_type_check
 def _forward(
-    params, x, out, count, scale, resolution, rows, offset, first, width,
+    values, x, out, count, scale, resolution, rows, offset, first, width,
     HASHED: tl.constexpr, FEATURES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Compute one level's features; its parameters begin at `offset`, its features at `first` in a row of
+    """Compute one level's features; its values begin at `offset`, its features at `first` in a row of
     `width`.
     """
     point = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -75,7 +79,7 @@ def _forward(
         total = tl.zeros((BLOCK,), tl.float32)
         for corner in tl.static_range(8):
             row, weight = _node(cx, cy, cz, u, v, w, resolution, rows, corner, HASHED)
-            total += weight * tl.load(params + offset + row * FEATURES + f, mask=there, other=0.0)
+            total += weight * tl.load(values + offset + row * FEATURES + f, mask=there, other=0.0)
         tl.store(out + point * width + first + f, total, mask=there)
 
 

@@ -58,6 +58,7 @@ def train_autoencoder(
         ema=cfg.ema,
         check_every=cfg.check_every,
         bfloat16=cfg.bfloat16,
+        graph=cfg.graph,
     )
     average = train("autoencoder", vae, loss_of, check, recipe, work / "vae.pt", seed)
     save_file({k: v.contiguous() for k, v in average.state_dict().items()}, finished)

@@ -108,5 +108,6 @@ def _train(
         weight_decay=0.01,
         check_every=cfg.check_every,
         bfloat16=cfg.bfloat16,
+        graph=cfg.graph,
     )
     return train(name, model, loss_of, check, recipe, checkpoint, seed)

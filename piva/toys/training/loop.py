@@ -28,6 +28,7 @@ class Recipe:
     weight_decay: float = 0.0
     warm: int = 100  # rising steps
     bfloat16: bool = False  # autocast, for GPUs; averages and optimiser stay in float32
+    graph: bool = False  # each step as one CUDA graph: a loss that is the same computation at each step
     check_every: int = 200
 
 
@@ -61,20 +62,34 @@ def train(
         decay: [p for p in each.parameters() if p.requires_grad] for decay, each in averages.items()
     }
     optimiser = torch.optim.AdamW(
-        parameters, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=device.type == "cuda"
+        parameters,
+        lr=torch.zeros((), device=device) if recipe.graph else recipe.lr,
+        betas=(0.9, 0.99),
+        weight_decay=recipe.weight_decay,
+        fused=recipe.graph,
+        capturable=recipe.graph,
     )
     parts: dict[str, Any] = {"model": model, "optimiser": optimiser}
     parts |= {f"average {decay}": average for decay, average in averages.items()}
     start = _resume(checkpoint, parts, generator) if checkpoint.exists() else 0
-    bar = tqdm(range(start, recipe.steps), desc=name, unit="step", initial=start, total=recipe.steps)
-    for step in bar:
-        optimiser.param_groups[0]["lr"] = recipe.lr * warm_cosine(step, recipe)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+
+    def work(step: int) -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16, cache_enabled=False):
             loss = loss_of(model, step, generator)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
+
+    take = _captured(work, start, generator) if recipe.graph else work
+    bar = tqdm(range(start, recipe.steps), desc=name, unit="step", initial=start, total=recipe.steps)
+    for step in bar:
+        rate = recipe.lr * warm_cosine(step, recipe)
+        if recipe.graph:
+            optimiser.param_groups[0]["lr"].fill_(rate)
+        else:
+            optimiser.param_groups[0]["lr"] = rate
+        take(step)
         with torch.no_grad():
             for decay, follower in followers.items():
                 torch._foreach_lerp_(follower, parameters, 1 - min(decay, (1 + step) / (10 + step)))
@@ -89,6 +104,21 @@ def train(
             _save(checkpoint, parts, generator, step + 1)
     with torch.no_grad():
         return min(averages.values(), key=lambda average: check(average)["error"])
+
+
+def _captured(work: Callable[[int], None], step: int, generator: torch.Generator) -> Callable[[int], None]:
+    """Return `work` as a CUDA graph, after three steps at rate 0: Adam's states, once made, stay in place."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work(step)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    with torch.cuda.graph(graph):
+        work(step)
+    return lambda _: graph.replay()
 
 
 def _resume(checkpoint: Path, parts: Mapping[str, Any], generator: torch.Generator) -> int:

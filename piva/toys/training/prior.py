@@ -35,10 +35,6 @@ def main(cfg: DictConfig) -> None:
     vae, model = (network.to(cfg.device) for network in _begin(cfg, tokenizer))
 
     torch.set_float32_matmul_precision(cfg.float32)
-    if cfg.compile:
-        for part in ("encoder", "decoder"):
-            vae.get_submodule(part).compile()
-        model["unet"].compile()
     vae = train_autoencoder(cfg.vae, vae, images, cfg.held_out, work, cfg.seed)
     latents = encode_all(vae, images, work / "latents.safetensors")
     if not cfg.vae.start:
@@ -48,10 +44,8 @@ def main(cfg: DictConfig) -> None:
     latents = latents.to(cfg.device) * vae.config.scaling_factor
     pairs = Pairs(latents, tokens.to(cfg.device), null.to(cfg.device), cfg.held_out)
     model = train_unet(cfg.unet, model, pairs, work, cfg.seed + 1)
-    hints = depth_hint(torch.from_numpy(data.depth).float()).to(cfg.device)
+    hints = depth_hint(torch.from_numpy(data.depth).to(cfg.device).float())
     control = _begin_control(cfg, model["unet"]).to(cfg.device)
-    if cfg.compile:
-        control.compile()
     control = train_controlnet(
         cfg.controlnet, control, model["unet"], model["text"], pairs, hints, work, cfg.seed + 2
     )
