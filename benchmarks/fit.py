@@ -20,16 +20,15 @@ from omegaconf import DictConfig
 from piva.config import build, compose
 from piva.datasets.scene import Views, read_views
 from piva.metrics.pixels import psnr
-from piva.nerf.fit import Fitted, fit
-from piva.nerf.render import render_image
-from piva.nerf.settings import Fit
+from piva.nerf.scenes import Scene
+from piva.nerf.settings import SceneSettings
 
 
 def main(*argv: str) -> None:
     own = dict(arg.split("=", 1) for arg in argv if arg.startswith(("size=", "threads=")))
     folders = [Path(arg) for arg in argv if "=" not in arg]
     cfg = compose("task=nerf", *(arg for arg in argv if "=" in arg and arg.split("=")[0] not in own))
-    settings: Fit = build(get_class(cfg.field["_target_"]), cfg.field, "field")
+    settings: SceneSettings = build(get_class(cfg.field["_target_"]), cfg.field, "field")
     torch.set_num_threads(int(own.get("threads", torch.get_num_threads())))
     choice = cfg.hydra.runtime.choices.field
     print("| scene | field | threads | s | s of CPU time | dB on held-out views | views |")
@@ -40,11 +39,11 @@ def main(*argv: str) -> None:
         lenses = [views.lenses[i] for i in views.train]
         begin, used = time.perf_counter(), time.process_time()
         generator = torch.Generator(cfg.device).manual_seed(0)
-        fitted = fit(images[views.train], c2w[views.train], lenses, settings, generator)
+        fitted = settings.fit(images[views.train], c2w[views.train], lenses, generator)
         if cfg.device != "cpu":
             torch.cuda.synchronize()
         seconds, used = time.perf_counter() - begin, time.process_time() - used
-        quality, count = held_out(fitted, views, settings.step), f"{len(views.test)} of {len(images)}"
+        quality, count = held_out(fitted, views, settings), f"{len(views.test)} of {len(images)}"
         cells = f"{torch.get_num_threads()} | {seconds:.1f} | {used:.1f} | {quality:.2f} | {count}"
         print(f"| {folder.name} | {choice} | {cells} |", flush=True)
 
@@ -70,14 +69,14 @@ def shrunk(views: Views, width: int) -> Views:
     )
 
 
-def held_out(fitted: Fitted, views: Views, step: float) -> float:
+def held_out(fitted: Scene, views: Views, settings: SceneSettings) -> float:
     """Return the mean PSNR at the test views in front of white."""
-    device = fitted.occupancy.occs.device
+    device = next(fitted.field.parameters()).device
     white, values = torch.ones(3, device=device), []
     for i in views.test:
         with torch.no_grad():
             c2w = torch.from_numpy(views.c2w[i]).to(device)
-            seen = render_image(fitted.field, fitted.occupancy, c2w, views.lenses[i], white, step).rgb.cpu()
+            seen = fitted.view(settings, c2w, views.lenses[i], white).rgb.cpu()
         rgba = torch.from_numpy(views.images[i]).float() / 255
         wanted = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
         values.append(psnr(seen.permute(2, 0, 1)[None], wanted.permute(2, 0, 1)[None]).item())

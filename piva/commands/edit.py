@@ -133,10 +133,11 @@ def as_overrides(argv: Sequence[str]) -> list[str]:
         remedy = 'such as: piva edit photo.png "a red mug" "a blue mug"'
         raise InputError("piva edit", found, "PATH SOURCE TARGET, then keys", remedy)
     path, source, target, *others = argv
-    task = "nerf" if Path(path).expanduser().is_dir() else "image"
+    splats = path.lower().endswith(".ply")
+    task = "nerf" if splats or Path(path).expanduser().is_dir() else "image"
     named = {"path": path, "source": source, "target": target}
     given = [f"dataset.{key}={quoted(value)}" for key, value in named.items()]
-    return [f"task={task}", "dataset=single", *given, *others]
+    return [f"task={task}", "dataset=single", *["field=splats"] * splats, *given, *others]
 
 
 def main() -> None:

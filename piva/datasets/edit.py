@@ -36,7 +36,8 @@ class Edit:
     instruction: str = ""  # what to do, in words to an editor, if the dataset says so
     type: str = ""  # texturing, addition, translation, or a PIE type
     image: Path | None = None  # the picture to edit; for an object its front view
-    scene: Path | None = None  # a folder with transforms.json or transforms_train.json
+    scene: Path | None = None  # a folder with transforms.json or transforms_train.json, or a .ply of splats
+    up: str = "z"  # the axis of a .ply's world that points up: x, y, z, -x, -y, -z
     capture: Capture | None = None  # of a scene with cameras inside it; None: an object amid its cameras
     mask: Path | None = None  # where the picture is meant to change, if the dataset says so
     truth: Path | None = None  # a folder with images/<stem>.png and masks/<stem>.png, if known

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,13 @@ def read_views(folder: Path, capture: Capture | None = None, size: int | None = 
         world=cameras.world,
         near=capture.near if capture else 0.0,
     )
+
+
+def no_views(size: int) -> Views:
+    """Return the views of a scene that comes without any."""
+    images, c2w = np.empty((0, size, size, 4), np.uint8), np.empty((0, 4, 4), np.float32)
+    nothing: dict[str, list[Any]] = {name: [] for name in ("lenses", "names", "train", "test")}
+    return Views(images=images, keep=None, c2w=c2w, world=np.eye(4), near=0.0, **nothing)
 
 
 def check_views(folder: Path, capture: Capture | None = None) -> None:

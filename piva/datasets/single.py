@@ -1,15 +1,17 @@
-"""One photo, or one scene folder, and a pair of prompts."""
+"""One photo, one scene folder or one .ply of splats, and a pair of prompts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from piva.datasets.edit import Edit, check_prompts
 from piva.datasets.scene import front_view
 from piva.errors import InputError
 from piva.files import get, read_json, read_text, user_path
 from piva.images import check_image
+
+PACKED = {".splat", ".spz", ".sog", ".ksplat"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,20 +23,27 @@ class Single:
     source: str
     target: str
     prompts: str | None
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] = "z"
 
     def read(self) -> Iterator[Edit]:
         """Return the one edit; its id is the file's or folder's name. Raises `InputError`."""
         source, target = self._prompts()
         path = user_path(self.path, "dataset.path")
         if not path.exists():
-            wanted = "a photo or a scene folder"
+            wanted = "a photo, a scene folder or a .ply of splats"
             raise InputError("dataset.path", f"nothing at {path}", wanted, "check the path")
         if path.is_dir():
             image, scene, name = front_view(path), path, path.resolve().name
+        elif path.suffix.lower() == ".ply":
+            image, scene, name = None, path, path.stem
+        elif path.suffix.lower() in PACKED:
+            wanted, remedy = "a .ply", "SuperSplat, for example, opens it and exports one"
+            raise InputError(path, f"splats packed as {path.suffix.lower()}", wanted, remedy)
         else:
             check_image(path)
             image, scene, name = path, None, path.stem
-        return iter([Edit(id=name, source_prompt=source, target_prompt=target, image=image, scene=scene)])
+        prompts = {"source_prompt": source, "target_prompt": target}
+        return iter([Edit(id=name, **prompts, image=image, scene=scene, up=self.up)])
 
     def _prompts(self) -> tuple[str, str]:
         if self.prompts is None:

@@ -69,7 +69,7 @@ def _write(
     """Write the parts of an edit, each whole or not at all; return how many, and why others are not there."""
     from piva.export.glb import glb
     from piva.export.pictures import transforms, write_pictures
-    from piva.export.stored import read_edit, save_field
+    from piva.export.stored import read_edit, write_field
 
     what = set(settings.what)
     try:
@@ -85,7 +85,7 @@ def _write(
             (place / "transforms.json").write_text(json.dumps(scene, indent=2) + "\n")
 
     writers: list[tuple[set[str], Callable[[Path], object]]] = [
-        ({"field"}, lambda place: save_field(stored, finished.prompts, place / "field.safetensors")),
+        ({"field"}, lambda place: write_field(stored, finished.prompts, place)),
         ({"mesh"}, lambda place: (place / "mesh.glb").write_bytes(glb(stored, settings.mesh))),
         (SEEN, write_seen),
     ]

@@ -73,7 +73,7 @@ def find(path: Path) -> list[EditedScene]:
                 dataset=dataset,
                 prompts=prompts.get(name, ("", "")),
                 captured="world" in tensors,
-                original="original.occupied" in tensors,
+                original=any(name.startswith("original.") for name in tensors),
             )
         )
     return found
@@ -95,7 +95,7 @@ def _names(state: Path) -> set[str]:
     except (SafetensorError, OSError) as error:
         found = f"an unreadable file ({one_line(error)})"
         raise InputError(state, found, ORIGIN, "run the edit again") from None
-    if "occupied" not in names:
+    if not names & {"occupied", "means"}:
         remedy = "run the edit again with task=nerf"
-        raise InputError(state, "no occupancy in it", "the state of a field", remedy)
+        raise InputError(state, "no occupancy and no splats in it", "the state of a field", remedy)
     return names

@@ -17,9 +17,11 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
+from piva.errors import InputError
 from piva.export.settings import MeshSettings
 from piva.export.stored import Stored
 from piva.export.surface import Surface, colours, surface
+from piva.nerf.splats.scene import SplatScene
 from piva.noe.materials import to_linear
 
 Array = NDArray[np.float32]
@@ -35,8 +37,11 @@ def glb(stored: Stored, settings: MeshSettings) -> bytes:
     """Return the field's surface as a file's bytes: one scene unit is a metre, up is +y, the front (our -y)
     is at +z.
 
-    Raises `InputError` if the field has no surface at this level.
+    Raises `InputError` if the field has no surface at this level, or none at all.
     """
+    if isinstance(stored.fitted, SplatScene):
+        wanted = "a field of densities; splats.ply is in what=[field]"
+        raise InputError("what=[mesh]", "splats, which have no surface", wanted)
     found, look = surface(stored, settings), partial(colours, stored)
     return textured(found, look, settings.texels) if settings.texels else coloured(found, look)
 

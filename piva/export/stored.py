@@ -18,20 +18,21 @@ from piva.cameras.lens import Lens
 from piva.errors import InputError, one_line
 from piva.export.edits import EditedScene
 from piva.files import regular
-from piva.nerf.fit import Fitted
-from piva.nerf.render import Rendered, render_image
-from piva.nerf.scenes import restored
+from piva.nerf.render import Rendered
+from piva.nerf.scenes import Scene, restored
+from piva.nerf.splats.ply import write_splats
+from piva.nerf.splats.scene import SplatScene
 from piva.runs.stored import stored_settings
 
 ORIGINAL = "original."  # before the names of the original's tensors
-SHARED = ("background", "world")  # by the original and the edit
+SHARED = ("background", "world", "to_file")  # by the original and the edit, in full precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
     """A field to render."""
 
-    fitted: Fitted
+    fitted: Scene
     tensors: Mapping[str, Tensor]  # what it was made of
     settings: Any  # of the field
     near: float  # nothing is nearer to a camera than this
@@ -45,14 +46,13 @@ class Stored:
     def background(self) -> Float[Tensor, "3"]:
         """The colour behind the scene, by default white."""
         colour = self.fitted.background
-        return torch.ones(3, device=self.fitted.occupancy.occupied.device) if colour is None else colour
+        return torch.ones(3, device=next(iter(self.tensors.values())).device) if colour is None else colour
 
     @torch.no_grad()
     def view(self, c2w: Float[Tensor, "4 4"], lens: Lens) -> Rendered:
         """Render a view: `rgb` (h, w, 3) before the background, `opacity` and `depth` (h, w)."""
-        (field, occupancy, _), fit, near = self.fitted, self.settings, self.near
         place = c2w.to(self.background), lens, self.background
-        return render_image(field, occupancy, *place, fit.step, near=near, cone=fit.cone)
+        return self.fitted.view(self.settings, *place, near=self.near)
 
 
 def read_edit(finished: EditedScene, device: str) -> tuple[Stored, Stored | None]:
@@ -74,6 +74,13 @@ def as_stored(tensors: Mapping[str, Tensor], finished: EditedScene) -> tuple[Sto
         return _stored(of, finished.field, finished.near, finished.state)
 
     return stored(edit), stored(original | shared) if original else None
+
+
+def write_field(stored: Stored, prompts: tuple[str, str], place: Path) -> None:
+    """Write field.safetensors and, of splats, splats.ply in the world of their file, if they had one."""
+    save_field(stored, prompts, place / "field.safetensors")
+    if isinstance(stored.fitted, SplatScene):
+        write_splats(stored.fitted.field, place / "splats.ply")
 
 
 def save_field(stored: Stored, prompts: tuple[str, str], path: Path) -> None:

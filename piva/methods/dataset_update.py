@@ -11,6 +11,7 @@ from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.metrics.toys import Pixels
 from piva.models.needs import Model, Regulariser
+from piva.nerf.splats.settings import SplatFit
 from piva.scores.terms import Score
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class DatasetUpdate:
         if not parts["task"].renders:
             found, wanted = "the dataset update of a picture", "a scene with its training pictures"
             raise InputError("method", found, wanted, "use task=nerf")
+        if isinstance(parts["task"].field, SplatFit):
+            found = "a dataset update, which follows single rays"
+            raise InputError("field=splats", found, "method=optimise", "or field=voxels")
         if run.noises != 1:
             raise InputError("noises", str(run.noises), "1: no direction is averaged")
         for key, given in (("coarse", run.coarse), ("samples.at", run.samples.at)):

@@ -20,6 +20,14 @@ SHARPNESS = (
 
 
 @runtime_checkable
+class Grouped(Protocol):
+    """What is optimised, of any representation."""
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return all parameters, by what may have a learning rate of its own."""
+
+
+@runtime_checkable
 class Field(Protocol):
     """A density (1 / scene unit, never negative) and a colour in [0, 1] at every point of the box [-radius,
     radius]^3.

@@ -2,9 +2,10 @@
 seen.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,21 +15,61 @@ from torch import Tensor
 from piva.cameras.lens import Lens
 from piva.cameras.rays import Lenses, mixed_rays
 from piva.errors import InputError
-from piva.nerf.field import Field
+from piva.nerf.field import Field, Grouped
 from piva.nerf.occupancy import Occupancy
-from piva.nerf.render import render
-from piva.nerf.settings import Fit
+from piva.nerf.render import Rendered, render, render_image
+from piva.nerf.settings import Box, Fit
 
 Views = Float[Tensor, "n h w 4"] | UInt8[Tensor, "n h w 4"]
 REMEDY = "lower learning rates (field.lr_...) or another field.threshold may help"
 
 
 class Fitted(NamedTuple):
-    """A field, where it is not empty, and what lies behind it."""
+    """A field, where it is not empty, and what lies behind it: a `piva.nerf.scenes.Scene`."""
 
     field: Field
     occupancy: Occupancy
     background: Float[Tensor, "3"] | None  # of views without alpha; with alpha any colour will do
+
+    def view(
+        self,
+        fit: Fit,
+        c2w: Float[Tensor, "4 4"],
+        lens: Lens,
+        background: Float[Tensor, "3"],
+        near: float = 0.0,
+    ) -> Rendered:
+        camera = c2w, lens, background
+        return render_image(self.field, self.occupancy, *camera, fit.step, near=near, cone=fit.cone)
+
+    def refresh(
+        self, fit: Fit, progress: float, generator: torch.Generator | None, grow: int, explore: bool
+    ) -> Bool[Tensor, "2"]:
+        """Look anew where the field is not empty, with room to grow by so many cells, or everywhere."""
+        self.occupancy.refresh(self.field.density, fit.threshold, dilate=grow)
+        alive = torch.stack([self.occupancy.occs.isfinite().all(), self.occupancy.occupied.any()])
+        if explore:  # or no ray would sample, and no gradient reach, what is beyond `grow`
+            self.occupancy.open_box()
+        return alive
+
+    def opened(self, fit: Fit) -> "Fitted":
+        return copy.deepcopy(self)
+
+    def tight(self, fit: Fit) -> "Fitted":
+        """Return the scene without room to grow, a copy: rendering must not change the edit."""
+        occupancy = copy.deepcopy(self.occupancy)
+        occupancy.refresh(self.field.density, fit.threshold)
+        return self._replace(occupancy=occupancy)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {**self.field.state_dict(), "occupied": self.occupancy.occupied}
+
+    def checkpoint(self) -> dict[str, Any]:
+        return {"field": self.field.state_dict(), "occupancy": self.occupancy.state_dict()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.field.load_state_dict(saved["field"])
+        self.occupancy.load_state_dict(saved["occupancy"])
 
 
 class Evidence(NamedTuple):
@@ -113,7 +154,15 @@ def fit(
     return Fitted(field, occupancy, evidence.background)
 
 
-def adam(field: Field, rates: Mapping[str, float]) -> torch.optim.Adam:
+def fitted_of(settings: Fit, tensors: Mapping[str, Tensor]) -> Fitted:
+    """Return the scene of these tensors. Raises `KeyError` for one that is not there."""
+    field, occupied = settings.restore(tensors), tensors["occupied"]
+    occupancy = Occupancy(settings.radius, settings.occupancy, settings.levels).to(occupied.device)
+    occupancy.occupy(occupied)
+    return Fitted(field, occupancy, tensors.get("background"))
+
+
+def adam(field: Grouped, rates: Mapping[str, float]) -> torch.optim.Adam:
     """Return the optimiser of fits and edits, with a learning rate per parameter group of the field."""
     groups = [{"params": params, "lr": rates[name]} for name, params in field.parameter_groups().items()]
     # eps: most voxels, or rows of a hash grid, meet few rays and have tiny gradients (Instant-NGP, Section
@@ -135,7 +184,7 @@ def gather(
     views: Views,
     c2w: Float[Tensor, "n 4 4"],
     lenses: Sequence[Lens],
-    settings: Fit,
+    settings: Box,
     keep: Bool[Tensor, "n h w"] | None,
 ) -> Evidence:
     """Return the visual hull and the pixels near a silhouette; of opaque views the whole box, all pixels and

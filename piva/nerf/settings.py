@@ -2,7 +2,8 @@
 not need torch.
 
 A field has a fit (`VoxelFit`, `HashFit`), in it an edit (`VoxelEdit`, `HashEdit`) with the learning rates of
-score distillation, and a `Field` class. `Fit` is what the rest of the program reads of them.
+score distillation, and a `Field` class. `SceneSettings` is what the rest of the program reads of them, `Fit`
+what rendering reads. Splats have theirs in splats/settings.py.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from piva.nerf.field import Field
+    from piva.nerf.fit import Fitted
     from piva.nerf.hash_grid import HashGrid
     from piva.nerf.kernels.layout import Layout
     from piva.nerf.voxels import Voxels
@@ -27,8 +29,40 @@ MOST_SAMPLES = 10_000  # along a ray, from the middle of the box to its side
 
 
 @runtime_checkable
+class SceneSettings(Protocol):
+    """What the settings of any representation of a scene have."""
+
+    edit: Any  # settings of an edit; None where the scene is only fitted
+
+    @property
+    def num_parameters(self) -> int:
+        """Return the number of parameters of the field at its finest."""
+
+    @property
+    def cells(self) -> int:
+        """Return the number of cells of the occupancy grid, 0 without one."""
+
+    def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> Any:
+        """Fit a `piva.nerf.scenes.Scene` to views, as `piva.nerf.fit.fit` does."""
+
+    def scene(self, tensors: "Mapping[str, Tensor]") -> Any:
+        """Return the `piva.nerf.scenes.Scene` of these tensors. Raises `KeyError` for one that is not
+        there.
+        """
+
+
+@runtime_checkable
+class Box(Protocol):
+    """Where a fit looks for the object: the cells of its visual hull."""
+
+    radius: float  # half the side of the box
+    occupancy: int  # cells along a side
+    levels: int  # 1: the box; more: all of space
+
+
+@runtime_checkable
 class Fit(Protocol):
-    """What any field's settings have. Lengths are in scene units."""
+    """What any radiance field's settings have beside. Lengths are in scene units."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -77,6 +111,12 @@ def _check_space(fit: "VoxelFit | HashFit") -> None:
         raise InputError("step", f"{fit.step:g}", wanted)
 
 
+def check_coarse(coarse: list[int], until: list[float]) -> None:
+    """Raise `InputError` unless each of the coarse resolutions has its part of the steps."""
+    if len(coarse) != len(until) or until != sorted(until):
+        raise InputError("coarse_until", str(until), f"rising, a part of the steps for each of {coarse}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class VoxelEdit:
     """How an edit moves voxels: learning rates, weights of the roughness of the change
@@ -94,9 +134,7 @@ class VoxelEdit:
     shrink_from: Annotated[float, Interval(ge=0, le=1)]  # of the steps
 
     def __post_init__(self) -> None:
-        if len(self.coarse) != len(self.coarse_until) or self.coarse_until != sorted(self.coarse_until):
-            found, wanted = str(self.coarse_until), f"rising, a part of the steps for each of {self.coarse}"
-            raise InputError("coarse_until", found, wanted)
+        check_coarse(self.coarse, self.coarse_until)
 
     @property
     def rates(self) -> dict[str, float]:
@@ -149,6 +187,20 @@ class VoxelFit:
     @property
     def num_parameters(self) -> int:
         return int(4 * self.resolutions[-1] ** 3)
+
+    @property
+    def cells(self) -> int:
+        return int(self.levels * self.occupancy**3)
+
+    def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> "Fitted":
+        from piva.nerf.fit import fit
+
+        return fit(views, c2w, lens, self, *others, **options)
+
+    def scene(self, tensors: "Mapping[str, Tensor]") -> "Fitted":
+        from piva.nerf.fit import fitted_of
+
+        return fitted_of(self, tensors)
 
     @property
     def stages(self) -> list[int]:
@@ -240,6 +292,20 @@ class HashFit:
     @property
     def num_parameters(self) -> int:
         return self.layout.size + self.hidden * (self.layout.width + 4)
+
+    @property
+    def cells(self) -> int:
+        return int(self.levels * self.occupancy**3)
+
+    def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> "Fitted":
+        from piva.nerf.fit import fit
+
+        return fit(views, c2w, lens, self, *others, **options)
+
+    def scene(self, tensors: "Mapping[str, Tensor]") -> "Fitted":
+        from piva.nerf.fit import fitted_of
+
+        return fitted_of(self, tensors)
 
     @property
     def stages(self) -> list[int]:

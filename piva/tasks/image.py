@@ -40,7 +40,10 @@ class ImageTask:
     residual: bool  # what the autoencoder loses is given back where the edit changes nothing
 
     def check(self, edit: Edit) -> None:
-        assert edit.image is not None  # config.check has compared `needs` with the dataset
+        if edit.image is None:  # config.check has compared `needs` with the dataset
+            raise InputError(
+                f"task=image, edit {edit.id}", "splats", "a picture", "use task=nerf field=splats"
+            )
         check_image(edit.image)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "ImageState":

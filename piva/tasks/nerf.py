@@ -1,6 +1,5 @@
 """Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, A.1)."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,12 @@ from annotated_types import Ge, Gt, Interval, MultipleOf
 
 from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
-from piva.datasets.scene import Views, check_views, read_views
+from piva.datasets.scene import Views, check_views, no_views, read_views
 from piva.errors import InputError
 from piva.metrics.comparison import Comparison
 from piva.nerf.memory import check_fits, estimate
+from piva.nerf.splats.ply import read_header
+from piva.nerf.splats.settings import SplatFit
 from piva.ranges import Degrees, FieldOfView, Rising
 from piva.runs.bars import bar
 from piva.scores.terms import EDIT, ORIGINAL
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from piva.cameras.lens import Lens
-    from piva.nerf.fit import Fitted
     from piva.nerf.render import Rendered
+    from piva.nerf.scenes import Scene
     from piva.priors.prior import Prior
 
 PASTEL = 0.55  # the least of a pastel's channels, as in the pictures that the toys' prior has seen
@@ -47,7 +48,7 @@ class NerfTask:
     needs: ClassVar[str] = "scene"
     renders: ClassVar[bool] = True
 
-    field: Any  # settings of the field, its fit and its edit: a `piva.nerf.settings.Fit`
+    field: Any  # settings of the field, its fit and its edit: `piva.nerf.settings.SceneSettings`
     lr_schedule: Literal["constant", "cosine", "exponential"]
     lr_end: Annotated[float, Gt(0)]
     lr_warmup: Annotated[float, Interval(ge=0, le=1)]
@@ -77,14 +78,26 @@ class NerfTask:
         if edit.scene is None:
             wanted = "a scene folder with its cameras"
             raise InputError(f"task=nerf, edit {edit.id}", "a picture", wanted, "use task=image")
-        check_views(edit.scene, edit.capture)
+        if edit.scene.suffix.lower() != ".ply":
+            check_views(edit.scene, edit.capture)
+        elif not isinstance(self.field, SplatFit):
+            raise InputError(edit.scene, "a .ply of splats", "field=splats, or a folder of pictures")
+        else:
+            read_header(edit.scene)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
         from piva.nerf.scenes import fitted_scene
 
         assert edit.scene is not None
+        if edit.scene.suffix.lower() == ".ply":
+            views = no_views(size)
+            self._check_memory(read_header(edit.scene).num_parameters, views, prior, size)
+            scene = self.field.read(edit.scene, edit.up, prior.device)
+            return NerfState(
+                self, edit, prior, scene, views, self._viewpoints(edit, views, prior, size), steps
+            )
         views = read_views(edit.scene, edit.capture, size)
-        self._check_memory(views, prior, size)
+        self._check_memory(self.field.num_parameters, views, prior, size)
         with bar(0, f"{edit.id}: fitting the scene", "step") as shown:
 
             def progress(step: int, total: int) -> None:
@@ -97,12 +110,14 @@ class NerfTask:
                 raise FloatingPointError(f"edit {edit.id}, {error}") from error
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
 
-    def _check_memory(self, views: Views, prior: "Prior", size: int) -> None:
+    def _check_memory(self, num_parameters: int, views: Views, prior: "Prior", size: int) -> None:
         """Raise `InputError` if the edit needs more memory than there is."""
         fit = self.field
-        cells, pixels = fit.levels * fit.occupancy**3, max(self.views * size**2, self.turntable_size**2)
+        pixels = max(self.views * size**2, self.turntable_size**2)
         pictures = views.images[..., 0].size
-        parts = estimate(num_parameters=fit.num_parameters, cells=cells, pictures=pictures, pixels=pixels)
+        if reserve := getattr(fit.edit, "reserve", 0):
+            num_parameters = round(num_parameters * (1 + reserve))
+        parts = estimate(num_parameters=num_parameters, cells=fit.cells, pictures=pictures, pixels=pixels)
         pixels_keys = "resolution, task.views and task.turntable_size"
         keys = ("field, its resolutions", "field.occupancy", "dataset", pixels_keys)
         check_fits(parts, dict(zip(parts, keys, strict=True)), prior.device)
@@ -137,7 +152,7 @@ class NerfState:
         settings: NerfTask,
         edit: Edit,
         prior: "Prior",
-        fitted: "Fitted",
+        fitted: "Scene",
         views: Views,
         viewpoints: Viewpoints,
         steps: int,
@@ -149,7 +164,7 @@ class NerfState:
         self._settings, self._edit, self._prior = settings, edit, prior
         self._views, self._viewpoints, self._step, self._steps = views, viewpoints, 0, steps
         self._photos: Photos | None = None
-        self._original, self._edited = fitted, copy.deepcopy(fitted)
+        self._original, self._edited = fitted, fitted.opened(settings.field)
         self._original.field.requires_grad_(False)
         self._edited.field.requires_grad_(True)
         white = torch.ones(3, device=prior.device)
@@ -162,7 +177,7 @@ class NerfState:
         import torch
 
         s = self._settings
-        self._refresh()
+        self._refresh(randomness.host)
         cameras, backgrounds = [], []
         for _ in range(s.views):
             cameras.append(self._place(self._resized(self._viewpoints.draw(randomness.host), size)))
@@ -203,21 +218,30 @@ class NerfState:
 
     def render_rays(self, rays_o: "Tensor", rays_d: "Tensor") -> "Tensor":
         """Return the colours (n, 3) that the edit has along rays (n, 3), with a graph, before a step."""
+        from piva.nerf.fit import Fitted
         from piva.nerf.render import render
 
-        self._refresh()
+        self._refresh(None)
+        assert isinstance(self._edited, Fitted)  # methods/dataset_update.py has refused others
         (field, occupancy, _), fit, near = self._edited, self._settings.field, self._views.near
         rays = rays_o, rays_d, self._background
         return render(field, occupancy, *rays, fit.step, near=near, cone=fit.cone).rgb
 
-    def _refresh(self) -> None:
-        """Look anew where the edit is not empty, now and then."""
-        s, (field, occupancy, _) = self._settings, self._edited
-        if self._step % s.refresh_every == 0:
-            occupancy.refresh(field.density, s.field.threshold, dilate=s.grow)
-            self._check_alive()
-            if self._step < s.explore:  # or no ray would sample, and no gradient reach, what is beyond `grow`
-                occupancy.open_box()
+    def _refresh(self, generator: "torch.Generator | None") -> None:
+        """Look anew where the edit is not empty, now and then. Raises `FloatingPointError` if it is not
+        finite any more, or empty.
+        """
+        s = self._settings
+        if self._step % s.refresh_every:
+            return
+        progress, explore = self._step / self._steps, self._step < s.explore
+        alive = self._edited.refresh(s.field, progress, generator, grow=s.grow, explore=explore)
+        finite, there = alive.tolist()  # waits for the device once for both
+        where = f"edit {self._edit.id}, step {self._step}"
+        if not finite:
+            raise FloatingPointError(f"{where}: the field's density is not finite")
+        if not there:
+            raise FloatingPointError(f"{where}: the field is empty")
 
     def _resized(self, camera: Camera, size: int | None) -> Camera:
         """Return the same view in about size^2 pixels."""
@@ -226,18 +250,6 @@ class NerfState:
             return camera
         height, width = fitting((lens.height, lens.width), size, self._prior.factor)
         return c2w, lens.resized(width, height)
-
-    def _check_alive(self) -> None:
-        """Raise `FloatingPointError` if the field is not finite any more, or empty."""
-        import torch
-
-        where, occupancy = f"edit {self._edit.id}, step {self._step}", self._edited.occupancy
-        checks = torch.stack([occupancy.occs.isfinite().all(), occupancy.occupied.any()])
-        finite, occupied = checks.tolist()  # waits for the device once for both
-        if not finite:
-            raise FloatingPointError(f"{where}: the field's density is not finite")
-        if not occupied:
-            raise FloatingPointError(f"{where}: the field is empty")
 
     def step(self) -> None:
         fields, edit = (self._edited.field, self._original.field), self._settings.field.edit
@@ -270,8 +282,7 @@ class NerfState:
     def state_dict(self) -> "dict[str, Tensor]":
         import torch
 
-        tensors = {**self._edited.field.state_dict(), "occupied": self._tight().occupancy.occupied}
-        original = {**self._original.field.state_dict(), "occupied": self._original.occupancy.occupied}
+        tensors, original = self._tight().tensors(), self._original.tensors()
         # to look at beside the edit when the cache is gone; half precision will do for that
         tensors |= {
             f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()
@@ -283,28 +294,23 @@ class NerfState:
         return tensors
 
     def checkpoint(self) -> "dict[str, Any]":
-        field, occupancy = self._edited.field.state_dict(), self._edited.occupancy.state_dict()
         photos = self._photos.changed() if self._photos else {}
-        own = {"step": self._step, "field": field, "occupancy": occupancy, "photos": photos}
-        return {**own, **self._descent.checkpoint()}
+        own = {"step": self._step, "photos": photos}
+        return {**own, **self._edited.checkpoint(), **self._descent.checkpoint()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self._step = saved["step"]
-        self._edited.field.load_state_dict(saved["field"])
-        self._edited.occupancy.load_state_dict(saved["occupancy"])
+        self._edited.restore(saved)
         self._descent.restore(saved)
         for index, picture in saved.get("photos", {}).items():
             self.photos().change(index, picture)
 
-    def _tight(self) -> "Fitted":
-        """Return the edited scene without room to grow, a copy: rendering must not change the edit."""
-        field, occupancy = self._edited.field, copy.deepcopy(self._edited.occupancy)
-        occupancy.refresh(field.density, self._settings.field.threshold)
-        return self._edited._replace(occupancy=occupancy)
+    def _tight(self) -> "Scene":
+        return self._edited.tight(self._settings.field)
 
     def _render_latents(
         self,
-        scene: "Fitted",
+        scene: "Scene",
         cameras: "list[tuple[Tensor, Lens]]",
         backgrounds: "list[Tensor]",
         depth: bool,
@@ -324,7 +330,7 @@ class NerfState:
         ]
         return latents, torch.stack(seen)
 
-    def _render_all(self, scene: "Fitted", cameras: list[Camera]) -> "Tensor":
+    def _render_all(self, scene: "Scene", cameras: list[Camera]) -> "Tensor":
         """Return pictures (n, 3, h, w) of n views, without a graph."""
         import torch
 
@@ -332,11 +338,8 @@ class NerfState:
             views = (self._render(scene, self._place(camera), self._background) for camera in cameras)
             return torch.stack([view.rgb.permute(2, 0, 1) for view in views])
 
-    def _render(self, scene: "Fitted", camera: "tuple[Tensor, Lens]", background: "Tensor") -> "Rendered":
-        from piva.nerf.render import render_image
-
-        (field, occupancy, _), fit, near = scene, self._settings.field, self._views.near
-        return render_image(field, occupancy, *camera, background, fit.step, near=near, cone=fit.cone)
+    def _render(self, scene: "Scene", camera: "tuple[Tensor, Lens]", background: "Tensor") -> "Rendered":
+        return scene.view(self._settings.field, *camera, background, near=self._views.near)
 
     def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
         """Return the camera on the field's device, without waiting for what that is doing."""

@@ -266,7 +266,7 @@ def test_a_scene_is_fitted_once(
     def never(*_: object) -> None:
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("piva.nerf.scenes.fit", never)
+    monkeypatch.setattr("piva.nerf.fit.fit", never)
     second = opened(task, ball, prior, randomness).compare()
     torch.testing.assert_close(first.before, second.before)
 

@@ -4,10 +4,8 @@ Threads never write to the same place: forward they share the points, backward t
 as torch uses.
 """
 
-import threading
 from typing import Any, no_type_check
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -17,10 +15,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from piva.nerf.kernels.layout import PRIMES, Layout
+from piva.nerf.kernels.threads import run
 
 CHUNK = 2048  # points of one level at once: the rows they meet stay in the cache
 HALF, ONE, STRIDE_X = np.float32(0.5), np.float32(1), np.uint64(1)  # typed, or numba computes in float64
-LOCK = threading.Lock()  # numba's simplest pool of threads ends the process when two threads enter it
 
 
 def encode(
@@ -51,13 +49,7 @@ class _Encode(torch.autograd.Function):
 
 
 def _run(kernel: Any, given: Tensor, x: Tensor, layout: Layout, out: Tensor) -> None:
-    threads = torch.get_num_threads()
-    with LOCK:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        kernel(given.numpy(), x.numpy(), *_levels(layout), (0,) * layout.features, out.numpy())
-    # Where numba and torch share one OpenMP, numba's start sets the number of threads of both to that of all
-    # cores.
-    torch.set_num_threads(threads)
+    run(kernel, given.numpy(), x.numpy(), *_levels(layout), (0,) * layout.features, out.numpy())
 
 
 def _levels(layout: Layout) -> tuple[NDArray[Any], ...]:
