@@ -80,10 +80,8 @@ class NerfTask:
             raise InputError(f"task=nerf, edit {edit.id}", "a picture", wanted, "use task=image")
         if edit.scene.suffix.lower() != ".ply":
             check_views(edit.scene, edit.capture)
-        elif not isinstance(self.field, SplatFit):
+        elif read_header(edit.scene) and not isinstance(self.field, SplatFit):
             raise InputError(edit.scene, "a .ply of splats", "field=splats, or a folder of pictures")
-        else:
-            read_header(edit.scene)
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
         from piva.nerf.scenes import fitted_scene
@@ -228,9 +226,7 @@ class NerfState:
         return render(field, occupancy, *rays, fit.step, near=near, cone=fit.cone).rgb
 
     def _refresh(self, generator: "torch.Generator | None") -> None:
-        """Look anew where the edit is not empty, now and then. Raises `FloatingPointError` if it is not
-        finite any more, or empty.
-        """
+        """Look anew where the edit is, now and then. Raises `FloatingPointError` for one that is lost."""
         s = self._settings
         if self._step % s.refresh_every:
             return

@@ -132,5 +132,5 @@ class _Blur(torch.autograd.Function):
 
 def _blur(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n y x"]:
     """Return the means under the window where all of it is in the picture: rows first, then columns."""
-    line = torch.arange(-5.0, 6.0, device=maps.device).square().div(-2 * 1.5**2).softmax(0)
+    line = torch.arange(-5, 6, device=maps.device, dtype=maps.dtype).square().div(-2 * 1.5**2).softmax(0)
     return F.conv2d(F.conv2d(maps[:, None], line.view(1, 1, 11, 1)), line.view(1, 1, 1, 11))[:, 0]

@@ -95,9 +95,7 @@ def bins(order, boxes, across, down):
 @njit(parallel=True, cache=True, fastmath={"contract", "nsz", "arcp"})
 @no_type_check
 def composite(geometry, colours, depths, boxes, starts, ids, size):
-    """Return colour (h, w, 3), the light that is left (h, w), the sum of weighted depths (h, w), and the last
-    pair that each pixel has seen (h, w), -1 for none.
-    """
+    """Return colour (h, w, 3), the light left, the weighted depth and the last pair seen (h, w), or -1."""
     width, height = size
     rgb, light = np.zeros((height, width, 3), np.float32), np.ones((height, width), np.float32)
     depth, last = np.zeros((height, width), np.float32), np.full((height, width), -1, np.int64)
@@ -180,11 +178,8 @@ def composite_backward(geometry, colours, boxes, starts, ids, light, last, grad_
                     passes = ONE / (ONE - alpha)
                     before = remaining[r, c] * passes
                     weight = alpha * before
-                    d_red, d_green, d_blue = (
-                        grad_rgb[row, column, 0],
-                        grad_rgb[row, column, 1],
-                        grad_rgb[row, column, 2],
-                    )
+                    d_red, d_green = grad_rgb[row, column, 0], grad_rgb[row, column, 1]
+                    d_blue = grad_rgb[row, column, 2]
                     g = red * d_red + green * d_green + blue * d_blue + grad_opacity[row, column]
                     g_red += weight * d_red
                     g_green += weight * d_green
@@ -217,9 +212,7 @@ def gather(ids, pairs, n):
 @njit(parallel=True, cache=True)
 @no_type_check
 def project_backward(means, quats, scales, view, lens, size, geometry, depths, grads):
-    """Return the gradients of means, quaternions and scales from those (n, PAIR) of what `project`
-    returned.
-    """
+    """Return the gradients of means, quaternions, scales from those (n, PAIR) of `project`'s values."""
     n = len(means)
     g_means, g_scales = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
     g_quats = np.zeros((n, 4), np.float32)
@@ -309,12 +302,8 @@ def _rotation_backward(unit, length, g):
     g_z = 2 * (w * (g[1, 0] - g[0, 1]) + x * (g[0, 2] + g[2, 0]) + y * (g[1, 2] + g[2, 1]))
     g_z -= 4 * z * (g[0, 0] + g[1, 1])
     along = g_w * w + g_x * x + g_y * y + g_z * z
-    return (
-        (g_w - along * w) / length,
-        (g_x - along * x) / length,
-        (g_y - along * y) / length,
-        (g_z - along * z) / length,
-    )
+    g_w, g_x, g_y, g_z = g_w - along * w, g_x - along * x, g_y - along * y, g_z - along * z
+    return g_w / length, g_x / length, g_y / length, g_z / length
 
 
 @njit
@@ -333,11 +322,7 @@ def _spread(view, rotation, scale):
 @njit
 @no_type_check
 def _slope(x, z, focal, centre, pixels):
-    """Return d u/d x, d u/d z and whether x is inside, of u = focal x / z + centre.
-
-    Far off the axis the linear model of perspective breaks down: in its slope x / z is clamped to 15 % of the
-    picture beyond its sides.
-    """
+    """Return du/dx, du/dz and whether x is inside: x / z is clamped to 15 % beyond the picture's sides."""
     margin = 0.15 * pixels / focal
     low, high = -centre / focal - margin, (pixels - centre) / focal + margin
     seen = x / z

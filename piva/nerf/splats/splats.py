@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import comb, sqrt
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from piva.nerf.splats.rasterise import Gaussians
@@ -175,7 +175,7 @@ class Splats(nn.Module):
 
 
 def shared(
-    opacity: Float[Tensor, "n"], copies: Float[Tensor, "n"]
+    opacity: Float[Tensor, "n"], copies: Int[Tensor, "n"]
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
     """Return the opacity of each of so many splats in one place that look like one, and the factor of their
     scale (Kheradmand et al., Eq. 9).
