@@ -42,8 +42,8 @@ class Single:
         else:
             check_image(path)
             image, scene, name = path, None, path.stem
-        prompts = {"source_prompt": source, "target_prompt": target}
-        return iter([Edit(id=name, **prompts, image=image, scene=scene, up=self.up)])
+        edit = Edit(id=name, source_prompt=source, target_prompt=target, image=image, scene=scene, up=self.up)
+        return iter([edit])
 
     def _prompts(self) -> tuple[str, str]:
         if self.prompts is None:

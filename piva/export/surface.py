@@ -1,6 +1,6 @@
 """The surface of a field: marching cubes on its density, and the colour that a camera before it would see."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,7 +50,8 @@ def surface(stored: Stored, settings: MeshSettings) -> Surface:
 @torch.no_grad()
 def _density(stored: Stored, n: int) -> NDArray[np.float32]:
     """Return the density at n^3 points of the box, [x, y, z], 0 in cells that the renderer skips."""
-    field, occupancy, radius = stored.fitted.field, stored.fitted.occupancy, stored.settings.radius
+    fitted: Any = stored.fitted  # a `Fitted`: splats have been refused
+    field, occupancy, radius = fitted.field, fitted.occupancy, stored.settings.radius
     line = torch.linspace(-radius, radius, n, device=occupancy.occupied.device)
     density = torch.zeros(n, n, n, device=line.device)
     for x, plane in zip(line, density, strict=True):
@@ -97,13 +98,12 @@ def colours(
     renders have.
     """
     step, black = stored.settings.step, torch.zeros_like(stored.background)
+    fitted: Any = stored.fitted
     seen = []
     for start in range(0, len(places), CHUNK):
         x, normal = (
             torch.from_numpy(values[start : start + CHUNK]).to(black) for values in (places, outwards)
         )
-        rays = render(
-            stored.fitted.field, stored.fitted.occupancy, x + BEFORE * step * normal, -normal, black, step
-        )
+        rays = render(fitted.field, fitted.occupancy, x + BEFORE * step * normal, -normal, black, step)
         seen.append(rays.rgb / rays.opacity.clamp(min=1e-6)[:, None])
     return torch.cat(seen).clamp(0, 1).cpu().numpy()

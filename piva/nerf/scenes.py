@@ -89,7 +89,7 @@ def fitted_scene(
     images, c2w = (torch.from_numpy(values[views.train]).to(device) for values in (views.images, views.c2w))
     keep = None if views.keep is None else torch.from_numpy(views.keep[views.train]).to(device)
     lenses = [views.lenses[i] for i in views.train]
-    fitted = settings.fit(images, c2w, lenses, generator, progress, keep=keep, near=views.near)
+    fitted: Scene = settings.fit(images, c2w, lenses, generator, progress, keep=keep, near=views.near)
     tensors = {name: value.contiguous().cpu() for name, value in fitted.tensors().items()}
     if fitted.background is not None:
         tensors["background"] = fitted.background.cpu()
@@ -106,7 +106,8 @@ def restored(tensors: Mapping[str, Tensor], settings: SceneSettings, device: tor
     """
     there = {name: value.to(device) for name, value in tensors.items()}
     try:
-        return settings.scene(there)
+        scene: Scene = settings.scene(there)
+        return scene
     except KeyError as missing:
         kind, found = type(settings).__name__, ", ".join(sorted(tensors))
         wanted = f"{missing} among them, as a {kind} leaves it"

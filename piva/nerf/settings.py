@@ -8,7 +8,7 @@ what rendering reads. Splats have theirs in splats/settings.py.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from annotated_types import Ge, Gt, Interval
 
@@ -55,9 +55,17 @@ class SceneSettings(Protocol):
 class Box(Protocol):
     """Where a fit looks for the object: the cells of its visual hull."""
 
-    radius: float  # half the side of the box
-    occupancy: int  # cells along a side
-    levels: int  # 1: the box; more: all of space
+    @property
+    def radius(self) -> float:
+        """Return half the side of the box."""
+
+    @property
+    def occupancy(self) -> int:
+        """Return the number of cells along a side."""
+
+    @property
+    def levels(self) -> int:
+        """Return 1 for the box, more for all of space."""
 
 
 @runtime_checkable
@@ -195,12 +203,12 @@ class VoxelFit:
     def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> "Fitted":
         from piva.nerf.fit import fit
 
-        return fit(views, c2w, lens, self, *others, **options)
+        return fit(views, c2w, lens, cast(Fit, self), *others, **options)
 
     def scene(self, tensors: "Mapping[str, Tensor]") -> "Fitted":
         from piva.nerf.fit import fitted_of
 
-        return fitted_of(self, tensors)
+        return fitted_of(cast(Fit, self), tensors)
 
     @property
     def stages(self) -> list[int]:
@@ -300,12 +308,12 @@ class HashFit:
     def fit(self, views: Any, c2w: Any, lens: Any, *others: Any, **options: Any) -> "Fitted":
         from piva.nerf.fit import fit
 
-        return fit(views, c2w, lens, self, *others, **options)
+        return fit(views, c2w, lens, cast(Fit, self), *others, **options)
 
     def scene(self, tensors: "Mapping[str, Tensor]") -> "Fitted":
         from piva.nerf.fit import fitted_of
 
-        return fitted_of(self, tensors)
+        return fitted_of(cast(Fit, self), tensors)
 
     @property
     def stages(self) -> list[int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Interval
 
 from piva.datasets.edit import Edit
+from piva.errors import InputError
 from piva.images import check_image, read_rgb
 from piva.metrics.comparison import Comparison
 from piva.scores.terms import EDIT, ORIGINAL

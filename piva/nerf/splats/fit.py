@@ -114,7 +114,8 @@ def ssim(a: Float[Tensor, "h w 3"], b: Float[Tensor, "h w 3"]) -> Float[Tensor, 
     my, yy = _blur(torch.cat([y, y * y])).split(3)
     c1, c2 = 0.01**2, 0.03**2
     similar = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
-    return (similar / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))).mean()
+    index: Tensor = similar / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))
+    return index.mean()
 
 
 class _Blur(torch.autograd.Function):

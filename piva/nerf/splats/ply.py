@@ -46,14 +46,14 @@ class Header(NamedTuple):
     """What a file says of its splats."""
 
     order: str  # of bytes, as numpy has it; "" for text
-    count: int
+    splats: int
     properties: list[tuple[str, str]]  # names and numpy's types, in the file's order
     degree: int  # of the spherical harmonics
     size: int  # bytes
 
     @property
     def num_parameters(self) -> int:
-        return self.count * (11 + 3 * (self.degree + 1) ** 2)
+        return self.splats * (11 + 3 * (self.degree + 1) ** 2)
 
 
 def read_header(path: Path) -> Header:
@@ -126,10 +126,10 @@ def read_splats(path: Path, up: str, device: "torch.device") -> "Splats":
 
     parts = [columns(*names) for names in (MEANS, SCALES, QUATS, ("opacity",), COLOUR)]
     rest = [f"f_rest_{i}" for i in range(3 * (header.degree + 1) ** 2 - 3)]
-    parts.append(columns(*rest) if rest else torch.zeros(header.count, 0))
+    parts.append(columns(*rest) if rest else torch.zeros(header.splats, 0))
     odd = ~torch.cat(parts, dim=1).isfinite().all(dim=1)
     if bool(odd.any()):
-        found = f"{int(odd.sum())} of {header.count} splats with values that are not finite"
+        found = f"{int(odd.sum())} of {header.splats} splats with values that are not finite"
         raise InputError(path, found, "finite numbers", "prune them, in SuperSplat for example")
     means, scales, quats, opacities, sh0, others = parts
     to_file = _placement(means.double(), opacities[:, 0].sigmoid() >= SOLID, up)
@@ -140,7 +140,7 @@ def read_splats(path: Path, up: str, device: "torch.device") -> "Splats":
         quats,
         opacities[:, 0].contiguous(),
         sh0[:, None],
-        others.view(header.count, 3, len(rest) // 3).transpose(1, 2).contiguous(),
+        others.view(header.splats, 3, len(rest) // 3).transpose(1, 2).contiguous(),
         to_file.float(),
     ).to(device)
 
@@ -154,12 +154,12 @@ def _table(path: Path, header: Header) -> Any:
         with path.open("rb") as file:
             file.seek(header.size)
             if header.order:
-                return np.frombuffer(file.read(header.count * kinds.itemsize), kinds, header.count)
-            rows = np.loadtxt(file, max_rows=header.count, ndmin=2)
+                return np.frombuffer(file.read(header.splats * kinds.itemsize), kinds, header.splats)
+            rows = np.loadtxt(file, max_rows=header.splats, ndmin=2)
     except ValueError:
         rows = np.empty((0, 0))
-    if rows.shape != (header.count, len(header.properties)):
-        found = f"less, or else, than the {header.count} splats of its header"
+    if rows.shape != (header.splats, len(header.properties)):
+        found = f"less, or else, than the {header.splats} splats of its header"
         raise InputError(path, found, "a whole file", "export or copy it again")
     return {name: column for (name, _), column in zip(header.properties, rows.T, strict=True)}
 

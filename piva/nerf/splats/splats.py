@@ -86,7 +86,7 @@ class Splats(nn.Module):
         `coarsen_gradient`).
         """
         named = [self.means, self.opacities, self.sh0, self.shN]
-        moved = [x for x in named if x.grad is not None and x.numel()]
+        grads = [x.grad for x in named if x.grad is not None and x.numel()]
         alive = self.opacities.sigmoid() > DEAD
         low, high = (getattr(self.means[alive], end)(0) for end in ("amin", "amax"))
         place = ((self.means - low) / (high - low).max().clamp(min=1e-9) * (resolution - 1)).clamp(min=0)
@@ -95,15 +95,15 @@ class Splats(nn.Module):
         corners = torch.cartesian_prod(*[torch.arange(2.0, device=part.device)] * 3)  # (8, 3)
         weights = (1 - (part[:, None] - corners).abs()).clamp(min=0).prod(-1) * alive[:, None]  # (n, 8)
         nodes = ((first.clamp(max=resolution - 2)[:, None] + corners) @ strides).long()
-        grads = torch.cat([x.grad.flatten(1) if x.dim() > 1 else x.grad[:, None] for x in moved], dim=1)
-        values = torch.cat([grads, torch.ones_like(grads[:, :1])], dim=1)
+        flat = torch.cat([grad.flatten(1) if grad.dim() > 1 else grad[:, None] for grad in grads], dim=1)
+        values = torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)
         grid = values.new_zeros((resolution**3, values.shape[1]))
         for corner in range(8):
             grid.index_add_(0, nodes[:, corner], values * weights[:, corner, None])
-        mean = grid[:, :-1] / grid[:, -1:].clamp(min=1e-9)
-        smooth = sum(mean[nodes[:, corner]] * weights[:, corner, None] for corner in range(8))
-        for x, grad in zip(moved, smooth.split([x[0].numel() for x in moved], dim=1), strict=True):
-            x.grad.copy_(grad.view_as(x))
+        means = grid[:, :-1] / grid[:, -1:].clamp(min=1e-9)
+        smooth = sum(means[nodes[:, corner]] * weights[:, corner, None] for corner in range(8))
+        for grad, mean in zip(grads, smooth.split([x[0].numel() for x in grads], dim=1), strict=True):
+            grad.copy_(mean.view_as(grad))
 
     @torch.no_grad()
     def relocate(self, generator: torch.Generator) -> int:
@@ -192,4 +192,5 @@ def rotated(quats: Float[Tensor, "n 4"], vectors: Float[Tensor, "n 3"]) -> Float
     """Return vectors turned by unit quaternions, wxyz."""
     w, axis = quats[:, :1], quats[:, 1:]
     twice = 2 * torch.linalg.cross(axis, vectors)
-    return vectors + w * twice + torch.linalg.cross(axis, twice)
+    turned: Tensor = vectors + w * twice + torch.linalg.cross(axis, twice)
+    return turned
