@@ -15,7 +15,7 @@ from piva.nerf.splats.scene import SplatScene, world_to_camera
 from piva.nerf.splats.settings import SplatFit
 from piva.nerf.splats.splats import DEAD, Splats, rotated, shared
 
-SMALL = ["radius=1", "splats=800", "steps=150", "occupancy=24", "relocate_every=25"]
+SMALL = ["radius=1", "splats=800", "steps=400", "occupancy=24", "relocate_every=100"]
 
 
 def settings(*overrides):
