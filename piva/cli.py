@@ -198,7 +198,8 @@ def run_cli(job: Callable[[], Any], name: str = "config") -> None:
     if HELP & {*sys.argv[1:]}:
         sys.stdout.write(explain(name, sys.argv[1:]))
         return
-    tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    tracebacks = before == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing pages of it
     try:
         _working_folder()
@@ -217,6 +218,9 @@ def run_cli(job: Callable[[], Any], name: str = "config") -> None:
         kept = "; finished edits are kept" if isinstance(error, FloatingPointError) else ""
         sys.stderr.write(f"piva: {_explain(error, name)}{kept}\n")
         sys.exit(1 if isinstance(error, EditsFailed | FloatingPointError) else 2)
+    finally:  # a program that calls this is not to find it changed
+        del os.environ["HYDRA_FULL_ERROR"]
+        os.environ.update({} if before is None else {"HYDRA_FULL_ERROR": before})
 
 
 def _working_folder() -> None:
