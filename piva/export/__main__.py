@@ -46,7 +46,7 @@ def export(*argv: str) -> list[Path]:
     if settings.which == "original" and (without := [edit for edit in found if not edit.original]):
         missing = f"{without[0].state} without it"
         raise InputError("which=original", missing, "an edit that kept its original", "run it again")
-    films = [film(edit, settings) if SEEN & set(settings.what) else Film([], 1) for edit in found]
+    films = [film(edit, settings) if SEEN & set(settings.parts()) else Film([], 1) for edit in found]
     from piva.runs.provenance import check_device
 
     check_device(settings.device)
@@ -70,18 +70,19 @@ def _write(
     from piva.export.glb import glb
     from piva.export.pictures import transforms, write_pictures
     from piva.export.stored import read_edit, write_field
+    from piva.nerf.splats.scene import SplatScene
 
-    what = set(settings.what)
     try:
         edit, original = read_edit(finished, settings.device)
     except InputError as error:
         return 0, [error]
     stored = original if settings.which == "original" and original else edit
+    parts = settings.parts(surface=not isinstance(stored.fitted, SplatScene))
 
     def write_seen(place: Path) -> None:
-        write_pictures(stored, along, settings.what, place, finished.id)
-        if (SEEN - {"film"}) & what:
-            scene = transforms(along.trajectory, settings.what)
+        write_pictures(stored, along, parts, place, finished.id)
+        if (SEEN - {"film"}) & set(parts):
+            scene = transforms(along.trajectory, parts)
             (place / "transforms.json").write_text(json.dumps(scene, indent=2) + "\n")
 
     writers: list[tuple[set[str], Callable[[Path], object]]] = [
@@ -89,7 +90,7 @@ def _write(
         ({"mesh"}, lambda place: (place / "mesh.glb").write_bytes(glb(stored, settings.mesh))),
         (SEEN, write_seen),
     ]
-    chosen, errors = [write for parts, write in writers if parts & what], []
+    chosen, errors = [write for these, write in writers if these & set(parts)], []
     for write in chosen:
         try:
             with _replacing(target) as place:

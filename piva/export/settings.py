@@ -39,7 +39,7 @@ class RingSettings:
 class ExportSettings:
     """What to export, and how."""
 
-    what: list[str]
+    what: list[str] | None  # None: all that there is
     which: Literal["edit", "original"]
     out: str | None
     device: RenderDevice
@@ -50,6 +50,10 @@ class ExportSettings:
     mesh: Any  # MeshSettings
 
     def __post_init__(self) -> None:
-        if not self.what or not set(self.what) <= set(PARTS):
+        if self.what is not None and not (self.what and set(self.what) <= set(PARTS)):
             wanted, remedy = f"some of {', '.join(PARTS)}", "for example what=[mesh,film]"
             raise InputError("what", str(self.what), wanted, remedy)
+
+    def parts(self, *, surface: bool = True) -> list[str]:
+        """Return the parts asked for, in their order in `PARTS` if all; splats have no surface to ask for."""
+        return [part for part in PARTS if surface or part != "mesh"] if self.what is None else self.what
