@@ -1,38 +1,25 @@
 """Editing a scene in 3D: theta is a radiance field, g renders it from a random camera (Algorithm 1, A.1)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval, MultipleOf
 
-from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
 from piva.datasets.scene import Views, check_views, no_views, read_views
 from piva.errors import InputError
-from piva.metrics.comparison import Comparison
 from piva.nerf.memory import check_fits, estimate
 from piva.nerf.splats.ply import read_header
 from piva.nerf.splats.settings import SplatFit
 from piva.ranges import Degrees, FieldOfView, Rising
 from piva.runs.bars import bar
-from piva.scores.terms import EDIT, ORIGINAL
-from piva.tasks.base import Descent, Randomness, View
-from piva.tasks.image import as_mask, fitting, read_pictures, resize
-from piva.tasks.photos import Photos
+from piva.tasks.base import Randomness
 from piva.tasks.viewpoints import Frames, Orbits, Viewpoints
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from piva.cameras.lens import Lens
-    from piva.nerf.render import Rendered
-    from piva.nerf.scenes import Scene
     from piva.priors.prior import Prior
+    from piva.tasks.nerf_state import NerfState
 
-PASTEL = 0.55  # the least of a pastel's channels, as in the pictures that the toys' prior has seen
 MOST_PIXELS = 2**30  # of a turntable, which is held as a whole: 13 GB
 
 
@@ -85,6 +72,7 @@ class NerfTask:
 
     def open(self, edit: Edit, prior: "Prior", size: int, steps: int, randomness: Randomness) -> "NerfState":
         from piva.nerf.scenes import fitted_scene
+        from piva.tasks.nerf_state import NerfState
 
         assert edit.scene is not None
         if edit.scene.suffix.lower() == ".ply":
@@ -140,208 +128,6 @@ class NerfTask:
             turntable_fov_deg=self.turntable_fov_deg,
             turntable_distance=self.turntable_distance,
         )
-
-
-class NerfState:
-    """The original scene, the edited scene and the optimiser of its field."""
-
-    def __init__(
-        self,
-        settings: NerfTask,
-        edit: Edit,
-        prior: "Prior",
-        fitted: "Scene",
-        views: Views,
-        viewpoints: Viewpoints,
-        steps: int,
-    ) -> None:
-        import torch
-
-        from piva.nerf.fit import adam
-
-        self._settings, self._edit, self._prior = settings, edit, prior
-        self._views, self._viewpoints, self._step, self._steps = views, viewpoints, 0, steps
-        self._photos: Photos | None = None
-        self._original, self._edited = fitted, fitted.opened(settings.field)
-        self._original.field.requires_grad_(False)
-        self._edited.field.requires_grad_(True)
-        white = torch.ones(3, device=prior.device)
-        self._background = white if fitted.background is None else fitted.background
-        self._descent = Descent(adam(self._edited.field, settings.field.edit.rates), settings, steps)
-
-    def view(
-        self, randomness: Randomness, original: bool, depth: bool = False, size: int | None = None
-    ) -> View:
-        import torch
-
-        s = self._settings
-        self._refresh(randomness.host)
-        cameras, backgrounds = [], []
-        for _ in range(s.views):
-            cameras.append(self._place(self._resized(self._viewpoints.draw(randomness.host), size)))
-            backgrounds.append(self._draw_background(randomness.host))
-        renders = {EDIT: self._render_latents(self._edited, cameras, backgrounds, depth)}
-        if original:
-            with torch.no_grad():
-                renders[ORIGINAL] = self._render_latents(self._original, cameras, backgrounds, depth)
-        return View(
-            latents={kind: latents for kind, (latents, _) in renders.items()},
-            depth={kind: seen for kind, (_, seen) in renders.items() if seen is not None},
-        )
-
-    def _draw_background(self, generator: "torch.Generator") -> "Tensor":
-        """Return the colour (3,) behind an object: white or, for a part `pastel` of the views, a pastel.
-
-        Behind white alone, painting a part white does what removing it would.
-        """
-        import torch
-
-        if self._edit.capture or not self._settings.pastel:
-            return self._background
-        drawn = torch.rand(4, generator=generator)
-        chance, *_ = drawn.tolist()
-        if chance >= self._settings.pastel:
-            return self._background
-        return (PASTEL + (1 - PASTEL) * drawn[1:]).to(self._background, non_blocking=True)
-
-    def photos(self) -> Photos:
-        """Return the training pictures, at the size of the views: what `render_rays` can be fitted to."""
-        if self._photos is None:
-            self._photos = Photos(self._views, self._viewpoints.size, self._prior.factor, self._background)
-        return self._photos
-
-    def render_photo(self, index: int) -> "Tensor":
-        """Return the edit (1, 3, h, w) as the camera of a training picture sees it, without a graph."""
-        return self._render_all(self._edited, [self.photos().camera(index)])
-
-    def render_rays(self, rays_o: "Tensor", rays_d: "Tensor") -> "Tensor":
-        """Return the colours (n, 3) that the edit has along rays (n, 3), with a graph, before a step."""
-        from piva.nerf.fit import Fitted
-        from piva.nerf.render import render
-
-        self._refresh(None)
-        assert isinstance(self._edited, Fitted)  # methods/dataset_update.py has refused others
-        (field, occupancy, _), fit, near = self._edited, self._settings.field, self._views.near
-        rays = rays_o, rays_d, self._background
-        return render(field, occupancy, *rays, fit.step, near=near, cone=fit.cone).rgb
-
-    def _refresh(self, generator: "torch.Generator | None") -> None:
-        """Look anew where the edit is, now and then. Raises `FloatingPointError` for one that is lost."""
-        s = self._settings
-        if self._step % s.refresh_every:
-            return
-        progress, explore = self._step / self._steps, self._step < s.explore
-        alive = self._edited.refresh(s.field, progress, generator, grow=s.grow, explore=explore)
-        finite, there = alive.tolist()  # waits for the device once for both
-        where = f"edit {self._edit.id}, step {self._step}"
-        if not finite:
-            raise FloatingPointError(f"{where}: the field's density is not finite")
-        if not there:
-            raise FloatingPointError(f"{where}: the field is empty")
-
-    def _resized(self, camera: Camera, size: int | None) -> Camera:
-        """Return the same view in about size^2 pixels."""
-        c2w, lens = camera
-        if size is None:
-            return camera
-        height, width = fitting((lens.height, lens.width), size, self._prior.factor)
-        return c2w, lens.resized(width, height)
-
-    def step(self) -> None:
-        fields, edit = (self._edited.field, self._original.field), self._settings.field.edit
-        progress, rates = self._step / self._steps, self._descent.rates()
-        edit.before_step(*fields, progress)
-        self._descent.step()
-        edit.after_step(*fields, progress, dict(zip(edit.rates, rates, strict=True)))
-        self._step += 1
-
-    def compare(self) -> Comparison:
-        trajectory = self._viewpoints.trajectory()
-        before, after = (self._render_all(scene, trajectory) for scene in (self._original, self._tight()))
-        return Comparison(before=before, after=after, **self._truth())
-
-    def _truth(self) -> dict[str, Any]:
-        """Render both scenes at the test cameras, and read the true pictures there and their masks."""
-        folder, views = self._edit.truth, self._views
-        if folder is None:
-            return {}
-        size = (views.images.shape[1], views.images.shape[2])
-        names = [f"{Path(views.names[i]).stem}.png" for i in views.test]
-        truth, masks = (
-            resize(read_pictures([folder / part / name for name in names]).to(self._background), size)
-            for part in ("images", "masks")
-        )
-        cameras = [(views.c2w[i], views.lenses[i]) for i in views.test]
-        before, after = (self._render_all(scene, cameras) for scene in (self._original, self._tight()))
-        return {"truth": truth, "truth_before": before, "truth_after": after, "truth_mask": as_mask(masks)}
-
-    def state_dict(self) -> "dict[str, Tensor]":
-        import torch
-
-        tensors, original = self._tight().tensors(), self._original.tensors()
-        # to look at beside the edit when the cache is gone; half precision will do for that
-        tensors |= {
-            f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()
-        }
-        if self._edit.capture:
-            tensors["world"] = torch.from_numpy(self._views.world)  # from the file's to the field's
-        if self._original.background is not None:
-            tensors["background"] = self._original.background
-        return tensors
-
-    def checkpoint(self) -> "dict[str, Any]":
-        photos = self._photos.changed() if self._photos else {}
-        own = {"step": self._step, "photos": photos}
-        return {**own, **self._edited.checkpoint(), **self._descent.checkpoint()}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        self._step = saved["step"]
-        self._edited.restore(saved)
-        self._descent.restore(saved)
-        for index, picture in saved.get("photos", {}).items():
-            self.photos().change(index, picture)
-
-    def _tight(self) -> "Scene":
-        return self._edited.tight(self._settings.field)
-
-    def _render_latents(
-        self,
-        scene: "Scene",
-        cameras: "list[tuple[Tensor, Lens]]",
-        backgrounds: "list[Tensor]",
-        depth: bool,
-    ) -> "tuple[Tensor, Tensor | None]":
-        """Return the latents (n, c, y, x) of n views before n colours, and if asked their depth (n, h, w)."""
-        import torch
-
-        from piva.cameras.rays import z_depth
-
-        renders = [self._render(scene, *each) for each in zip(cameras, backgrounds, strict=True)]
-        latents = self._prior.encode_renders(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
-        if not depth:
-            return latents, None
-        seen = [
-            z_depth(render.depth, render.opacity, *camera)
-            for render, camera in zip(renders, cameras, strict=True)
-        ]
-        return latents, torch.stack(seen)
-
-    def _render_all(self, scene: "Scene", cameras: list[Camera]) -> "Tensor":
-        """Return pictures (n, 3, h, w) of n views, without a graph."""
-        import torch
-
-        with torch.no_grad():
-            views = (self._render(scene, self._place(camera), self._background) for camera in cameras)
-            return torch.stack([view.rgb.permute(2, 0, 1) for view in views])
-
-    def _render(self, scene: "Scene", camera: "tuple[Tensor, Lens]", background: "Tensor") -> "Rendered":
-        return scene.view(self._settings.field, *camera, background, near=self._views.near)
-
-    def _place(self, camera: Camera) -> "tuple[Tensor, Lens]":
-        """Return the camera on the field's device, without waiting for what that is doing."""
-        import torch
-
-        return torch.from_numpy(camera[0]).to(self._background, non_blocking=True), camera[1]
 
 
 def _pair(bounds: list[float]) -> tuple[float, float]:

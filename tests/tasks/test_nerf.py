@@ -22,7 +22,8 @@ from piva.priors.prior import Prior
 from piva.runs.checkpoint import Checkpoints, load
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Randomness
-from piva.tasks.nerf import NerfState, NerfTask
+from piva.tasks.nerf import NerfTask
+from piva.tasks.nerf_state import NerfState
 
 HASH = [
     "grid_levels=4",

@@ -15,7 +15,8 @@ from piva.metrics.pixels import psnr
 from piva.priors.prior import Prior
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Randomness
-from piva.tasks.nerf import NerfState, NerfTask
+from piva.tasks.nerf import NerfTask
+from piva.tasks.nerf_state import NerfState
 
 WALLS = np.array([3.0, 2.6, 2.0])  # half the sides of the room, which is centred at AWAY and stands upright
 AWAY, SCALE = np.array([5.0, -7.0, 2.0]), 1.7  # cameras are up to SCALE from its middle
