@@ -222,8 +222,8 @@ def _descend(asked: "_Asked", direction: Tensor, method: Method, steps: int) -> 
 
     It is applied as the gradient of the loss with respect to the latents: theta receives exactly w(t) *
     direction * d latents / d theta, averaged over the views of the step, for the task's optimiser. Where the
-    schedule says how far, theta itself, which is the latents then, moves so far; a direction with a weight of
-    its `own` is a step already.
+    schedule says how far, the latents move so far, and theta follows them; a direction with a weight of its
+    `own` is a step already.
     """
     schedule, work, t = method.denoiser.prior.schedule, asked.work, asked.query.t
     x, length = asked.view.latents[EDIT], method.schedule.length(work.step, steps, schedule)
@@ -231,9 +231,7 @@ def _descend(asked: "_Asked", direction: Tensor, method: Method, steps: int) -> 
         x.backward(schedule.weight(work.score.weight, t) / len(x) * direction)
         work.state.step()
         return
-    assert x.is_leaf  # config.check has compared the schedule with the task
-    with torch.no_grad():
-        x.sub_(direction, alpha=length)
+    work.state.follow(x.detach().sub(direction, alpha=length), work.randomness)
 
 
 def learn_source(work: Work, method: Method, steps: int) -> None:
@@ -271,8 +269,10 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     original = needs(work.score).original or any(p.latents is ORIGINAL for p in pairs)
     original = original or method.regulariser is not None
     depth = models is not None and method.denoiser.control is not None
+    moved = method.schedule.length(work.step, steps, schedule) is not None and work.score.weight != "own"
     try:
-        view = work.state.view(work.randomness, original, depth, method.sizes.at(work.step))
+        with torch.set_grad_enabled(not moved):
+            view = work.state.view(work.randomness, original, depth, method.sizes.at(work.step))
     except FloatingPointError as error:
         work.error = error
         return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class View:
     """What a step sees from the same cameras: the edit, and the original if that was asked for.
 
-    `latents` (b, c, y, x) of the edit have a graph to theta. `depth` (b, h, w), if it was asked for, is along
+    `latents` (b, c, y, x). `depth` (b, h, w), if it was asked for, is along
     the viewing axis, in scene units, 0 where nothing is met; without a graph.
     """
 
@@ -43,7 +43,7 @@ class Descent:
     def __init__(self, optimiser: "Optimizer", task: Any, steps: int) -> None:
         from piva.schedules.learning_rate import scheduled
 
-        self._optimiser = optimiser
+        self._optimiser, self._task = optimiser, task
         self._decay = scheduled(optimiser, task.lr_schedule, task.lr_end, task.lr_warmup, steps)
 
     def step(self) -> None:
@@ -51,6 +51,12 @@ class Descent:
         self._optimiser.step()
         self._optimiser.zero_grad()
         self._decay.step()
+
+    def anew(self, steps: int) -> "Descent":
+        """Return a descent of so many steps by the same optimiser, with the schedule from its start."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["initial_lr"]
+        return Descent(self._optimiser, self._task, steps)
 
     def rates(self) -> list[float]:
         """Return the next step's learning rates, one a parameter group."""
@@ -75,12 +81,15 @@ class TaskState(Protocol):
     ) -> View:
         """Return the latents of the edit, and if asked those of the original.
 
-        `depth`, and `size` for renders of about size^2 pixels instead of the run's resolution, need a task
-        that `renders`.
+        Those of the edit have a graph to theta where gradients are enabled. `depth`, and `size` for renders
+        of about size^2 pixels instead of the run's resolution, need a task that `renders`.
         """
 
     def step(self) -> None:
         """Update theta by the gradients that back-propagation left, and clear them."""
+
+    def follow(self, moved: "Tensor", randomness: Randomness) -> None:
+        """Bring theta to where the edit of the last `view` has these latents (b, c, y, x), or near."""
 
     def compare(self) -> Comparison:
         """Render what is saved and measured."""

@@ -79,6 +79,9 @@ class ImageState:
     def step(self) -> None:
         self._descent.step()
 
+    def follow(self, moved: "Tensor", randomness: Randomness) -> None:
+        self._theta.data.copy_(moved)
+
     def compare(self) -> Comparison:
         after = self._prior.decode(self._theta.detach())
         if self._residual:

@@ -44,6 +44,8 @@ class NerfTask:
     fov_deg: Annotated[list[FieldOfView], Rising(2)]
     distance: Annotated[list[Annotated[float, Gt(0)]], Rising(2)]
     pastel: Annotated[float, Interval(ge=0, le=1)]
+    follow_steps: Annotated[int, Interval(ge=1, le=100_000)]
+    follow_weight: Annotated[float, Gt(0)]
     grow: Annotated[int, Interval(ge=0, le=1024)]
     explore: Annotated[int, Ge(0)]
     refresh_every: Annotated[int, Interval(ge=1, le=1_000_000)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,16 @@ from piva.tasks.photos import Photos
 from piva.tasks.viewpoints import Viewpoints
 
 PASTEL = 0.55  # the least of a pastel's channels, as in the pictures that the toys' prior has seen
+VISIBLE = 1 / 255  # least change of a colour
+
+
+class Seen(NamedTuple):
+    """The n views that a step saw of the edit."""
+
+    cameras: list[tuple[Tensor, Lens]]
+    backgrounds: list[Tensor]
+    pictures: Tensor  # (n, 3, h, w), in [0, 1]
+    latents: Tensor  # (n, c, y, x)
 
 
 class NerfState:
@@ -59,14 +69,19 @@ class NerfState:
         for _ in range(s.views):
             cameras.append(self._place(self._resized(self._viewpoints.draw(randomness.host), size)))
             backgrounds.append(self._draw_background(randomness.host))
-        renders = {EDIT: self._render_latents(self._edited, cameras, backgrounds, depth)}
-        if original:
-            with torch.no_grad():
-                renders[ORIGINAL] = self._render_latents(self._original, cameras, backgrounds, depth)
-        return View(
-            latents={kind: latents for kind, (latents, _) in renders.items()},
-            depth={kind: seen for kind, (_, seen) in renders.items() if seen is not None},
-        )
+        scenes = {EDIT: self._edited} | ({ORIGINAL: self._original} if original else {})
+        latents, depths = {}, {}
+        for kind, scene in scenes.items():
+            with torch.set_grad_enabled(kind is EDIT and torch.is_grad_enabled()):
+                renders = [self._render(scene, *each) for each in zip(cameras, backgrounds, strict=True)]
+                pictures = torch.stack([render.rgb.permute(2, 0, 1) for render in renders])
+                latents[kind] = self._prior.encode_renders(pictures)
+            if depth:
+                seen = zip(renders, cameras, strict=True)
+                depths[kind] = torch.stack([z_depth(x.depth, x.opacity, *camera) for x, camera in seen])
+            if kind is EDIT:
+                self._seen = Seen(cameras, backgrounds, pictures.detach(), latents[kind].detach())
+        return View(latents=latents, depth=depths)
 
     def _draw_background(self, generator: torch.Generator) -> Tensor:
         """Return the colour (3,) behind an object: white or, for a part `pastel` of the views, a pastel.
@@ -102,7 +117,7 @@ class NerfState:
     def _refresh(self, generator: torch.Generator | None) -> None:
         """Look anew where the edit is, now and then. Raises `FloatingPointError` for one that is lost."""
         s = self._settings
-        if self._step % s.refresh_every:
+        if torch.is_grad_enabled() and self._step % s.refresh_every:  # else the field follows, far in each
             return
         progress, explore = self._step / self._steps, self._step < s.explore
         alive = self._edited.refresh(s.field, progress, generator, grow=s.grow, explore=explore)
@@ -122,12 +137,40 @@ class NerfState:
         return c2w, lens.resized(width, height)
 
     def step(self) -> None:
-        fields, edit = (self._edited.field, self._original.field), self._settings.field.edit
-        progress, rates = self._step / self._steps, self._descent.rates()
-        edit.before_step(*fields, progress)
-        self._descent.step()
-        edit.after_step(*fields, progress, dict(zip(edit.rates, rates, strict=True)))
+        self._move(self._descent)
         self._step += 1
+
+    def follow(self, moved: Tensor, randomness: Randomness) -> None:
+        """Fit the field to the last views as their latents show them now: a few steps, a view at a time."""
+        s, seen = self._settings, self._seen
+        # differences: what the autoencoder loses of a picture is not for the field to learn
+        changes = [
+            self._prior.decode(after) - self._prior.decode(before)
+            for before, after in zip(seen.latents.split(1), moved.split(1), strict=True)
+        ]
+        wanted = [
+            # Adam would make of the least change a whole step, and of many of them fog
+            torch.where(change.abs() < VISIBLE, picture, (picture + change).clamp(0, 1))
+            for picture, change in zip(seen.pictures, torch.cat(changes), strict=True)
+        ]
+        descent = self._descent.anew(s.follow_steps)
+        turns: list[int] = []
+        for _ in range(s.follow_steps):
+            turns = turns or torch.randperm(len(wanted), generator=randomness.host).tolist()
+            view = turns.pop()
+            rgb = self._render(self._edited, seen.cameras[view], seen.backgrounds[view]).rgb
+            loss = (rgb.permute(2, 0, 1) - wanted[view]).square().sum()
+            torch.autograd.backward(s.follow_weight * loss)
+            self._move(descent)
+        self._step += 1
+
+    def _move(self, descent: Descent) -> None:
+        """Take one step of the field, with what its settings do before and after one."""
+        fields, edit = (self._edited.field, self._original.field), self._settings.field.edit
+        progress, rates = self._step / self._steps, descent.rates()
+        edit.before_step(*fields, progress)
+        descent.step()
+        edit.after_step(*fields, progress, dict(zip(edit.rates, rates, strict=True)))
 
     def compare(self) -> Comparison:
         trajectory = self._viewpoints.trajectory()
@@ -175,24 +218,6 @@ class NerfState:
 
     def _tight(self) -> Scene:
         return self._edited.tight(self._settings.field)
-
-    def _render_latents(
-        self,
-        scene: Scene,
-        cameras: list[tuple[Tensor, Lens]],
-        backgrounds: list[Tensor],
-        depth: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the latents (n, c, y, x) of n views before n colours, and if asked their depth (n, h, w)."""
-        renders = [self._render(scene, *each) for each in zip(cameras, backgrounds, strict=True)]
-        latents = self._prior.encode_renders(torch.stack([render.rgb.permute(2, 0, 1) for render in renders]))
-        if not depth:
-            return latents, None
-        seen = [
-            z_depth(render.depth, render.opacity, *camera)
-            for render, camera in zip(renders, cameras, strict=True)
-        ]
-        return latents, torch.stack(seen)
 
     def _render_all(self, scene: Scene, cameras: list[Camera]) -> Tensor:
         """Return pictures (n, 3, h, w) of n views, without a graph."""

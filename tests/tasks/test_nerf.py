@@ -10,7 +10,9 @@ from helpers.ball import FIELD, RADIUS, write_ball
 from helpers.operations import Operations
 from helpers.tiny_prior import write_taesd
 from PIL import Image
+from torch import Tensor
 
+import piva
 from piva.cameras.lens import pinhole
 from piva.cameras.poses import ring
 from piva.config import build, compose
@@ -18,8 +20,9 @@ from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.nerf.render import render_image
 from piva.nerf.scenes import restored
-from piva.priors.prior import Prior
-from piva.runs.checkpoint import Checkpoints, load
+from piva.priors.prior import Prior, load
+from piva.runs.checkpoint import Checkpoints
+from piva.runs.checkpoint import load as load_checkpoint
 from piva.scores.terms import EDIT, ORIGINAL
 from piva.tasks.base import Randomness
 from piva.tasks.nerf import NerfTask
@@ -300,16 +303,49 @@ def test_a_missing_view_is_named(task: NerfTask, tmp_path: Path) -> None:
         task.check(Edit(id="x", source_prompt="a", target_prompt="b", scene=scene))
 
 
+def test_the_field_follows_its_views(task: NerfTask, ball: Path, randomness: Randomness) -> None:
+    """More than half of what is painted into the views is there after, from the same cameras."""
+    toys = load(str(Path(piva.__file__).parent / "toys" / "prior"), "cpu", "float32")
+    state = opened(replace(task, views=3, follow_steps=60), ball, toys, randomness)
+    cameras = randomness.host.get_state()
+
+    def look() -> Tensor:
+        randomness.host.set_state(cameras)
+        with torch.no_grad():
+            return state.view(randomness, original=False).latents[EDIT]
+
+    before = look()
+    moved = toys.encode(toys.decode(before) * torch.tensor([1.0, 0.2, 1.0])[:, None, None])
+    state.follow(moved, randomness)
+    assert (look() - moved).square().sum() < 0.5 * (before - moved).square().sum()
+
+
+def test_a_field_whose_views_stay_stays_bit_for_bit(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
+    state = opened(replace(task, views=2, follow_steps=3), ball, prior, randomness)
+    before = {name: value.clone() for name, value in state.checkpoint()["field"].items()}
+    with torch.no_grad():
+        latents = state.view(randomness, original=False).latents[EDIT]
+    state.follow(latents.clone(), randomness)
+    assert all(torch.equal(state.checkpoint()["field"][name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("follows", [False, True])
 def test_a_restored_edit_goes_on_as_if_nothing_had_happened(
-    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness, tmp_path: Path
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness, tmp_path: Path, follows: bool
 ) -> None:
     """Through the file, with the occupancy refreshed at every second step and a checkpoint in between."""
 
     def steps(state: NerfState, count: int) -> None:
         for _ in range(count):
-            latents = state.view(randomness, original=False).latents
-            latents[EDIT].backward(latents[EDIT].detach())
-            state.step()
+            with torch.set_grad_enabled(not follows):
+                latents = state.view(randomness, original=False).latents[EDIT]
+            if follows:
+                state.follow(0.9 * latents, randomness)
+            else:
+                latents.backward(latents.detach())
+                state.step()
 
     unbroken = opened(task, ball, prior, randomness)
     steps(unbroken, 3)
@@ -319,7 +355,7 @@ def test_a_restored_edit_goes_on_as_if_nothing_had_happened(
     assert newest is not None
     steps(unbroken, 4)
     resumed = opened(task, ball, prior, randomness)
-    resumed.restore(load(newest[1]))
+    resumed.restore(load_checkpoint(newest[1]))
     randomness.host.set_state(drawn)
     steps(resumed, 4)
     expected, found = unbroken.checkpoint(), resumed.checkpoint()
