@@ -29,7 +29,6 @@ from piva.errors import InputError, one_line
 from piva.files import CONF
 from piva.models.needs import needs
 from piva.objective import Objective
-from piva.priors.schedule import Schedule
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
 
@@ -168,7 +167,6 @@ def check(cfg: DictConfig, prior: Any = None) -> Settings:
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
-    _check_schedule(parts["task"], parts["score"], parts["schedule"], choices)
     run = _within_budget(run, parts)
     parts["prior"].check()
     parts["model"].check(parts["prior"])
@@ -321,15 +319,6 @@ def _check_prior_fits(method: Any, prior: Any, choices: dict[str, str]) -> None:
         found, wanted = "an InstructPix2Pix", "a prior that reads prompts"
         remedy = "use method=dataset_update, or another prior"
     raise InputError(where, found, wanted, remedy)
-
-
-def _check_schedule(task: Any, score: Any, schedule: Any, choices: dict[str, str]) -> None:
-    """Raise `InputError` if both a schedule and a score say how far to go, and theta is a field."""
-    any_noise = Schedule((0.9, 0.1))
-    if task.renders and score.weight == "own" and schedule.length(0, 1, any_noise) is not None:
-        where = f"task={choices['task']} score={choices['score']} schedule={choices['schedule']}"
-        found = "steps of a given length, and a direction with a weight of its own"
-        raise InputError(where, found, "one of the two for a field", "use schedule=decreasing")
 
 
 def _check_sizes(run: RunSettings, multiple: int) -> None:

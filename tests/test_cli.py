@@ -96,10 +96,6 @@ BAD = [  # words, what the line must contain
     (["schedule.t_min=0.99"], ["schedule.t_min", "less than t_max"]),
     (["schedule=annealed", "schedule.t_max_late=0.01"], ["schedule.t_min", "less than t_max_late"]),
     (["schedule=decreasing", "schedule.width=1"], ["schedule.width", "at most t_max - t_min"]),
-    (
-        ["task=nerf", "score=pds", "schedule=descending"],
-        ["task=nerf score=pds schedule=descending", "weight of its own", "use schedule=decreasing"],
-    ),
     (["noises=0"], ["noises", "from 1 to"]),
     (["score=dds", "score.guidance_source=-1"], ["score.guidance_source", "at least 0"]),
     (["model.rank=0"], ["model.rank", "from 1 to"]),

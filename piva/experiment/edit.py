@@ -213,9 +213,10 @@ class EditRun:
         return record
 
     def _diverged(self, tensors: Mapping[str, Tensor]) -> str:
-        """Return how far the edit is from its original if noise is nearer; else nothing.
+        """Return how far the edit is from its original if no picture is as far; else nothing.
 
-        Latents of noise, of unit variance, are at a mean square of 1 + |x|^2 from those of the original.
+        Latents of noise, of unit variance, are at a mean square of 1 + |x|^2 from those of the original;
+        those of a picture as strong as the original are at 4 |x|^2 at most.
         Raises `FloatingPointError` if a tensor of the edit is not finite.
         """
         if odd := [name for name, x in tensors.items() if not bool(x.isfinite().all())]:
@@ -223,10 +224,10 @@ class EditRun:
         with torch.no_grad():
             latents = self._saved.state.view(self._saved.randomness, original=True).latents
         square = (latents[EDIT] - latents[ORIGINAL]).square().mean().item()
-        noise = 1 + latents[ORIGINAL].square().mean().item()
-        return (
-            f"{(square / noise) ** 0.5:.2g} times as far from the original as noise" if square > noise else ""
-        )
+        strength = latents[ORIGINAL].square().mean().item()
+        noise, opposite = 1 + strength, 4 * strength
+        times = (square / noise) ** 0.5
+        return f"{times:.1f} times as far from the original as noise" if square > max(noise, opposite) else ""
 
 
 def source_of(edit: Edit) -> Source:
