@@ -53,6 +53,7 @@ class NerfState:
         self._settings, self._edit, self._prior = settings, edit, prior
         self._views, self._viewpoints, self._step, self._steps = views, viewpoints, 0, steps
         self._photos: Photos | None = None
+        self._seen: Seen  # by the last `view`
         self._original, self._edited = fitted, fitted.opened(settings.field)
         self._original.field.requires_grad_(False)
         self._edited.field.requires_grad_(True)
