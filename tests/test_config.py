@@ -135,6 +135,7 @@ BOTH = "guidance_source=null"  # the source guided too
         (["score=piva", "reference=edit", "model.train_every=4", BOTH], 25),  # 4 + (1 + 2) / 4
         (["score=piva", "reference=edit", "model.source_warmup=9", BOTH], 24),  # 4 + 1
         (["score=dds", "reference=original", "noises=2", BOTH], 15),
+        (["score=asd", "reference=original"], 40),
         (["score=dds", "reference=original", "passes=3"], 1),
         (["method=ddim_inversion"], 28),  # 1 + 2 + 2 in three fifths of the steps
         (["method=direct_inversion"], 33),  # 1 + 2 + 1 in three fifths of the steps

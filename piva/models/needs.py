@@ -21,6 +21,10 @@ TRAINING_PAIRS = {
 }
 
 
+# Which terms a sum has does not depend on the prior's schedule, but on whether its timesteps can be told apart.
+ANY = Schedule(tuple(1 - (t + 1) / 1001 for t in range(1000)))
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a score needs in the course of a run."""
@@ -32,8 +36,7 @@ class Needs:
 @cache
 def needs(score: Score) -> Needs:
     """Return what the terms of a score's sums need."""
-    schedule = Schedule((0.99, 0.5, 0.01))  # any: which terms there are does not depend on the prior's
-    sums = [score.direction(schedule, t, progress) for t in (1, 2) for progress in (0.0, 1.0)]
+    sums = [score.direction(ANY, t, progress) for t in (1, 500, 999) for progress in (0.0, 1.0)]
     terms = {term for weighted in sums for term in weighted.weights}
     networks = {term.network for term in terms if isinstance(term, Prediction)}
     learned = tuple(network for network in TRAINING_PAIRS if network in networks)
@@ -47,7 +50,7 @@ def passes_of_step(score: Score, model: "Model", regulariser: "Regulariser", row
 
     `rows` are a step's views times its noises.
     """
-    asked = set(score.direction(Schedule((0.99, 0.5, 0.01)), 1, 0.5).predictions)
+    asked = set(score.direction(ANY, 500, 0.5).predictions)
     learning = [n for n in needs(score).learned if not (model.source_warmup and n is Network.SOURCE)]
     pairs = {TRAINING_PAIRS[network] for network in learning}
     training = len(asked | pairs) - len(asked) + (2 * model.steps_per_iteration - 1) * len(pairs)

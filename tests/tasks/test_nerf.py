@@ -55,6 +55,7 @@ def task() -> NerfTask:
         "task.turntable_size=16",
         "task.refresh_every=2",
         "task.explore=0",
+        "task.views=1",
         *small,
     )
     made: NerfTask = build(NerfTask, cfg.task, "task")
