@@ -21,7 +21,7 @@ TRAINING_PAIRS = {
 }
 
 
-# Which terms a sum has does not depend on the prior's schedule, but on whether its timesteps can be told apart.
+# Which terms a sum has does not depend on the prior's schedule, if its timesteps can be told apart.
 ANY = Schedule(tuple(1 - (t + 1) / 1001 for t in range(1000)))
 
 
