@@ -22,7 +22,7 @@ ELEVATION_DEG, FOV_DEG, DISTANCE = 15.0, 40.0, 4.0  # the turntable of profile=c
 
 
 def column(folder: Path) -> np.ndarray:
-    """Return the frames (n, h, w, 3) of one edit: its original, its target prompt, and itself."""
+    """Return the frames (n, h, w, 3) of one edit: the original and the edit, each below its prompt."""
     (edit,) = find(folder)
     after, before = read_edit(edit, "cpu")
     if before is None:
@@ -37,8 +37,7 @@ def column(folder: Path) -> np.ndarray:
 
 
 def main(out: Path, *folders: str) -> None:
-    with torch.no_grad():
-        frames = np.concatenate([column(Path(folder)) for folder in folders], axis=2)
+    frames = np.concatenate([column(Path(folder)) for folder in folders], axis=2)
     first, *others = (Image.fromarray(frame) for frame in frames)
     duration = round(1000 * SECONDS / VIEWS)
     first.save(out, save_all=True, append_images=others, duration=duration, loop=0, quality=80, method=6)

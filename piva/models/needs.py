@@ -19,8 +19,6 @@ TRAINING_PAIRS = {
     Network.SOURCE: Prediction(Network.SOURCE, ORIGINAL, Prompt.SOURCE),  # Eq. 7: psi follows the original
     Network.TARGET: Prediction(Network.TARGET, EDIT, Prompt.TARGET),  # Eq. 8: phi follows the edit
 }
-
-
 # Which terms a sum has does not depend on the prior's schedule, if its timesteps can be told apart.
 ANY = Schedule(tuple(1 - (t + 1) / 1001 for t in range(1000)))
 
