@@ -217,17 +217,27 @@ def _normalised(score: Score, direction: Tensor, progress: float) -> Tensor:
     return torch.where(deviation < score.threshold, torch.zeros_like(direction), scaled)
 
 
+def step_length(
+    schedule: TimestepSchedule, score: Score, noise: Schedule, step: int, steps: int
+) -> float | None:
+    """Return how far the latents themselves go along the direction in step `step`, counted from 0; None if
+    theta goes down it by its optimiser: the schedule does not say, or the score's weight is its `own`, which
+    makes its direction a step already.
+    """
+    return None if score.weight == "own" else schedule.length(step, steps, noise)
+
+
 def _descend(asked: "_Asked", direction: Tensor, method: Method, steps: int) -> None:
     """Move theta down a direction of its latents.
 
     It is applied as the gradient of the loss with respect to the latents: theta receives exactly w(t) *
     direction * d latents / d theta, averaged over the views of the step, for the task's optimiser. Where the
-    schedule says how far, the latents move so far, and theta follows them; a direction with a weight of its
-    `own` is a step already.
+    latents have a length to go (`step_length`), they go, and theta follows them.
     """
     schedule, work, t = method.denoiser.prior.schedule, asked.work, asked.query.t
-    x, length = asked.view.latents[EDIT], method.schedule.length(work.step, steps, schedule)
-    if length is None or work.score.weight == "own":
+    x = asked.view.latents[EDIT]
+    length = step_length(method.schedule, work.score, schedule, work.step, steps)
+    if length is None:
         x.backward(schedule.weight(work.score.weight, t) / len(x) * direction)
         work.state.step()
         return
@@ -269,9 +279,9 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     original = needs(work.score).original or any(p.latents is ORIGINAL for p in pairs)
     original = original or method.regulariser is not None
     depth = models is not None and method.denoiser.control is not None
-    moved = method.schedule.length(work.step, steps, schedule) is not None and work.score.weight != "own"
+    length = step_length(method.schedule, work.score, schedule, work.step, steps)
     try:
-        with torch.set_grad_enabled(not moved):
+        with torch.set_grad_enabled(length is None):
             view = work.state.view(work.randomness, original, depth, method.sizes.at(work.step))
     except FloatingPointError as error:
         work.error = error

@@ -16,6 +16,8 @@ from piva.models.denoiser import Conditioning, Denoiser, Query
 from piva.models.learned import LearnedModels
 from piva.models.needs import TRAINING_PAIRS, needs
 from piva.nerf.memory import free_bytes
+from piva.optimise import step_length
+from piva.priors.schedule import Schedule
 from piva.scores.terms import EDIT, ORIGINAL, Network, Prediction, Prompt
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,7 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
         pairs = [TRAINING_PAIRS[Network(network)] for network in models.learning]
         kept = kept_rows * _kept_by_unet(denoiser, replace(edit, models=models), pairs, side)
         parts["kept by the U-Net"] = max(parts["kept by the U-Net"], float(kept))  # one after the other
-    if settings.task.renders and "score" not in settings.unread:
+    if "score" not in settings.unread and settings.task.renders and not _followed(settings, prior.schedule):
         counter = Kept()
         with FakeTensorMode(allow_non_fake_inputs=True), counter.counting():
             pictures = torch.empty((1, 3, side * prior.factor, side * prior.factor), device=prior.device)
@@ -82,6 +84,11 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
         parts["kept by the autoencoder"] = float(views * counter.bytes)
         del latents
     return parts
+
+
+def _followed(settings: Settings, noise: Schedule) -> bool:
+    """Return whether views move and the field follows them: no gradient goes through the autoencoder."""
+    return step_length(settings.schedule, settings.score, noise, 0, settings.run.steps) is not None
 
 
 def _kept_by_unet(

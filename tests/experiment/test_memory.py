@@ -59,3 +59,16 @@ def test_what_does_not_fit_says_what_would_help(
         memory.tell(check(compose(*words)), run.method.denoiser)
     (warning,) = [record.getMessage() for record in caplog.records if "needs less" in record.getMessage()]
     assert "batch=2, prior.dtype=float16, speed.checkpointing=true, model.layers=decoder" in warning
+
+
+def test_views_that_are_followed_keep_nothing_of_the_autoencoder(
+    overrides: list[str], prior_folder: Path
+) -> None:
+    scene = ["task=nerf", "score=dds", "metrics=pixels", f"prior.path={prior_folder}"]
+    with opened(*overrides) as run:
+        told = {
+            schedule: estimate(check(compose(*scene, f"schedule={schedule}")), run.method.denoiser)
+            for schedule in ("uniform", "descending_views")
+        }
+    assert told["uniform"]["kept by the autoencoder"] > 0
+    assert told["descending_views"]["kept by the autoencoder"] == 0
