@@ -142,25 +142,33 @@ class NerfState:
         self._step += 1
 
     def follow(self, moved: Tensor, randomness: Randomness) -> None:
-        """Fit the field to the last views as their latents show them now: a few steps, a view at a time."""
+        """Fit the field to the last views as their latents show them now: a few steps, a view at a time.
+
+        Views disagree about outlines, and their mean is half there: in the second half of the steps what
+        changes is made to cover or not.
+        """
         s, seen = self._settings, self._seen
         # differences: what the autoencoder loses of a picture is not for the field to learn
         changes = [
             self._prior.decode(after) - self._prior.decode(before)
             for before, after in zip(seen.latents.split(1), moved.split(1), strict=True)
         ]
-        wanted = [
-            # Adam would make of the least change a whole step, and of many of them fog
-            torch.where(change.abs() < VISIBLE, picture, (picture + change).clamp(0, 1))
-            for picture, change in zip(seen.pictures, torch.cat(changes), strict=True)
-        ]
+        change = torch.cat(changes)
+        visible = change.abs() >= VISIBLE  # Adam would make of the least change a whole step: fog
+        wanted = torch.where(visible, (seen.pictures + change).clamp(0, 1), seen.pictures)
+        touched = visible.any(1)
+        late = max(0.0, 2 * self._step / self._steps - 1)  # not before what is new has grown
+        harden = 0.0 if self._edit.capture else s.harden * late
         descent = self._descent.anew(s.follow_steps)
         turns: list[int] = []
         for _ in range(s.follow_steps):
             turns = turns or torch.randperm(len(wanted), generator=randomness.host).tolist()
             view = turns.pop()
-            rgb = self._render(self._edited, seen.cameras[view], seen.backgrounds[view]).rgb
-            loss = (rgb.permute(2, 0, 1) - wanted[view]).square().sum()
+            rendered = self._render(self._edited, seen.cameras[view], seen.backgrounds[view])
+            loss = (rendered.rgb.permute(2, 0, 1) - wanted[view]).square().sum()
+            if harden:
+                half = rendered.opacity * (1 - rendered.opacity)
+                loss = loss + harden * half.mul(touched[view]).sum()
             torch.autograd.backward(s.follow_weight * loss)
             self._move(descent)
         self._step += 1

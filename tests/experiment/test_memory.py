@@ -68,7 +68,7 @@ def test_views_that_are_followed_keep_nothing_of_the_autoencoder(
     with opened(*overrides) as run:
         told = {
             schedule: estimate(check(compose(*scene, f"schedule={schedule}")), run.method.denoiser)
-            for schedule in ("uniform", "descending_views")
+            for schedule in ("uniform", "descending")
         }
     assert told["uniform"]["kept by the autoencoder"] > 0
-    assert told["descending_views"]["kept by the autoencoder"] == 0
+    assert told["descending"]["kept by the autoencoder"] == 0

@@ -15,6 +15,7 @@ from torch import Tensor
 import piva
 from piva.cameras.lens import pinhole
 from piva.cameras.poses import ring
+from piva.cameras.trajectories import turntable
 from piva.config import build, compose
 from piva.datasets.edit import Edit
 from piva.errors import InputError
@@ -324,12 +325,32 @@ def test_the_field_follows_its_views(task: NerfTask, ball: Path, randomness: Ran
 def test_a_field_whose_views_stay_stays_bit_for_bit(
     task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
 ) -> None:
-    state = opened(replace(task, views=2, follow_steps=3), ball, prior, randomness)
+    state = opened(replace(task, views=2, follow_steps=3, harden=1), ball, prior, randomness)
     before = {name: value.clone() for name, value in state.checkpoint()["field"].items()}
-    with torch.no_grad():
-        latents = state.view(randomness, original=False).latents[EDIT]
-    state.follow(latents.clone(), randomness)
+    for _ in range(8):  # all of the edit: nothing is hardened in its first half
+        with torch.no_grad():
+            latents = state.view(randomness, original=False).latents[EDIT]
+        state.follow(latents.clone(), randomness)
     assert all(torch.equal(state.checkpoint()["field"][name], value) for name, value in before.items())
+
+
+def test_what_changes_is_hardened_late(task: NerfTask, ball: Path, randomness: Randomness) -> None:
+    """Of a fog that is asked for everywhere less is left half covering; the first half is the same."""
+    toys = load(str(Path(piva.__file__).parent / "toys" / "prior"), "cpu", "float32")
+    steps, half = 8, {}
+    around = [(torch.from_numpy(c2w), lens) for c2w, lens in turntable(3, 24, 20, 45, 4)]
+    for harden in (0.0, 10.0):
+        drawn = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+        state = opened(replace(task, views=2, harden=harden), ball, toys, drawn)
+        for step in range(steps):
+            with torch.no_grad():
+                latents = state.view(drawn, original=False).latents[EDIT]
+            state.follow(toys.encode(0.7 * toys.decode(latents) + 0.1), drawn)
+            scene = task.field.scene(state.state_dict())
+            seen = [scene.view(task.field, *view, torch.ones(3)).opacity for view in around]
+            half[harden, step] = torch.stack([o * (1 - o) for o in seen]).mean().item()
+    assert half[10.0, steps // 2] == half[0.0, steps // 2]
+    assert half[10.0, steps - 1] < 0.8 * half[0.0, steps - 1]
 
 
 @pytest.mark.parametrize("follows", [False, True])
