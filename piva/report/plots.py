@@ -4,7 +4,7 @@ import io
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -139,6 +139,9 @@ def _tradeoff(axes: Axes, section: Section, x: str, y: str, baseline: str) -> No
             axes.errorbar([place[0]], [place[1]], xerr=[halves[0]], yerr=[halves[1]], **cross)
             named += [(f"λ {setting.lam:g}", place)] if len(curve) > 1 else []
     axes.set(xlabel=_heading(x), ylabel=_heading(y))
+    shown = [_place(setting, x, y) for setting in section.settings]
+    _stay_near(axes.get_xlim, axes.set_xlim, [place[0] for place in shown])
+    _stay_near(axes.get_ylim, axes.set_ylim, [place[1] for place in shown])
     labels = axes.get_legend_handles_labels()[1]
     columns = max(1, 72 // (max(map(len, map(str, labels))) + 8))  # characters that fit below the figure
     _at_least_high(axes, 3.6 + 0.17 * math.ceil(len(labels) / columns))
@@ -186,6 +189,7 @@ def _budgets(axes: Axes, section: Section, y: str) -> None:
         for setting, place in curve:
             if seeds := cell(setting, y).seeds:
                 axes.errorbar(*place, yerr=[_finite(seeds.half)], color=look["color"], alpha=0.5, linewidth=1)
+    _stay_near(axes.get_ylim, axes.set_ylim, [place[1] for curve in curves for _, place in curve])
     ticks = sorted({round(place[0], -1) or round(place[0]) for curve in curves for _, place in curve})
     axes.set(xscale="log", xlabel="network passes an edit", ylabel=_heading(y))
     axes.set_xticks([t for t, after in pairwise([*ticks, math.inf]) if after > 1.2 * t], minor=False)
@@ -211,6 +215,22 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[str, tuple[float, float]]]) -> N
         lead["color"] = PALETTE[i % len(PALETTE)]
         look: dict[str, Any] = {"va": "center", "fontsize": 8, "arrowprops": lead}
         axes.annotate(name, end, (1.06, height), "data", "axes fraction", annotation_clip=False, **look)
+
+
+def _stay_near(
+    get: Callable[[], tuple[float, float]], change: Callable[[float, float], Any], values: list[float]
+) -> None:
+    """Let an axis end where the values do, with their own spread as room on both sides, if it goes further.
+
+    The intervals of a few edits are many times as long as what is between the methods.
+    """
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return
+    low, high = min(known), max(known)
+    room = (high - low) or 0.1 * abs(high) or 1.0
+    start, end = get()
+    change(max(start, low - room), min(end, high + room))
 
 
 def _method(setting: Setting, along: str) -> str:

@@ -56,3 +56,19 @@ def test_lambdas_are_named_apart_along_a_curve_and_not_at_a_single_point(axes: A
     assert {"λ 0.1", "λ 0.8"} <= set(names) <= {f"λ {lam}" for lam in (0.1, 0.2, 0.4, 0.8)}
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["Piva", "SSD λ 0.3"]
+
+
+@pytest.mark.parametrize("x", [PASSES, "eval/lpips"])
+def test_long_intervals_do_not_stretch_the_axes(axes: Axes, tmp_path: Path, x: str) -> None:
+    """Of two edits and two seeds, which move the methods' means by a hundredth and differ by far more."""
+    for i, score in enumerate(("SSD", "PDS")):
+        for seed, apart in enumerate((0.1, -0.1)):
+            values = {
+                edit: {"eval/clip": mean + i / 100 + apart, "eval/lpips": mean + i / 100}
+                for edit, mean in (("a", 0.1), ("b", 1.4))
+            }
+            write_run(tmp_path / f"{score}{seed}", values, score=score, seed=seed)
+    draw(axes, tmp_path, x, "eval/clip")
+    low, high = axes.get_ylim()
+    assert low <= 0.75 < 0.76 <= high
+    assert high - low == pytest.approx(0.03)
