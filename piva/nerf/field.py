@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -44,9 +44,11 @@ class Field(Protocol):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters, by what may have a learning rate of its own."""
 
-    def prune_unseen(self, optimiser: torch.optim.Optimizer, threshold: float) -> None:
-        """Empty, after a fit with `optimiser`, what no view has seen or is at most `threshold` dense, as far
-        as known.
+    def prune_unseen(
+        self, optimiser: torch.optim.Optimizer, occupied: Bool[Tensor, "l r r r"], threshold: float
+    ) -> None:
+        """Empty, after a fit with `optimiser` through `occupied` cells, what no view has seen or is at most
+        `threshold` dense, as far as known.
         """
 
     def requires_grad_(self, requires_grad: bool = True) -> "Field": ...

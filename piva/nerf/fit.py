@@ -148,7 +148,7 @@ def fit(
                 )
                 _check_alive(loss, occupancy, done)
     # The threshold of the outermost level.
-    field.prune_unseen(optimiser, settings.threshold / 2 ** (settings.levels - 1))
+    field.prune_unseen(optimiser, occupancy.occupied, settings.threshold / 2 ** (settings.levels - 1))
     occupancy.refresh(field.density, settings.threshold)
     _check_alive(loss, occupancy, done)
     return Fitted(field, occupancy, evidence.background)

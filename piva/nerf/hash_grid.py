@@ -12,7 +12,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from piva.errors import InputError
@@ -62,7 +62,9 @@ class HashGrid(nn.Module):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"grid": [self.grid], "network": [self.hidden, self.out]}
 
-    def prune_unseen(self, optimiser: torch.optim.Optimizer, threshold: float) -> None:
+    def prune_unseen(
+        self, optimiser: torch.optim.Optimizer, occupied: Bool[Tensor, "l r r r"], threshold: float
+    ) -> None:
         """Do nothing: seen and unseen places share rows. A fit's `sparsity` has emptied them."""
 
 

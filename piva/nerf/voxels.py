@@ -93,17 +93,30 @@ class Voxels(nn.Module):
         for now, before, most in pairs:
             now.copy_(before + F.softshrink(now - before, most))
 
-    def prune_unseen(self, optimiser: torch.optim.Optimizer, threshold: float) -> None:
+    def prune_unseen(
+        self, optimiser: torch.optim.Optimizer, occupied: Bool[Tensor, "l r r r"], threshold: float
+    ) -> None:
         """Empty the nodes that no ray has moved: else they would show wherever an edit opens the occupancy
-        grid.
+        grid; and in a box those in cells that rays skip at the end: nobody has asked them to be what they
+        are, and what they give to the cells beside is seen as specks.
         """
         unseen = optimiser.state[self.raw_density]["exp_avg_sq"][0, 0] == 0
+        if self.levels == 1:
+            unseen |= ~_at_nodes(occupied[0], unseen.shape[0])
         self.empty(unseen | (self.node_density() <= threshold))
 
     @torch.no_grad()
     def empty(self, nodes: Bool[Tensor, "r r r"]) -> None:
         """Set the density of these nodes to 0 (between them to rounding)."""
         self.raw_density[0, 0].masked_fill_(nodes, FLOOR)
+
+
+def _at_nodes(cells: Bool[Tensor, "x x x"], nodes: int) -> Bool[Tensor, "r r r"]:
+    """Return the cell that each of `nodes`^3 nodes lies in."""
+    count = cells.shape[0]
+    place = torch.arange(nodes, device=cells.device) * count // (nodes - 1)
+    place.clamp_(max=count - 1)
+    return cells[place][:, place][:, :, place]
 
 
 def init_voxels(
