@@ -19,7 +19,7 @@ from piva.files import atomic, cache_folder
 from piva.nerf.render import Rendered
 from piva.nerf.settings import SceneSettings
 
-VERSION = 2  # of the fit's arithmetic: a change of it makes all cached scenes stale
+VERSION = 3  # of the fit's arithmetic: a change of it makes all cached scenes stale
 NOT_FITTED = ("edit", "kernel")  # settings that leave a fit as it is (kernels differ by rounding)
 
 

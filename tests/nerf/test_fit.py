@@ -10,6 +10,7 @@ from piva.errors import InputError
 from piva.nerf.fit import fit
 from piva.nerf.render import render_image
 from piva.nerf.settings import VoxelFit
+from piva.nerf.voxels import init_voxels
 
 SETTINGS = VoxelFit(
     radius=1.0, resolutions=[12, 24], steps=[25, 60], rays=512, step=0.04, cone=0.0, levels=1,
@@ -147,3 +148,16 @@ def test_degenerate_views_and_settings_are_refused(scene):
         fit(views, poses, lens, dataclasses.replace(SETTINGS, threshold=20.0), rng())
     with pytest.raises(InputError, match="resolutions"):
         dataclasses.replace(SETTINGS, steps=[1])
+
+
+def test_nodes_of_cells_that_rays_skip_are_empty() -> None:
+    """Each is dense before: nobody asked it to be, and what it gives to the cell beside would be seen."""
+    field = init_voxels(12, 1.0, 3.0, torch.device("cpu"))
+    optimiser = torch.optim.Adam([field.raw_density])
+    field.density(torch.rand((5000, 3), generator=rng()) * 2 - 1).sum().backward()
+    optimiser.step()
+    occupied = torch.zeros((1, 8, 8, 8), dtype=torch.bool)
+    occupied[0, 4, :, 2:] = True  # x in [0, 0.25), z above -0.5
+    field.prune_unseen(optimiser, occupied, threshold=0.0)
+    x, _, z = torch.meshgrid(*[torch.linspace(-1, 1, 12)] * 3, indexing="ij")
+    assert torch.equal(field.node_density() > 1e-4, (x >= 0) & (x < 0.25) & (z >= -0.5))
