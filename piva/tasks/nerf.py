@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Interval, MultipleOf
 
 from piva.datasets.edit import Edit
+from piva.datasets.pinholes import as_pinholes
 from piva.datasets.scene import Views, check_views, no_views, read_views
 from piva.errors import InputError
 from piva.nerf.memory import check_fits, estimate
@@ -85,6 +86,8 @@ class NerfTask:
                 self, edit, prior, scene, views, self._viewpoints(edit, views, prior, size), steps
             )
         views = read_views(edit.scene, edit.capture, size)
+        if isinstance(self.field, SplatFit):
+            views = as_pinholes(views)
         self._check_memory(self.field.num_parameters, views, prior, size)
         with bar(0, f"{edit.id}: fitting the scene", "step") as shown:
 
