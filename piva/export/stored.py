@@ -21,7 +21,7 @@ from piva.files import regular
 from piva.nerf.render import Rendered
 from piva.nerf.scenes import Scene, restored
 from piva.nerf.splats.convert import Conversion, as_splats
-from piva.nerf.splats.ply import write_splats
+from piva.nerf.splats.ply import read_splats, write_splats
 from piva.nerf.splats.scene import SplatScene
 from piva.runs.bars import bar
 from piva.runs.stored import stored_settings
@@ -76,6 +76,13 @@ def as_stored(tensors: Mapping[str, Tensor], finished: EditedScene) -> tuple[Sto
         return _stored(of, finished.field, finished.near, finished.state)
 
     return stored(edit), stored(original | shared) if original else None
+
+
+def read_file(path: Path, up: str, device: str) -> Stored:
+    """Return the splats of a .ply, whose axis `up` becomes z; they have no settings. Raises `InputError`."""
+    scene = SplatScene(read_splats(path, up, torch.device(device)), None)
+    scene.field.requires_grad_(False)
+    return Stored(fitted=scene, tensors=scene.tensors(), settings=None, near=0.0)
 
 
 def write_field(stored: Stored, prompts: tuple[str, str], place: Path) -> None:
