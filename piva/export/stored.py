@@ -80,7 +80,7 @@ def as_stored(tensors: Mapping[str, Tensor], finished: EditedScene) -> tuple[Sto
 
 def read_file(path: Path, up: str, device: str) -> Stored:
     """Return the splats of a .ply, whose axis `up` becomes z; they have no settings. Raises `InputError`."""
-    scene = SplatScene(read_splats(path, up, torch.device(device)), None)
+    scene: Any = SplatScene(read_splats(path, up, torch.device(device)), None)
     scene.field.requires_grad_(False)
     return Stored(fitted=scene, tensors=scene.tensors(), settings=None, near=0.0)
 
