@@ -80,7 +80,8 @@ class NerfTask:
         assert edit.scene is not None
         if edit.scene.suffix.lower() == ".ply":
             views = no_views(size)
-            self._check_memory(read_header(edit.scene).num_parameters, views, prior, size)
+            count = read_header(edit.scene).num_parameters
+            self._check_memory(count, views, prior, size, str(edit.scene))
             scene = self.field.read(edit.scene, edit.up, prior.device)
             return NerfState(
                 self, edit, prior, scene, views, self._viewpoints(edit, views, prior, size), steps
@@ -88,7 +89,8 @@ class NerfTask:
         views = read_views(edit.scene, edit.capture, size)
         if isinstance(self.field, SplatFit):
             views = as_pinholes(views)
-        self._check_memory(self.field.num_parameters, views, prior, size)
+        sizes = "field.splats" if isinstance(self.field, SplatFit) else "field, its resolutions"
+        self._check_memory(self.field.num_parameters, views, prior, size, sizes)
         with bar(0, f"{edit.id}: fitting the scene", "step") as shown:
 
             def progress(step: int, total: int) -> None:
@@ -101,8 +103,10 @@ class NerfTask:
                 raise FloatingPointError(f"edit {edit.id}, {error}") from error
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
 
-    def _check_memory(self, num_parameters: int, views: Views, prior: "Prior", size: int) -> None:
-        """Raise `InputError` if the edit needs more memory than there is."""
+    def _check_memory(self, num_parameters: int, views: Views, prior: "Prior", size: int, sizes: str) -> None:
+        """Raise `InputError` if the edit needs more memory than there is; `sizes` says what the field's
+        depends on.
+        """
         fit = self.field
         pixels = max(self.views * size**2, self.turntable_size**2)
         pictures = views.images[..., 0].size
@@ -110,7 +114,7 @@ class NerfTask:
             num_parameters = round(num_parameters * (1 + reserve))
         parts = estimate(num_parameters=num_parameters, cells=fit.cells, pictures=pictures, pixels=pixels)
         pixels_keys = "resolution, task.views and task.turntable_size"
-        keys = ("field, its resolutions", "field.occupancy", "dataset", pixels_keys)
+        keys = (sizes, "field.occupancy", "dataset", pixels_keys)
         check_fits(parts, dict(zip(parts, keys, strict=True)), prior.device)
 
     def _viewpoints(self, edit: Edit, views: Views, prior: "Prior", size: int) -> Viewpoints:

@@ -176,6 +176,16 @@ def test_degenerate_splats_never_make_gradients_that_are_not_numbers():
     assert all(x.grad.isfinite().all() for x in leaves)
 
 
+def test_scales_beyond_all_numbers_never_make_gradients_that_are_not_numbers():
+    splats = some_splats(12)
+    with torch.no_grad():
+        splats.scales[0], splats.scales[1], splats.scales[2, 0] = 200.0, -200.0, 200.0
+        splats.quats[3], splats.opacities[4], splats.opacities[5] = 0.0, 200.0, -200.0
+    drawn = rasterise(splats.gaussians(), camera(), pinhole(40, 32))
+    (drawn.rgb.square().sum() + drawn.opacity.sum()).backward()
+    assert all(x.grad.isfinite().all() for x in splats.parameters())
+
+
 def test_nothing_is_drawn_of_nothing_and_behind_the_camera():
     means, *others = some_gaussians(5)
     for place in (means[:0], means - 100 * camera()[2, :3]):
