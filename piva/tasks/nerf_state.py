@@ -201,7 +201,9 @@ class NerfState:
         tensors, original = self._tight().tensors(), self._original.tensors()
         # to look at beside the edit when the cache is gone; half precision will do for that
         tensors |= {
-            f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()
+            f"original.{name}": _half(x) if x.is_floating_point() else x
+            for name, x in original.items()
+            if name != "to_file"  # the edit's, which may be far from half precision's range
         }
         if self._edit.capture:
             tensors["world"] = torch.from_numpy(self._views.world)  # from the file's to the field's
@@ -236,6 +238,14 @@ class NerfState:
     def _place(self, camera: Camera) -> tuple[Tensor, Lens]:
         """Return the camera on the field's device, without waiting for what that is doing."""
         return torch.from_numpy(camera[0]).to(self._background, non_blocking=True), camera[1]
+
+
+def _half(x: Tensor) -> Tensor:
+    """Return values in half precision, the largest it has for what is beyond: a splat far behind an
+    object.
+    """
+    most = torch.finfo(torch.float16).max
+    return x.clamp(-most, most).half()
 
 
 def _through_pinholes(pictures: Tensor, lenses: list[Lens]) -> Tensor:

@@ -64,7 +64,7 @@ def with_nan():
         (ball_of_splats(8), {"order": [n for n in names(0) if n != "scale_2"]}, "no scale_2 among"),
         (ball_of_splats(8, degree=1), {"order": [*names(1)[:12], *names(0)[9:]]}, "3 properties f_rest"),
         (with_all("opacity", [-20.0]), {}, "8 splats, all of opacity 0"),
-        (with_all("x", [3e38, -3e38]), {}, "further apart than single precision goes"),
+        (with_all("x", [3e38, -3e38]), {}, "splats 3e[+]38 units away"),
         (with_nan(), {}, "1 of 8 splats with values that are not finite"),
         (ball_of_splats(0), {}, "found 0 splats, wanted 1 to 16,000,000; export it"),
         (ball_of_splats(8), {"order": [*names(0), "x"]}, "the property x twice"),

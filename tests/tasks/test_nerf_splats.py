@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from helpers.ball import ball_views
+from helpers.plys import ball_of_splats, write_ply
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -15,6 +16,7 @@ from piva.cameras.nerfstudio import intrinsics
 from piva.cameras.poses import hemisphere, orbit
 from piva.config import build, compose
 from piva.export.edits import find
+from piva.export.stored import read_edit
 from piva.metrics.pixels import psnr
 from piva.nerf.splats.settings import SplatFit
 
@@ -45,6 +47,7 @@ def test_a_capture_by_a_bent_lens_is_fitted_as_pinholes_see_it(prior_folder: Pat
         for name, x in tensors.items()
         if name.startswith("original.")
     }
+    original["to_file"] = tensors["to_file"]
     cfg = compose("field=splats", *FIELD)
     fit = build(SplatFit, cfg.field, "field")
     scene, pose, lens = fit.scene(original), orbit(40, 30, 3.0), pinhole(40, 48)
@@ -55,3 +58,18 @@ def test_a_capture_by_a_bent_lens_is_fitted_as_pinholes_see_it(prior_folder: Pat
     assert (
         float(psnr(seen.movedim(-1, 0)[None], wanted.movedim(-1, 0)[None])) > 22
     )  # 20 where the distortion is ignored
+
+
+def test_a_file_far_from_its_origin_is_edited(prior_folder: Path, tmp_path: Path) -> None:
+    """As georeferenced ones are, with a splat of the sky: beyond what half precision holds."""
+    columns = ball_of_splats(middle=(500_000.0, 4_000_000.0, 100.0))
+    columns["z"][0] = 1e7
+    path, run = write_ply(tmp_path / "far.ply", columns), tmp_path / "run"
+    words = [f"prior.path={prior_folder}", "metrics=pixels", "resolution=32", f"hydra.run.dir={run}"]
+    piva.edit(path, "a ball", "a red ball", *SMALL, *words)
+    edit, original = read_edit(find(run)[0], "cpu")
+    assert original is not None
+    for stored in (edit, original):
+        seen = stored.view(torch.from_numpy(orbit(40, 30, 4.0)), pinhole(40, 32))
+        assert 0.1 < float(seen.opacity.mean()) < 0.9
+    assert torch.equal(edit.fitted.field.to_file, original.fitted.field.to_file)

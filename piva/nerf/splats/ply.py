@@ -39,6 +39,7 @@ NEEDED = (*MEANS, *COLOUR, "opacity", *SCALES, *QUATS)
 AXES = {"x": (0, 1), "y": (1, 1), "z": (2, 1), "-x": (0, -1), "-y": (1, -1), "-z": (2, -1)}
 EDGE = 0.02  # of the splats on either side of an axis may lie outside the object's box
 ENOUGH = 1_000_000  # splats to find that box with
+FARTHEST = 1e18  # units of a file: squares are still numbers in single precision
 SOLID = 0.1  # opacity from which on a splat says where the object is
 
 
@@ -139,9 +140,9 @@ def read_splats(path: Path, up: str, device: "torch.device") -> "Splats":
         found = f"{header.splats} splats, all of opacity 0"
         raise InputError(path, found, f"some above {DEAD}", "check it in the program that made it")
     to_file = _placement(means.double(), opacities[:, 0].sigmoid() >= SOLID, up)
-    if not bool(to_file.float().isfinite().all()):
-        found = "splats further apart than single precision goes"
-        raise InputError(path, found, "an object", "prune them, in SuperSplat for example")
+    if not float(to_file.abs().max()) < FARTHEST:
+        found = f"splats {float(to_file.abs().max()):.1g} units away"
+        raise InputError(path, found, f"less than {FARTHEST:g}", "prune them, in SuperSplat for example")
     scale = torch.linalg.det(to_file[:3, :3]) ** (1 / 3)
     return Splats(
         ((means.double() - to_file[:3, 3]) / scale).float(),
