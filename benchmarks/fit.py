@@ -18,10 +18,12 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from piva.config import build, compose
+from piva.datasets.pinholes import as_pinholes
 from piva.datasets.scene import Views, read_views
 from piva.metrics.pixels import psnr
 from piva.nerf.scenes import Scene
 from piva.nerf.settings import SceneSettings
+from piva.nerf.splats.settings import SplatFit
 
 
 def main(*argv: str) -> None:
@@ -35,6 +37,7 @@ def main(*argv: str) -> None:
     print("|---|---|---|---|---|---|---|")
     for folder in folders or scenes(cfg):
         views = shrunk(read_views(folder), int(own.get("size", 0)))
+        views = as_pinholes(views) if isinstance(settings, SplatFit) else views
         images, c2w = (torch.from_numpy(part).to(cfg.device) for part in (views.images, views.c2w))
         lenses = [views.lenses[i] for i in views.train]
         begin, used = time.perf_counter(), time.process_time()

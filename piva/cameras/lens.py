@@ -46,6 +46,10 @@ class Lens:
         """Whether the lens is perspective without distortion."""
         return not (self.fisheye or any((self.k1, self.k2, self.k3, self.k4, self.p1, self.p2)))
 
+    def as_pinhole(self) -> "Lens":
+        """Return a pinhole of the same size, focal lengths and centre."""
+        return Lens(width=self.width, height=self.height, fx=self.fx, fy=self.fy, cx=self.cx, cy=self.cy)
+
     def resized(self, width: int, height: int) -> "Lens":
         """Return the lens of the same picture scaled to another size. Distortion is in focal lengths and
         stays.
@@ -127,6 +131,19 @@ def undistort(
             break
         x, y = next_x, next_y
     return x, y
+
+
+def distort(lens: Lens, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return where a lens shows what a pinhole shows at (x, y): x / z and y / z, y down."""
+    if lens.fisheye:
+        r = np.hypot(x, y)
+        angle = np.arctan(r)
+        scale = angle * _radial(Optics.of(lens), angle * angle)[0] / np.where(r > 0, r, 1)
+        return x * np.where(r > 0, scale, 1), y * np.where(r > 0, scale, 1)
+    r2, p1, p2 = x * x + y * y, lens.p1, lens.p2
+    radial, _ = _radial(Optics.of(lens), r2)
+    distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    return distorted_x, y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
 
 
 def undistort_step(

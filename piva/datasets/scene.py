@@ -31,6 +31,7 @@ class Views:
     test: list[int]
     world: NDArray[np.float64]  # (4, 4): from the file's world to that of c2w
     near: float  # nothing is nearer to a camera than this
+    distorted: list[Lens] | None = None  # the lenses of the files, where `pinholes.as_pinholes` has others
 
 
 def read_views(folder: Path, capture: Capture | None = None, size: int | None = None) -> Views:

@@ -36,11 +36,8 @@ class Single:
             image, scene, name = front_view(path), path, path.resolve().name
         elif path.suffix.lower() == ".ply":
             image, scene, name = None, path, path.stem
-        elif path.suffix.lower() in PACKED:
-            wanted, remedy = "a .ply", "SuperSplat, for example, opens it and exports one"
-            raise InputError(path, f"splats packed as {path.suffix.lower()}", wanted, remedy)
         else:
-            check_image(path)
+            check_picture(path)
             image, scene, name = path, None, path.stem
         edit = Edit(id=name, source_prompt=source, target_prompt=target, image=image, scene=scene, up=self.up)
         return iter([edit])
@@ -56,6 +53,14 @@ class Single:
             where = self.prompts
         check_prompts(where, source, target)
         return source, target
+
+
+def check_picture(path: Path) -> None:
+    """Raise `InputError` for a file that is no picture, by name for one of packed splats."""
+    if path.suffix.lower() in PACKED:
+        wanted, remedy = "a .ply", "SuperSplat, for example, opens it and exports one"
+        raise InputError(path, f"splats packed as {path.suffix.lower()}", wanted, remedy)
+    check_image(path)
 
 
 def read_prompts(path: Path) -> tuple[str, str]:

@@ -69,15 +69,14 @@ def _write(
     """Write the parts of an edit, each whole or not at all; return how many, and why others are not there."""
     from piva.export.glb import glb
     from piva.export.pictures import transforms, write_pictures
-    from piva.export.stored import read_edit, write_field
-    from piva.nerf.splats.scene import SplatScene
+    from piva.export.stored import read_edit, write_as_splats, write_field
 
     try:
         edit, original = read_edit(finished, settings.device)
     except InputError as error:
         return 0, [error]
     stored = original if settings.which == "original" and original else edit
-    parts = settings.parts(surface=not isinstance(stored.fitted, SplatScene))
+    parts = settings.parts()
 
     def write_seen(place: Path) -> None:
         write_pictures(stored, along, parts, place, finished.id)
@@ -89,6 +88,7 @@ def _write(
         ({"field"}, lambda place: write_field(stored, finished.prompts, place)),
         ({"mesh"}, lambda place: (place / "mesh.glb").write_bytes(glb(stored, settings.mesh))),
         (SEEN, write_seen),
+        ({"splats"}, lambda place: write_as_splats(stored, settings.splats, finished.id, place)),
     ]
     chosen, errors = [write for these, write in writers if these & set(parts)], []
     for write in chosen:

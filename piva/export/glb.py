@@ -17,11 +17,9 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from piva.errors import InputError
 from piva.export.settings import MeshSettings
 from piva.export.stored import Stored
-from piva.export.surface import Surface, colours, surface
-from piva.nerf.splats.scene import SplatScene
+from piva.export.surface import Surface, colours, solid, surface
 from piva.noe.materials import to_linear
 
 Array = NDArray[np.float32]
@@ -39,10 +37,8 @@ def glb(stored: Stored, settings: MeshSettings) -> bytes:
 
     Raises `InputError` if the field has no surface at this level, or none at all.
     """
-    if isinstance(stored.fitted, SplatScene):
-        wanted = "a field of densities; splats.ply is in what=[field]"
-        raise InputError("what=[mesh]", "splats, which have no surface", wanted)
-    found, look = surface(stored, settings), partial(colours, stored)
+    scene = solid(stored, settings)
+    found, look = surface(scene, settings), partial(colours, scene)
     return textured(found, look, settings.texels) if settings.texels else coloured(found, look)
 
 

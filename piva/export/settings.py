@@ -8,7 +8,7 @@ from annotated_types import Gt, Interval
 from piva.errors import InputError
 from piva.ranges import RenderDevice
 
-PARTS = ("mesh", "film", "images", "depth", "alpha", "field")
+PARTS = ("mesh", "film", "images", "depth", "alpha", "field", "splats")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class RingSettings:
 class ExportSettings:
     """What to export, and how."""
 
-    what: list[str] | None  # None: all that there is
+    what: list[str] | None  # None: all but "splats"
     which: Literal["edit", "original"]
     out: str | None
     device: RenderDevice
@@ -48,12 +48,13 @@ class ExportSettings:
     fps: Annotated[int, Interval(ge=1, le=120)] | None
     ring: Any  # RingSettings
     mesh: Any  # MeshSettings
+    splats: Any  # Conversion
 
     def __post_init__(self) -> None:
         if self.what is not None and not (self.what and set(self.what) <= set(PARTS)):
             wanted, remedy = f"some of {', '.join(PARTS)}", "for example what=[mesh,film]"
             raise InputError("what", str(self.what), wanted, remedy)
 
-    def parts(self, *, surface: bool = True) -> list[str]:
-        """Return the parts asked for, in their order in `PARTS` if all; splats have no surface to ask for."""
-        return [part for part in PARTS if surface or part != "mesh"] if self.what is None else self.what
+    def parts(self) -> list[str]:
+        """Return the parts asked for; of all those that need no fit."""
+        return [part for part in PARTS if part != "splats"] if self.what is None else self.what

@@ -20,8 +20,10 @@ from piva.export.edits import EditedScene
 from piva.files import regular
 from piva.nerf.render import Rendered
 from piva.nerf.scenes import Scene, restored
-from piva.nerf.splats.ply import write_splats
+from piva.nerf.splats.convert import Conversion, as_splats
+from piva.nerf.splats.ply import read_splats, write_splats
 from piva.nerf.splats.scene import SplatScene
+from piva.runs.bars import bar
 from piva.runs.stored import stored_settings
 
 ORIGINAL = "original."  # before the names of the original's tensors
@@ -76,11 +78,36 @@ def as_stored(tensors: Mapping[str, Tensor], finished: EditedScene) -> tuple[Sto
     return stored(edit), stored(original | shared) if original else None
 
 
+def read_file(path: Path, up: str, device: str) -> Stored:
+    """Return the splats of a .ply, whose axis `up` becomes z; they have no settings. Raises `InputError`."""
+    scene: Any = SplatScene(read_splats(path, up, torch.device(device)), None)
+    scene.field.requires_grad_(False)
+    return Stored(fitted=scene, tensors=scene.tensors(), settings=None, near=0.0)
+
+
 def write_field(stored: Stored, prompts: tuple[str, str], place: Path) -> None:
     """Write field.safetensors and, of splats, splats.ply in the world of their file, if they had one."""
     save_field(stored, prompts, place / "field.safetensors")
     if isinstance(stored.fitted, SplatScene):
         write_splats(stored.fitted.field, place / "splats.ply")
+
+
+def write_as_splats(stored: Stored, settings: Conversion, name: str, place: Path) -> None:
+    """Write splats.ply, of a field by a fit to its renders. Raises `InputError` for a captured scene's."""
+    scene: Any = stored.fitted
+    if not isinstance(scene, SplatScene):
+        if stored.captured:
+            found, remedy = "a captured scene's field", "run it with field=splats"
+            raise InputError("what=[splats]", found, "an object, which is seen from outside", remedy)
+        generator = torch.Generator(stored.background.device).manual_seed(0)
+        with bar(settings.fit.steps, f"{name}: splats", "step") as shown:
+            try:
+                scene = as_splats(
+                    scene, stored.settings, settings, generator, lambda step, _: shown.update(step - shown.n)
+                )
+            except FloatingPointError as error:
+                raise InputError("what=[splats]", one_line(error), "splats of finite numbers") from error
+    write_splats(scene.field, place / "splats.ply")
 
 
 def save_field(stored: Stored, prompts: tuple[str, str], path: Path) -> None:

@@ -14,6 +14,7 @@ from piva.errors import InputError
 from piva.export.edits import EditedScene
 from piva.export.settings import ExportSettings
 from piva.files import as_kind, as_number, get, read_json, user_path
+from piva.nerf.splats.settings import SplatFit
 from piva.runs.stored import stored_settings
 
 SIZE, FPS = 512, 24  # where neither the settings nor a file give another
@@ -50,6 +51,7 @@ def _frames(finished: EditedScene, settings: ExportSettings) -> Trajectory:
         raise InputError("path=frames", "a dataset of pictures", "one with scenes", "give path=ring")
     cameras = read_transforms(edit.scene, edit.capture)
     lens = cameras.lenses[cameras.test[0]]
+    lens = lens.as_pinhole() if isinstance(finished.field, SplatFit) else lens
     return through(cameras.c2w[cameras.test], lens, settings.ring.views, settings.size or SIZE)
 
 

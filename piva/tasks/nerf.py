@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Interval, MultipleOf
 
 from piva.datasets.edit import Edit
+from piva.datasets.pinholes import as_pinholes
 from piva.datasets.scene import Views, check_views, no_views, read_views
 from piva.errors import InputError
 from piva.nerf.memory import check_fits, estimate
@@ -80,13 +81,17 @@ class NerfTask:
         assert edit.scene is not None
         if edit.scene.suffix.lower() == ".ply":
             views = no_views(size)
-            self._check_memory(read_header(edit.scene).num_parameters, views, prior, size)
+            count = read_header(edit.scene).num_parameters
+            self._check_memory(count, views, prior, size, str(edit.scene))
             scene = self.field.read(edit.scene, edit.up, prior.device)
             return NerfState(
                 self, edit, prior, scene, views, self._viewpoints(edit, views, prior, size), steps
             )
         views = read_views(edit.scene, edit.capture, size)
-        self._check_memory(self.field.num_parameters, views, prior, size)
+        if isinstance(self.field, SplatFit):
+            views = as_pinholes(views)
+        sizes = "field.splats" if isinstance(self.field, SplatFit) else "field, its resolutions"
+        self._check_memory(self.field.num_parameters, views, prior, size, sizes)
         with bar(0, f"{edit.id}: fitting the scene", "step") as shown:
 
             def progress(step: int, total: int) -> None:
@@ -99,8 +104,10 @@ class NerfTask:
                 raise FloatingPointError(f"edit {edit.id}, {error}") from error
         return NerfState(self, edit, prior, fitted, views, self._viewpoints(edit, views, prior, size), steps)
 
-    def _check_memory(self, num_parameters: int, views: Views, prior: "Prior", size: int) -> None:
-        """Raise `InputError` if the edit needs more memory than there is."""
+    def _check_memory(self, num_parameters: int, views: Views, prior: "Prior", size: int, sizes: str) -> None:
+        """Raise `InputError` if the edit needs more memory than there is; `sizes` says what the field's
+        depends on.
+        """
         fit = self.field
         pixels = max(self.views * size**2, self.turntable_size**2)
         pictures = views.images[..., 0].size
@@ -108,7 +115,7 @@ class NerfTask:
             num_parameters = round(num_parameters * (1 + reserve))
         parts = estimate(num_parameters=num_parameters, cells=fit.cells, pictures=pictures, pixels=pixels)
         pixels_keys = "resolution, task.views and task.turntable_size"
-        keys = ("field, its resolutions", "field.occupancy", "dataset", pixels_keys)
+        keys = (sizes, "field.occupancy", "dataset", pixels_keys)
         check_fits(parts, dict(zip(parts, keys, strict=True)), prior.device)
 
     def _viewpoints(self, edit: Edit, views: Views, prior: "Prior", size: int) -> Viewpoints:

@@ -11,6 +11,7 @@ from piva.cameras.lens import Lens
 from piva.cameras.rays import z_depth
 from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
+from piva.datasets.pinholes import undistorted
 from piva.datasets.scene import Views
 from piva.metrics.comparison import Comparison
 from piva.nerf.fit import Fitted, adam
@@ -197,6 +198,9 @@ class NerfState:
             resize(read_pictures([folder / part / name for name in names]).to(self._background), size)
             for part in ("images", "masks")
         )
+        if views.distorted:
+            lenses = [views.distorted[i] for i in views.test]
+            truth, masks = (_through_pinholes(part, lenses) for part in (truth, masks))
         cameras = [(views.c2w[i], views.lenses[i]) for i in views.test]
         before, after = (self._render_all(scene, cameras) for scene in (self._original, self._tight()))
         return {"truth": truth, "truth_before": before, "truth_after": after, "truth_mask": as_mask(masks)}
@@ -205,7 +209,9 @@ class NerfState:
         tensors, original = self._tight().tensors(), self._original.tensors()
         # to look at beside the edit when the cache is gone; half precision will do for that
         tensors |= {
-            f"original.{name}": x.half() if x.is_floating_point() else x for name, x in original.items()
+            f"original.{name}": _half(x) if x.is_floating_point() else x
+            for name, x in original.items()
+            if name != "to_file"  # the edit's, which may be far from half precision's range
         }
         if self._edit.capture:
             tensors["world"] = torch.from_numpy(self._views.world)  # from the file's to the field's
@@ -240,3 +246,20 @@ class NerfState:
     def _place(self, camera: Camera) -> tuple[Tensor, Lens]:
         """Return the camera on the field's device, without waiting for what that is doing."""
         return torch.from_numpy(camera[0]).to(self._background, non_blocking=True), camera[1]
+
+
+def _half(x: Tensor) -> Tensor:
+    """Return values in half precision, the largest it has for what is beyond: a splat far behind an
+    object.
+    """
+    most = torch.finfo(torch.float16).max
+    return x.clamp(-most, most).half()
+
+
+def _through_pinholes(pictures: Tensor, lenses: list[Lens]) -> Tensor:
+    """Return pictures (n, c, h, w) that these lenses took as pinholes see them."""
+    seen = [
+        torch.from_numpy(undistorted(picture.movedim(0, -1).cpu().numpy(), lens)).movedim(-1, 0)
+        for picture, lens in zip(pictures, lenses, strict=True)
+    ]
+    return torch.stack(seen).to(pictures)

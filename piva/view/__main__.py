@@ -1,8 +1,8 @@
 """Look at pictures and scenes in a browser, and edit them: `python -m piva.view PATH [port=8080]`.
 
-PATH is a picture, or the folder of a finished run or of one of its edits; conf/view.yaml explains the keys.
-Other keys, those of piva.run, are for what is edited there. The page is served to this machine alone. It
-needs viser: pip install 'piva[view]'. Torch is imported late.
+PATH is a picture, a .ply of splats, or the folder of a finished run or of one of its edits; conf/view.yaml
+explains the keys. Other keys, those of piva.run, are for what is edited there. The page is served to this
+machine alone. It needs viser: pip install 'piva[view]'. Torch is imported late.
 """
 
 import socket
@@ -53,7 +53,8 @@ def view(*argv: str) -> None:
     check_device(settings.device)
     sizes = settings.moving, settings.still
     viewer = Viewer(found, settings.device, (HOST, settings.port), sizes, export)
-    shown = f"{len(found)} edits" if len(found) > 1 else "1 picture" if path.is_file() else "1 edit"
+    alone = "1 edit" if path.is_dir() else "1 scene" if found[0].scene else "1 picture"
+    shown = f"{len(found)} edits" if len(found) > 1 else alone
     sys.stdout.write(f"http://{HOST}:{settings.port} shows {shown}; Ctrl-C ends it\n")
     sys.stdout.flush()
     viewer.wait()

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from piva.cameras.lens import pinhole
 from piva.experiment.edit import Progress
 from piva.export.edits import EditedScene, find
-from piva.export.stored import Stored, as_stored, read_edit
+from piva.export.stored import Stored, as_stored, read_edit, read_file
 from piva.images import read_rgb, to_uint8
 
 BOTH, CURTAIN, ORIGINAL, EDIT = "side by side", "curtain", "original", "edit"
@@ -38,12 +38,16 @@ class Look(NamedTuple):
     original: Seen | None  # None: the run kept none
 
 
-def finished_look(place: Path, origin: Path | None, device: str) -> Look:
-    """Return the look of a finished edit's folder, or of a picture that has no edit. Raises `InputError`.
+def finished_look(place: Path, origin: Path | None, up: str, device: str) -> Look:
+    """Return the look of a finished edit's folder, or of a picture or a .ply that has no edit. Raises
+    `InputError`.
 
     `origin` is the picture, or the edit's folder, that the page began with: a run's own before.png may be
-    coarser. None: a scene, whose edits hold their originals.
+    coarser. None: a scene, whose edits hold their originals. `up` is the axis of a .ply.
     """
+    if origin is None and place.is_file():
+        seen = partial(_field_seen, read_file(place, up, device))
+        return Look(seen, seen)
     if origin is None:
         return of_fields(read_edit(find(place)[0], device))
     after = place if place.is_file() else place / "after.png"

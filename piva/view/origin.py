@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from piva.config import Settings, check, compose, quoted
+from piva.config import Settings, build, check, compose, quoted, settings_class
 from piva.datasets.edit import check_prompts
+from piva.datasets.single import check_picture
 from piva.errors import InputError
 from piva.export.edits import EditedScene, find, run_of
-from piva.images import check_image
+from piva.nerf.splats.ply import read_header
+from piva.nerf.splats.settings import SplatFit
 from piva.runs.fingerprint import overrides_of
 from piva.runs.run import Run
 
-WANTED = "a picture, or the folder of a finished run or of one of its edits"
+WANTED = "a picture, a .ply of splats, or the folder of a finished run or of one of its edits"
 PLAIN = ("measure_at=[]", "samples.at=[]", "passes=null")  # what steps of another number could contradict
 
 
@@ -28,13 +30,16 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """An edit of a run, or a picture of one's own; what the page makes of it begins with its original."""
+    """An edit of a run, or a picture or a .ply of one's own; what the page makes of it begins with its
+    original.
+    """
 
     id: str
-    place: Path  # the folder of the finished edit, or the picture
+    place: Path  # the folder of the finished edit, or the file
     prompts: tuple[str, str]  # source and target, empty where they are not known
     overrides: Sequence[str] | None  # of the run; None: it left no run.json, and can only be looked at
     scene: EditedScene | None = None  # None: a picture
+    up: str = "z"  # the axis that points up in a .ply
 
     def settings(self, wish: Wish) -> Settings:
         """Return the settings of a run of this edit alone, as wished, checked. Raises `InputError`."""
@@ -69,8 +74,10 @@ def origins(path: Path, overrides: Sequence[str], device: str) -> list[Origin]:
     `InputError`.
     """
     given = [*overrides, f"device={device}"]
+    if path.is_file() and path.suffix.lower() == ".ply":
+        return [_splats(path, given)]
     if path.is_file():
-        check_image(path)
+        check_picture(path)
         own = ["task=image", "dataset=single", f"dataset.path={quoted(str(path.resolve()))}", *given]
         compose(*own)  # keys that are none show now
         return [Origin(id=path.name, place=path, prompts=("", ""), overrides=own)]
@@ -88,6 +95,28 @@ def origins(path: Path, overrides: Sequence[str], device: str) -> list[Origin]:
         Origin(id=name, place=place, prompts=prompts, overrides=known)
         for name, place, prompts in _pictures(run, path.resolve())
     ]
+
+
+def _splats(path: Path, given: Sequence[str]) -> Origin:
+    """Return a file of splats, which are the original. Raises `InputError`."""
+    at = f"dataset.path={quoted(str(path.resolve()))}"
+    own = ["task=nerf", "dataset=single", "field=splats", at, *given]
+    cfg = compose(*own)
+    read_header(path)
+    field, dataset = (build(settings_class(cfg[key], key), cfg[key], key) for key in ("field", "dataset"))
+    if not isinstance(field, SplatFit):
+        raise InputError("field", "settings of another representation", "field=splats", "leave it out")
+    place, nothing = path.resolve(), ("", "")
+    scene = EditedScene(
+        id=path.stem,
+        folder=place.parent,
+        field=field,
+        dataset={},
+        prompts=nothing,
+        captured=False,
+        original=True,
+    )
+    return Origin(id=path.stem, place=place, prompts=nothing, overrides=own, scene=scene, up=dataset.up)
 
 
 def _pictures(run: Run, path: Path) -> list[tuple[str, Path, tuple[str, str]]]:

@@ -79,7 +79,7 @@ class Panel:
             (self._edit, not session.working),
             (self._stop, session.working),
             (self._undo, session.undoable),
-            *((button, not session.working) for button in self._exports),
+            *((button, session.exportable) for button in self._exports),
         ]
         for button, can in enabled:
             button.disabled = not can

@@ -48,10 +48,10 @@ class Desk:
     def look(self, place: Path, origin: Origin) -> Look:
         """Return the look of what is finished at `place`. Raises `InputError`."""
         with self._reading:
-            return self._read(place, None if origin.scene else origin.place)
+            return self._read(place, None if origin.scene else origin.place, origin.up)
 
     @cached_property
-    def _read(self) -> Callable[[Path, Path | None], Look]:
+    def _read(self) -> Callable[[Path, Path | None, str], Look]:
         return lru_cache(LOADED)(partial(finished_look, device=self.device))
 
 
@@ -69,7 +69,7 @@ class Session:
 
     @property
     def place(self) -> Path:
-        """Return the folder of the newest edit, or the picture."""
+        """Return the folder of the newest edit, or the file."""
         return self._done[-1][0]
 
     @property
@@ -86,6 +86,11 @@ class Session:
     def undoable(self) -> bool:
         """Return whether there is an edit to go back from."""
         return len(self._done) > 1 and not self.working
+
+    @property
+    def exportable(self) -> bool:
+        """Return whether there is a scene's edit to take away."""
+        return self.origin.scene is not None and self.place.is_dir() and not self.working
 
     def look(self) -> Look:
         """Return what is to be seen: the edit at work, else the newest. Raises `InputError`."""

@@ -15,7 +15,7 @@ from piva.export.edits import find
 from piva.export.glb import Y_UP, glb
 from piva.export.settings import MeshSettings
 from piva.export.stored import read_edit
-from piva.export.surface import surface
+from piva.export.surface import solid, surface
 from piva.noe.model import ModelRenderer, read_model
 
 SIZE, FOV = 128, 40.0
@@ -87,7 +87,7 @@ def vtk_shows(path, c2w, size=SIZE):
 
 
 def test_the_surface_is_the_ball(stored):
-    found = surface(stored[0], mesh())
+    found = surface(solid(stored[0], mesh()), mesh())
     away = np.linalg.norm(found.vertices - MIDDLE, axis=1)
     assert np.abs(away - 0.6).max() < 0.02
     shape = trimesh.Trimesh(found.vertices, found.faces, process=False)
@@ -103,19 +103,19 @@ def test_the_unit_is_the_scenes_and_y_is_up(stored):
 
 @pytest.mark.parametrize(("specks", "parts"), [(0.0, 2), (0.01, 1)])
 def test_specks_are_left_out(stored, specks, parts):
-    found = surface(stored[1], mesh(specks=specks))
+    found = surface(solid(stored[1], mesh(specks=specks)), mesh(specks=specks))
     assert trimesh.Trimesh(found.vertices, found.faces, process=False).body_count == parts
 
 
 def test_hollows_that_no_camera_sees_are_filled(stored):
     settings = mesh()
-    whole = surface(stored[0], settings)
+    whole = surface(solid(stored[0], settings), settings)
     hollow = stored[0].fitted.field
     raw = hollow.raw_density.detach().clone()
     middle = slice(20, 28)
     with torch.no_grad():
         hollow.raw_density[0, 0, middle, middle, middle] = -4.0
-    found = surface(stored[0], settings)
+    found = surface(solid(stored[0], settings), settings)
     with torch.no_grad():
         hollow.raw_density.copy_(raw)
     assert len(found.faces) == len(whole.faces)
@@ -123,4 +123,4 @@ def test_hollows_that_no_camera_sees_are_filled(stored):
 
 def test_a_level_without_a_surface_is_named(stored):
     with pytest.raises(InputError, match=r"mesh.level: found nothing denser than 1e\+06, at most \d+"):
-        surface(stored[0], mesh(level=1e6))
+        surface(solid(stored[0], mesh(level=1e6)), mesh(level=1e6))

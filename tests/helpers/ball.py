@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from piva.cameras.lens import pinhole
+from piva.cameras.lens import pinhole, pixel_directions
 from piva.cameras.poses import hemisphere, ring
 
 RADIUS = 0.7
@@ -23,11 +23,11 @@ FIELD = [
 ]
 
 
-def ball_views(size, cameras):
+def ball_views(size, cameras, lens=None):
     """RGBA views (n, size, size, 4) of the ball; `cameras` (n, 4, 4)."""
-    lens = pinhole(40, size)
+    lens = lens or pinhole(40, size)
     v, u = np.mgrid[:size, :size] + 0.5
-    local = np.stack([(u - lens.cx) / lens.fx, (lens.cy - v) / lens.fy, -np.ones_like(u)], axis=-1)
+    local = pixel_directions(lens, u, v)
     views = []
     for c2w in np.asarray(cameras, np.float64):
         d = local @ c2w[:3, :3].T

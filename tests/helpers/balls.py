@@ -39,15 +39,42 @@ def ball(size, green, middle=(0.0, 0.0, 0.1), speck=False):
     return {**{k: v.detach() for k, v in field.state_dict().items()}, "occupied": occupancy.occupied}
 
 
+def ball_of_splats(size, green, middle=(0.0, 0.0, 0.1)):
+    """The same ball as a shell of round, opaque splats."""
+    index = torch.arange(1500) + 0.5
+    z, turn = 1 - index / 750, torch.pi * (1 + 5**0.5) * index
+    direction = torch.stack([turn.cos() * (1 - z * z).sqrt(), turn.sin() * (1 - z * z).sqrt(), z], dim=1)
+    x, y, z = (size * direction + torch.tensor(middle)).unbind(dim=1)
+    rgb = torch.stack([0.2 + 0.6 * (x > 0), 0.2 + green * (y < 0), 0.8 - 0.6 * (x > 0)], dim=1)
+    rgb = rgb * (0.3 + 0.7 * (z > 0))[:, None]
+    return {
+        "means": torch.stack([x, y, z], dim=1),
+        "scales": torch.full((1500, 3), 0.06 * size).log(),
+        "quats": torch.tensor([1.0, 0, 0, 0]).repeat(1500, 1),
+        "opacities": torch.logit(torch.full((1500,), 0.9)),
+        "sh0": ((rgb - 0.5) / 0.28209479177387814)[:, None],
+        "shN": torch.zeros(1500, 0, 3),
+        "to_file": torch.eye(4),
+    }
+
+
 def half(tensors):
     return {f"original.{k}": v.half() if v.is_floating_point() else v for k, v in tensors.items()}
 
 
-def write_run(folder, edits=("ball/green", "ball/grown")):
+def write_splat_run(folder):
+    """The edit ball/green, of splats."""
+    return write_run(folder, ("ball/green",), ball_of_splats, ("field=splats", "field.radius=1"))
+
+
+def write_run(folder, edits=("ball/green", "ball/grown"), ball=ball, field=SMALL):
     """Edits by name: a ball that turned green in front, and one that also grew."""
-    made = {"ball/green": ball(0.6, 0.5), "ball/grown": ball(0.7, 0.5, speck=True)}
+    made = {"ball/green": ball(0.6, 0.5)}
+    if "ball/grown" in edits:
+        made["ball/grown"] = ball(0.7, 0.5, speck=True)
     original = half(ball(0.6, 0.0))
-    cfg = compose("task=nerf", "dataset=noe", "dataset.root=gone", *SMALL)
+    original.pop("original.to_file", None)  # the edit's, in full precision
+    cfg = compose("task=nerf", "dataset=noe", "dataset.root=gone", *field)
     config = OmegaConf.to_container(
         OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True
     )

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import pytest
 from helpers.ball import FIELD, write_ball
 from helpers.tiny_prior import write_controlnet
 from PIL import Image
 
 from piva import compose, run
 
+SPLATS = ["field=splats", "field.radius=1", "field.splats=300", "field.steps=40", "field.occupancy=24"]
 
-def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("field", [[f"field.{word}" for word in FIELD], SPLATS], ids=["voxels", "splats"])
+def test_a_run_with_depth_schedules_and_samples(field: list[str], prior_folder: Path, tmp_path: Path) -> None:
     write_controlnet(prior_folder, 0.3, tmp_path / "depth")
     words = [
         *(
@@ -35,7 +39,7 @@ def test_a_run_with_depth_schedules_and_samples(prior_folder: Path, tmp_path: Pa
             "task.lr_warmup=0.5",
         ),
         *("samples.at=[2]", "samples.count=1", "samples.steps=2", "metrics=pixels", "hydra.run.dir=out"),
-        *("task.turntable=1", "task.turntable_size=16", *(f"field.{word}" for word in FIELD)),
+        *("task.turntable=1", "task.turntable_size=16", *field),
     ]
     summary = run(compose(*words)).summary
     assert summary["unet"] == {"forward_per_step": 14, "backward_per_step": 4, "calls_per_step": 2}

@@ -46,6 +46,12 @@ def test_any_order_and_format_is_the_same_file(tmp_path):
             torch.testing.assert_close(value, wanted[name], msg=f"{options}: {name}")
 
 
+def with_all(name, value):
+    columns = ball_of_splats(8)
+    columns[name] = np.resize(value, 8).astype(np.float32)
+    return columns
+
+
 def with_nan():
     columns = ball_of_splats(8)
     columns["scale_1"][3] = np.nan
@@ -57,8 +63,11 @@ def with_nan():
     [
         (ball_of_splats(8), {"order": [n for n in names(0) if n != "scale_2"]}, "no scale_2 among"),
         (ball_of_splats(8, degree=1), {"order": [*names(1)[:12], *names(0)[9:]]}, "3 properties f_rest"),
+        (with_all("opacity", [-20.0]), {}, "8 splats, all of opacity 0"),
+        (with_all("x", [3e38, -3e38]), {}, "splats 3e[+]38 units away"),
         (with_nan(), {}, "1 of 8 splats with values that are not finite"),
-        (ball_of_splats(0), {}, "found 0 splats"),
+        (ball_of_splats(0), {}, "found 0 splats, wanted 1 to 16,000,000; export it"),
+        (ball_of_splats(8), {"order": [*names(0), "x"]}, "the property x twice"),
         (ball_of_splats(8), {"extra": "element chunk 1\nproperty float min_x"}, "compressed"),
     ],
 )  # fmt: skip

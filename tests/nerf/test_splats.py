@@ -5,10 +5,12 @@ from helpers.splat_reference import camera, some_gaussians
 
 from piva.cameras.lens import Lens, pinhole
 from piva.cameras.poses import orbit
+from piva.cameras.rays import z_depth
 from piva.config import build, compose
 from piva.errors import InputError
 from piva.metrics.pixels import psnr
 from piva.metrics.pixels import ssim as reference_ssim
+from piva.models.controlled import depth_hint
 from piva.nerf.splats.fit import difference, ssim
 from piva.nerf.splats.rasterise import Gaussians, rasterise
 from piva.nerf.splats.scene import SplatScene, world_to_camera
@@ -58,6 +60,25 @@ def test_depth_is_the_distance_along_the_ray():
     with torch.no_grad():
         depth = scene.view(settings(), others[0], lens, torch.ones(3)).depth
     assert abs(depth[24, 24].item() - 2.3) < 0.15  # the camera is 3 away, the ball's radius 0.7
+
+
+def test_depth_conditions_are_the_balls():
+    """Scaled as a ControlNet is told of them; away from the limb, where a pixel is half a ball."""
+    views, poses, _, others, lens = ball_scene(48)
+    scene = settings().fit(views, poses, lens, rng())
+    v, u = torch.meshgrid(torch.arange(48) + 0.5, torch.arange(48) + 0.5, indexing="ij")
+    away2 = (((u - lens.cx) / lens.fx) ** 2 + ((v - lens.cy) / lens.fy) ** 2) + 1
+    under = (3 / away2) ** 2 - (9 - 0.7**2) / away2  # of the ray's quadratic, with z = 1
+    for c2w in others:
+        with torch.no_grad():
+            seen = scene.view(settings(), c2w, lens, torch.ones(3))
+        depth = z_depth(seen.depth, seen.opacity, c2w, lens)
+        inside = under > 0.04
+        wanted = 3 / away2 - under.clamp(min=0).sqrt()
+        hints = [depth_hint(x.masked_fill(~inside, 0)[None])[0, 0] for x in (depth, wanted)]
+        assert inside.sum() > 300
+        assert (hints[0] - hints[1])[inside].abs().mean() < 0.1
+        assert (depth[under < -0.1] == 0).all()
 
 
 def test_ssim_is_torchmetrics_and_its_gradient_is_that_of_finite_differences():
@@ -153,6 +174,16 @@ def test_degenerate_splats_never_make_gradients_that_are_not_numbers():
     (drawn.rgb.square().sum() + drawn.opacity.sum()).backward()
     assert all(x.isfinite().all() for x in drawn)
     assert all(x.grad.isfinite().all() for x in leaves)
+
+
+def test_scales_beyond_all_numbers_never_make_gradients_that_are_not_numbers():
+    splats = some_splats(12)
+    with torch.no_grad():
+        splats.scales[0], splats.scales[1], splats.scales[2, 0] = 200.0, -200.0, 200.0
+        splats.quats[3], splats.opacities[4], splats.opacities[5] = 0.0, 200.0, -200.0
+    drawn = rasterise(splats.gaussians(), camera(), pinhole(40, 32))
+    (drawn.rgb.square().sum() + drawn.opacity.sum()).backward()
+    assert all(x.grad.isfinite().all() for x in splats.parameters())
 
 
 def test_nothing_is_drawn_of_nothing_and_behind_the_camera():

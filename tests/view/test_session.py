@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.ball import FIELD, write_ball
+from helpers.plys import ball_of_splats, write_ply
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -15,7 +16,8 @@ import piva
 from piva.cameras.poses import orbit
 from piva.errors import InputError
 from piva.export.__main__ import export
-from piva.view.looks import BOTH, ORIGINAL, Camera, picture
+from piva.nerf.splats.ply import read_splats
+from piva.view.looks import BOTH, EDIT, ORIGINAL, Camera, picture
 from piva.view.origin import Origin, Wish, origins
 from piva.view.session import THREAD, Desk, Session
 
@@ -233,3 +235,47 @@ def test_an_edit_that_a_run_made_is_undone_to(photo: Path, words: list[str], tmp
         piva.run(piva.compose(f"resume={session.place.parents[1]}"))
     session.undo()
     assert seen(session) == before
+
+
+def test_a_file_of_splats_is_seen_and_edited(words: list[str], tmp_path: Path) -> None:
+    path = write_ply(tmp_path / "ball.ply", ball_of_splats())
+    small = ["task.views=1", "task.follow_steps=2", "task.turntable=2", "task.turntable_size=16"]
+    (origin,) = origins(path, [*words, *small, "dataset.up=-y"], "cpu")
+    assert (origin.up, origin.prompts, origin.scene is not None) == ("-y", ("", ""), True)
+    session, said = opened(origin, tmp_path)
+    assert not session.exportable
+    first = seen(session)
+    left, right = np.split(picture(session.look(), BOTH, 0.5, CAMERA, 64), 2, axis=1)
+    assert (left == right).all(), "no edit yet"
+    assert len(np.unique(left.reshape(-1, 3), axis=0)) > 20
+    session.edit(Wish(source="a ball", target="a blue ball", lam=0.4, steps=2))
+    session.wait()
+    assert session.exportable, said
+    assert (
+        picture(session.look(), ORIGINAL, 0.5, CAMERA, 64).tobytes()
+        != picture(session.look(), EDIT, 0.5, CAMERA, 64).tobytes()
+    )
+    original = read_splats(path, "-y", torch.device("cpu")).state_dict()
+    state = load_file(session.place / "state.safetensors")
+    assert torch.equal(state["original.means"], original["means"].half())
+    session.export("mesh")
+    assert (session.place / "export/edit/mesh.glb").is_file(), said
+    session.undo()
+    assert seen(session) == first
+
+
+def test_an_edit_of_splats_is_edited_again_from_its_original(words: list[str], tmp_path: Path) -> None:
+    few = ["field=splats", "field.splats=300", "field.steps=30", "field.radius=1", "field.occupancy=24"]
+    run = tmp_path / "run"
+    write_ball(tmp_path / "ball")
+    own = ["task.views=1", "task.follow_steps=2", "task.turntable=2", "task.turntable_size=16"]
+    piva.edit(
+        tmp_path / "ball", "a ball", "a red ball", *few, *own, *words, "steps=2", f"hydra.run.dir={run}"
+    )
+    (origin,) = origins(run, [], "cpu")
+    session, said = opened(origin, tmp_path)
+    before = picture(session.look(), ORIGINAL, 0.5, CAMERA, 64)
+    session.edit(Wish(source="a ball", target="a blue ball", lam=0.4, steps=2))
+    session.wait()
+    assert session.prompts == ("a ball", "a blue ball"), said
+    assert (picture(session.look(), ORIGINAL, 0.5, CAMERA, 64) == before).all()

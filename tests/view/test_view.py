@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.balls import write_run
+from helpers.plys import ball_of_splats, write_ply
 from PIL import Image
 
 from piva.cameras.lens import pinhole
@@ -147,6 +148,13 @@ def listeners(port):
         (["text.png"], "text.png: found an unreadable file"),
         (["."], "PATH: found no config.yaml"),
         (["photo.png", "prot=8081"], "prot: found no such key, wanted a key of the configuration; did you"),
+        (["torn.ply"], "torn.ply: found no header of a .ply"),
+        (["scene.spz"], "scene.spz: found splats packed as .spz"),
+        (
+            ["ball.ply", "field=voxels"],
+            "field: found settings of another representation, wanted field=splats",
+        ),
+        (["ball.ply", "dataset.up=w"], "dataset.up: found"),
         (["photo.png", "score=nope"], "score=nope: found no such option"),
     ],
 )
@@ -154,6 +162,9 @@ def test_what_cannot_be_shown_is_one_line_and_exit_code_2(words, named, tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)  # a command line before this one sets it
     Path("text.png").write_text("no picture")
+    Path("scene.spz").write_bytes(b"packed")
+    Path("torn.ply").write_bytes(b"ply\n")
+    write_ply(Path("ball.ply"), ball_of_splats(8))
     Image.new("RGB", (32, 32)).save("photo.png")
     monkeypatch.setattr(sys, "argv", ["piva view", *words])
     with pytest.raises(SystemExit) as stop:

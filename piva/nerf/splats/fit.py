@@ -35,14 +35,16 @@ def fit_splats(
     *,
     keep: Bool[Tensor, "n h w"] | None = None,
     near: float = 0.0,
+    begin: Splats | None = None,
 ) -> SplatScene:
     """Fit splats to views with straight alpha; arguments and errors are those of `piva.nerf.fit.fit`.
 
-    With alpha, views are compared in front of random colours, so that empty space has to be empty.
+    They start from `begin`, which is changed; without it on the views' hull. With alpha, views are compared
+    in front of random colours, so that empty space has to be empty.
     """
     lenses = Lenses.of(lens, len(views), c2w.device)
     evidence = gather(views, c2w, lenses.distinct, settings, keep)
-    field = initial_splats(evidence.hull, settings, generator)
+    field = initial_splats(evidence.hull, settings, generator) if begin is None else begin
     scene = SplatScene(field, evidence.background)
     optimiser = adam(field, settings.rates)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, settings.lr_end ** (1 / settings.steps))

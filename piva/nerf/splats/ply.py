@@ -39,6 +39,7 @@ NEEDED = (*MEANS, *COLOUR, "opacity", *SCALES, *QUATS)
 AXES = {"x": (0, 1), "y": (1, 1), "z": (2, 1), "-x": (0, -1), "-y": (1, -1), "-z": (2, -1)}
 EDGE = 0.02  # of the splats on either side of an axis may lie outside the object's box
 ENOUGH = 1_000_000  # splats to find that box with
+FARTHEST = 1e18  # units of a file: squares are still numbers in single precision
 SOLID = 0.1  # opacity from which on a splat says where the object is
 
 
@@ -76,13 +77,16 @@ def read_header(path: Path) -> Header:
     if missing := [name for name in NEEDED if name not in there]:
         found_ = f"no {', '.join(missing)} among its properties"
         raise InputError(path, found_, WANTED, "a point cloud or a mesh is no splats")
+    if twice := [name for name in dict.fromkeys(there) if there.count(name) > 1]:
+        raise InputError(path, f"the property {twice[0]} twice", WANTED, REMEDY)
     rest = sum(name.startswith("f_rest_") for name in there)
     degree = {0: 0, 9: 1, 24: 2, 45: 3}.get(rest)
     if degree is None or (unknown := {f"f_rest_{i}" for i in range(rest)} - set(there)):
         found_ = f"{rest} properties f_rest_*" if degree is None else f"no {min(unknown)}"
         raise InputError(path, found_, "0, 9, 24 or 45 of them, numbered: harmonics of degree 0 to 3", REMEDY)
     if not 1 <= count <= MOST:
-        raise InputError(path, f"{count:,} splats", f"1 to {MOST:,}", "prune it, in SuperSplat for example")
+        remedy = "prune it, in SuperSplat for example" if count else REMEDY
+        raise InputError(path, f"{count:,} splats", f"1 to {MOST:,}", remedy)
     return Header(order, count, properties, degree, len(begin) + len(found))
 
 
@@ -116,7 +120,7 @@ def read_splats(path: Path, up: str, device: "torch.device") -> "Splats":
     import numpy as np
     import torch
 
-    from piva.nerf.splats.splats import Splats
+    from piva.nerf.splats.splats import DEAD, Splats
 
     header = read_header(path)
     table = _table(path, header)
@@ -132,7 +136,13 @@ def read_splats(path: Path, up: str, device: "torch.device") -> "Splats":
         found = f"{int(odd.sum())} of {header.splats} splats with values that are not finite"
         raise InputError(path, found, "finite numbers", "prune them, in SuperSplat for example")
     means, scales, quats, opacities, sh0, others = parts
+    if not bool((opacities.sigmoid() > DEAD).any()):
+        found = f"{header.splats} splats, all of opacity 0"
+        raise InputError(path, found, f"some above {DEAD}", "check it in the program that made it")
     to_file = _placement(means.double(), opacities[:, 0].sigmoid() >= SOLID, up)
+    if not float(to_file.abs().max()) < FARTHEST:
+        found = f"splats {float(to_file.abs().max()):.1g} units away"
+        raise InputError(path, found, f"less than {FARTHEST:g}", "prune them, in SuperSplat for example")
     scale = torch.linalg.det(to_file[:3, :3]) ** (1 / 3)
     return Splats(
         ((means.double() - to_file[:3, 3]) / scale).float(),

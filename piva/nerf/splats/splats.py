@@ -16,6 +16,7 @@ from piva.nerf.splats.rasterise import Gaussians
 
 DEAD = 0.005  # opacity; 1/255 is the least that is drawn
 SOLID, SPROUT = 0.3, 0.015  # opacities: beside which others sprout, and theirs then
+LARGEST = 20.0  # logarithm of a scale in scene units
 MOST_COPIES = 20  # of one splat in one relocation
 
 
@@ -61,7 +62,8 @@ class Splats(nn.Module):
     def gaussians(self) -> Gaussians:
         """Return the splats as they are drawn, with a graph."""
         sh = torch.cat([self.sh0, self.shN], dim=1) if self.shN.shape[1] else self.sh0
-        return Gaussians(self.means, self.quats, self.scales.exp(), self.opacities.sigmoid(), sh)
+        scales = self.scales.clamp(max=LARGEST).exp()  # infinity times no gradient would be no number
+        return Gaussians(self.means, self.quats, scales, self.opacities.sigmoid(), sh)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {name: [parameter] for name, parameter in self.named_parameters()}
