@@ -38,7 +38,7 @@ COMMANDS = dict.fromkeys(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_composes(command: str) -> None:
     module, *words = shlex.split(re.sub(r"^(python -m piva\.|piva )", "piva.", command))
-    words = words[1:] if module in AFTER_A_PATH else words
+    path, words = (words[0], words[1:]) if module in AFTER_A_PATH else ("", words)
     if module in OF_FOLDERS:
         _, words = folders_and_overrides(words)
     flags = {"-m", "--cfg", "job"}
@@ -47,7 +47,8 @@ def test_a_command_composes(command: str) -> None:
     ]  # a sweep's first job
     if module == "piva.view":  # what it does not know is for the edits that are made there
         known = compose(name="view")
-        compose(*(word for word in overrides if word.partition("=")[0] not in known))
+        alone = ["dataset=single"] if path.endswith((".ply", ".png")) else []
+        compose(*alone, *(word for word in overrides if word.partition("=")[0] not in known))
         overrides = [word for word in overrides if word.partition("=")[0] in known]
     compose(*overrides, name=CONFIGS[module])
 
