@@ -30,6 +30,7 @@ from piva.errors import EditsFailed, InputError, one_line, out_of_memory
 from piva.files import CONF, user_path
 from piva.objective import Objective
 from piva.runs import sweep
+from piva.runs.devices import check_device
 from piva.runs.fingerprint import (
     UNBEGUN,
     check_run,
@@ -100,10 +101,13 @@ def _run(
     if result := finished(settings, folder):
         log.info("finished already: results in %s", folder)
         return result
+    check_device(settings.run.device)
     with locked(settings, folder):
         sweep.begin(folder)
         if whole and (other := sweep.duplicate_of(fingerprint(settings), folder, whole)):
             return finished(settings, other)
+        if "torch" not in sys.modules:
+            log.info("importing torch and diffusers")  # seconds, on a cold disk a minute
         from piva.experiment.run import run_experiment
 
         return run_experiment(settings, folder, callback)

@@ -11,16 +11,17 @@ from omegaconf import DictConfig
 
 from piva.cli import run_cli, run_hydra
 from piva.evaluation.settings import Evaluation, check
+from piva.runs.devices import check_device
 
 
 def evaluate(evaluation: Evaluation, path: Path) -> str:
     """Measure, leave config.yaml, metrics.csv and summary.json in `path`, and return the table to print."""
+    check_device(evaluation.device)
     from piva.evaluation.score import score
     from piva.metrics.table import means, table
     from piva.runs.folder import RunFolder, json_safe
-    from piva.runs.provenance import check_device, provenance
+    from piva.runs.provenance import provenance
 
-    check_device(evaluation.device)
     networks = evaluation.metrics.load(evaluation.device)
     rows = score(evaluation.pairs, networks, evaluation.device)
     names = dict(networks.names) if networks else {}

@@ -26,7 +26,7 @@ from piva.priors.prior import Prior
 from piva.priors.words import REAL
 from piva.runs.folder import EditRecord, RunFolder, main_metrics, summarise
 from piva.runs.progress import edits_bar, steps_bar
-from piva.runs.provenance import check_device, forget_peak, peak_gpu_gb, provenance
+from piva.runs.provenance import forget_peak, peak_gpu_gb, provenance
 from piva.runs.run import Run
 from piva.tasks.image import fitting, read_pictures, resize
 
@@ -43,11 +43,11 @@ def run_experiment(settings: Settings, path: Path, callback: Callback | None = N
     """Run every edit of checked `settings` that is not finished in `path` yet, and write the results there.
 
     `callback` is told of each step of each edit; what it raises ends the run, which can be resumed.
-    The caller must hold the folder's lock. An edit that fails is named in the summary, and the others go on.
+    The caller must hold the folder's lock, and know that the device is there.
+    An edit that fails is named in the summary, and the others go on.
     Raises `InputError` if results cannot be written, and if no edit was finished for bad input alone.
     """
     run, folder = settings.run, RunFolder(path)
-    check_device(run.device)
     forget_peak(run.device)
     prior = settings.prior.load(run.device)
     if settings.prior.only_toys:

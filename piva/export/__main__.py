@@ -25,6 +25,7 @@ from piva.export.edits import EditedScene, find, given
 from piva.export.settings import ExportSettings
 from piva.export.trajectory import Film, film
 from piva.files import user_path
+from piva.runs.devices import check_device
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,6 @@ def export(*argv: str) -> list[Path]:
         missing = f"{without[0].state} without it"
         raise InputError("which=original", missing, "an edit that kept its original", "run it again")
     films = [film(edit, settings) if SEEN & set(settings.parts()) else Film([], 1) for edit in found]
-    from piva.runs.provenance import check_device
-
     check_device(settings.device)
     folders, errors = [], list[InputError]()
     for edit, along in zip(found, films, strict=True):

@@ -10,25 +10,9 @@ from typing import Any
 import torch
 
 from piva import __version__
-from piva.errors import InputError
 
 LIBRARIES = ("torch", "diffusers", "peft", "nerfacc", "torchmetrics", "lpips", "open_clip_torch", "timm")
-
-
 DRIVER = Path("/proc/driver/nvidia/version")  # of Linux
-
-
-def check_device(device: str) -> None:
-    """Raise `InputError` for a device that is not there."""
-    kind, _, index = device.partition(":")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "cuda" and int(index or 0) >= count:
-        found = f"{count or 'no'} CUDA device{'s' if count > 1 else ''} on this machine"
-    elif kind == "mps" and not torch.backends.mps.is_available():
-        found = "no GPU of Apple's that this torch can use"
-    else:
-        return
-    raise InputError(f"device={device}", found, "one that exists, counted from 0", "use device=cpu")
 
 
 def provenance(device: str) -> dict[str, Any]:

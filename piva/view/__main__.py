@@ -20,6 +20,7 @@ from piva.errors import InputError
 from piva.export.__main__ import export
 from piva.export.edits import given
 from piva.ranges import RenderDevice
+from piva.runs.devices import check_device
 from piva.view.origin import WANTED, origins
 
 HOST = "127.0.0.1"
@@ -47,10 +48,9 @@ def view(*argv: str) -> None:
         wanted = "the package that shows them in a browser"
         raise InputError("piva.view", "no viser", wanted, "pip install 'piva[view]'")
     check_port(settings.port)
-    from piva.runs.provenance import check_device
+    check_device(settings.device)
     from piva.view.viewer import Viewer
 
-    check_device(settings.device)
     sizes = settings.moving, settings.still
     viewer = Viewer(found, settings.device, (HOST, settings.port), sizes, export)
     alone = "1 edit" if path.is_dir() else "1 scene" if found[0].scene else "1 picture"

@@ -5,39 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from piva.errors import InputError
-from piva.runs.provenance import check_device, forget_peak, nvidia_driver, peak_gpu_gb, provenance
+from piva.runs.provenance import forget_peak, nvidia_driver, peak_gpu_gb, provenance
 
 PROPRIETARY = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build  (root@x)\n"
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(0, "no CUDA device "), (1, "1 CUDA device "), (2, "2 CUDA devices ")]
-)
-def test_a_gpu_beyond_those_there_are_is_refused_with_their_number(
-    count: int, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    for index in range(count):
-        check_device(f"cuda:{index}")
-    with pytest.raises(InputError, match=f"device=cuda:7: found {words}on this machine.*use device=cpu"):
-        check_device("cuda:7")
-    if count:
-        check_device("cuda")
-    else:
-        with pytest.raises(InputError, match="device=cuda: found no CUDA device"):
-            check_device("cuda")
-
-
-def test_a_mac_without_its_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match="device=mps: .*use device=cpu"):
-        check_device("mps")
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    check_device("mps")
-    check_device("cpu")
 
 
 def test_on_a_cpu_there_is_no_gpu_to_name() -> None:
