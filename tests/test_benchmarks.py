@@ -1,4 +1,4 @@
-"""The check of a GPU runs its own miniature where there is none."""
+"""What is run beside the package: benchmarks, and the pictures of the documentation."""
 
 import json
 import subprocess
@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from draw_pictures import method
+from helpers.balls import write_run as write_balls
 from helpers.finished_runs import drawn, write_run
 from PIL import Image
 
-from benchmarks import gallery
+from benchmarks import gallery, hero, scene_step
 from benchmarks.launches import count
 from benchmarks.sd_size import NARROW, write_photos, write_random
 
@@ -47,3 +50,33 @@ def test_a_gallery_finds_each_edit_in_the_job_that_has_it(tmp_path: Path) -> Non
     write_run(tmp_path / "runs/again", drawn(["pear"], seed=1))
     with pytest.raises(SystemExit, match="pear stands in"):
         gallery.main(tmp_path / "out.png", str(tmp_path / "runs"))
+
+
+def test_the_hero_turns_each_edit_below_its_original(tmp_path: Path) -> None:
+    write_balls(tmp_path / "run")
+    hero.main(
+        tmp_path / "out.webp", *(str(tmp_path / f"run/edits/ball/{name}") for name in ("green", "grown"))
+    )
+    film = Image.open(tmp_path / "out.webp")
+    assert (film.width, film.n_frames) == (2 * hero.SIZE, hero.VIEWS)
+    above, below = (film.convert("RGB").crop((0, top, hero.SIZE, top + 230)) for top in (0, 230))
+    assert above.getcolors(1 << 16) != below.getcolors(1 << 16)
+
+
+@pytest.mark.slow
+def test_a_step_is_timed_for_each_field(capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    try:
+        scene_step.main("fields=voxels", "steps=3", "rounds=1", "profile=cpu")
+    finally:
+        torch.set_num_threads(threads)
+    *_, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("| voxels | 1 | ")
+    assert row.endswith("| 1.00 |")
+
+
+def test_the_page_of_the_method_shows_both_answers_where_they_differ() -> None:
+    late, early = method()
+    assert late.shape == early.shape
+    source, target = (early[40:, k * 256 : (k + 1) * 256].astype(float) for k in (2, 3))
+    assert abs(source - target).mean() > 1  # of 255
