@@ -1,4 +1,7 @@
-"""Draw the pictures of the documentation: `python docs/draw_pictures.py [method|models|fields|metrics]...`
+"""Draw the pictures of the documentation:
+
+python docs/draw_pictures.py [method|models|fields|metrics|colours]...
+
 writes docs/pictures/<name>.png from the toys, in minutes (fields: three fits, unless they are in the cache).
 """
 
@@ -106,12 +109,25 @@ def metrics() -> list[np.ndarray]:
     return [beside([picture[0] for picture in pictures], labels)]
 
 
+def colours() -> list[np.ndarray]:
+    """Draw a picture recoloured from much noise, as `profile=cpu` begins, and from less."""
+    shown: list[Tensor] = []
+    with TemporaryDirectory() as folder:
+        for t_max in ("0.9", "0.75"):
+            words = [f"schedule.t_max={t_max}", f"hydra.run.dir={folder}/{t_max}", "edits=[mug/blue]"]
+            run(compose(*COMMON, "task=image", "score=dds", "metrics=pixels", *words))
+            place = Path(folder) / t_max / "edits/mug/blue"
+            names = ["before.png", "after.png"] if not shown else ["after.png", "truth.png"]
+            shown += [read_pictures([place / name])[0] for name in names]
+    return [beside(shown, ["an orange mug", "a blue mug, from t = 0.9", "from t = 0.75", "truth"])]
+
+
 def settings_of(*overrides: str) -> Settings:
     return check(compose(*COMMON, *overrides))
 
 
 def main(*names: str) -> None:
-    drawings = {each.__name__: each for each in (method, models, fields, metrics)}
+    drawings = {each.__name__: each for each in (method, models, fields, metrics, colours)}
     for name in names or drawings:
         rows = drawings[name]()
         Image.fromarray(np.concatenate(rows)).quantize(128).save(PICTURES / f"{name}.png", optimize=True)
