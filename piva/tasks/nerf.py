@@ -48,6 +48,7 @@ class NerfTask:
     follow_steps: Annotated[int, Interval(ge=1, le=100_000)]
     follow_weight: Annotated[float, Gt(0)]
     harden: Annotated[float, Ge(0)]
+    carve: Annotated[float, Ge(0)]
     grow: Annotated[int, Interval(ge=0, le=1024)]
     explore: Annotated[int, Ge(0)]
     refresh_every: Annotated[int, Interval(ge=1, le=1_000_000)]

@@ -1,0 +1,54 @@
+"""Space carving: emptying the rays of pixels that an edit wants to show what is behind the object.
+
+Colours alone cannot: where two walls of a ray are opaque, either may go and the picture is the same, so that
+neither has a gradient. Optical depth adds up along the ray, and each sample's has one.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from piva.nerf.field import Field
+from piva.nerf.occupancy import Occupancy
+
+CONTRAST = 0.3  # least distance of a colour from the background's, of the sqrt(3) there are
+ALONG = 0.95  # least cosine between a pixel's change and the way to the background
+LEAST = 0.2  # of that way; less is what decoded latents are wrong by
+MOST = 0.98  # no ray is asked to be emptier
+
+
+def vanishing(
+    before: Float[Tensor, "3 h w"], wanted: Float[Tensor, "3 h w"], background: Float[Tensor, "3"]
+) -> Float[Tensor, "h w"]:
+    """Return the part of the way to the background that each pixel is asked to go: the light from there that
+    is to come through. 0 for pixels that are of its colour already, or go elsewhere.
+    """
+    way, change = background[:, None, None] - before, wanted - before
+    length, moved, along = way.square().sum(0), change.square().sum(0), (way * change).sum(0)
+    share = along / length.clamp(min=CONTRAST**2)
+    goes = (length > CONTRAST**2) & (along > ALONG * (length * moved).sqrt()) & (share > LEAST)
+    return torch.where(goes, share.clamp(max=MOST), 0.0)
+
+
+def excess_depth(
+    field: Field,
+    occupancy: Occupancy,
+    rays_o: Float[Tensor, "n 3"],
+    rays_d: Float[Tensor, "n 3"],
+    share: Float[Tensor, "n"],
+    step: float,
+    near: float = 0.0,
+    cone: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Return the sum over rays of the optical depth beyond -log(share), with which this share of the light
+    from behind comes through; differentiable in the field's parameters.
+
+    Rays of unit direction, marched as in `piva.nerf.render.render`, but to their end: what is hidden counts.
+    """
+    with torch.no_grad():
+        start = torch.full_like(rays_o[:, 0], near)
+        of, t_starts, t_ends = occupancy.sample(rays_o, rays_d, start, step, cone)
+        t = (t_starts + t_ends)[:, None] / 2
+        x = torch.addcmul(rays_o.index_select(0, of), rays_d.index_select(0, of), t)
+    depth = torch.zeros_like(share).index_add(0, of, field.density(x) * (t_ends - t_starts))
+    return (depth + share.log()).relu().sum()
