@@ -179,7 +179,7 @@ class NerfState:
         self._step += 1
 
     def _gone(self, before: Tensor, wanted: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which pixels of a view (3, h, w) are to be carved, and what light is to come through them."""
+        """Return which pixels of a view (3, h, w) are to be carved, and what light shall come through."""
         share = vanishing(before, wanted, background).flatten()
         carved = self._settings.carve and isinstance(self._edited, Fitted) and not self._edit.capture
         goes = torch.nonzero(share)[:, 0] if carved else share.new_empty(0, dtype=torch.long)

@@ -325,7 +325,7 @@ def test_the_field_follows_its_views(task: NerfTask, ball: Path, randomness: Ran
 def test_a_field_whose_views_stay_stays_bit_for_bit(
     task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
 ) -> None:
-    state = opened(replace(task, views=2, follow_steps=3, harden=1), ball, prior, randomness)
+    state = opened(replace(task, views=2, follow_steps=3, harden=1, carve=1), ball, prior, randomness)
     before = {name: value.clone() for name, value in state.checkpoint()["field"].items()}
     for _ in range(8):  # all of the edit: nothing is hardened in its first half
         with torch.no_grad():
@@ -351,6 +351,25 @@ def test_what_changes_is_hardened_late(task: NerfTask, ball: Path, randomness: R
             half[harden, step] = torch.stack([o * (1 - o) for o in seen]).mean().item()
     assert half[10.0, steps // 2] == half[0.0, steps // 2]
     assert half[10.0, steps - 1] < 0.8 * half[0.0, steps - 1]
+
+
+def test_what_is_to_go_is_carved(task: NerfTask, ball: Path) -> None:
+    """Of a ball whose views are asked to show the background at once, less is left; a capture's field is not
+    asked.
+    """
+    toys = load(str(Path(piva.__file__).parent / "toys" / "prior"), "cpu", "float32")
+    view = (torch.from_numpy(turntable(3, 24, 20, 45, 4)[1][0]), pinhole(45, 24))
+    left = {}
+    for carve in (0.0, 1.0):
+        drawn = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+        state = opened(replace(task, views=2, carve=carve), ball, toys, drawn)
+        for _ in range(3):
+            with torch.no_grad():
+                latents = state.view(drawn, original=False).latents[EDIT]
+            state.follow(toys.encode(0.4 * toys.decode(latents) + 0.6), drawn)
+        scene = task.field.scene(state.state_dict())
+        left[carve] = scene.view(task.field, *view, torch.ones(3)).opacity.mean().item()
+    assert left[1.0] < 0.8 * left[0.0]
 
 
 @pytest.mark.parametrize("follows", [False, True])

@@ -1,0 +1,90 @@
+"""What an edit wants gone has a gradient, however opaque it is."""
+
+import pytest
+import torch
+
+from piva.nerf.carve import MOST, excess_depth, vanishing
+from piva.nerf.field import FLOOR
+from piva.nerf.occupancy import Occupancy
+from piva.nerf.render import render
+from piva.nerf.voxels import Voxels
+
+NODES, STEP = 20, 0.02
+WHITE = torch.ones(3)
+
+
+def two_walls() -> tuple[Voxels, Occupancy]:
+    """Two opaque walls of one colour across the x axis, with nothing between them."""
+    raw = torch.full((1, 1, NODES, NODES, NODES), FLOOR)
+    raw[:, :, 3:6] = raw[:, :, 14:17] = 20.0
+    field = Voxels(raw, torch.full((1, 3, NODES, NODES, NODES), -1.0), 1.0)
+    occupancy = Occupancy(1.0, 16)
+    occupancy.occupy(torch.ones(16, 16, 16, dtype=torch.bool))
+    return field, occupancy
+
+
+def rays(count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    """Along x, through both walls."""
+    side = torch.linspace(-0.5, 0.5, count)
+    origins = torch.stack([torch.full_like(side, -3.0), side, side.flip(0)], dim=1)
+    return origins, torch.tensor([[1.0, 0.0, 0.0]]).expand(count, -1).contiguous()
+
+
+def test_depth_moves_both_walls_where_colour_moves_neither() -> None:
+    field, occupancy = two_walls()
+    shown = render(field, occupancy, *rays(), WHITE, STEP).rgb
+    (shown - WHITE).square().sum().backward()
+    assert field.raw_density.grad is not None
+    by_colour = field.raw_density.grad.clone()
+    field.raw_density.grad = None
+    excess_depth(field, occupancy, *rays(), torch.full((4,), 0.5), STEP).backward()
+    by_depth = field.raw_density.grad
+    for wall in (slice(4, 6), slice(14, 17)):  # but for the front's first node, which light still enters
+        assert by_colour[:, :, wall].abs().max() < 1e-6
+        assert by_depth[:, :, wall].max() > 0.1  # descent lowers it
+    assert by_depth[:, :, :2].abs().max() == 0  # before the box's walls nothing is to go
+
+
+def test_the_excess_is_the_optical_depth_beyond_the_share() -> None:
+    field, occupancy = two_walls()
+    share = torch.tensor([0.2, 0.5, 0.9, MOST])
+    with torch.no_grad():
+        depth = [float(excess_depth(field, occupancy, *rays(1), torch.ones(1), STEP))] * 4
+    torch.testing.assert_close(
+        float(excess_depth(field, occupancy, *rays(), share, STEP)),
+        float(sum(depth) + share.log().sum()),
+        rtol=1e-5,
+        atol=0,
+    )
+
+
+def test_a_ray_that_lets_enough_light_through_is_left_alone() -> None:
+    field, occupancy = two_walls()
+    with torch.no_grad():
+        field.raw_density.clamp_(max=-3.9)
+    thin = render(field, occupancy, *rays(), WHITE, STEP).opacity.max()
+    assert 0 < thin < 0.5
+    loss = excess_depth(field, occupancy, *rays(), torch.full((4,), 0.5), STEP)
+    loss.backward()
+    assert float(loss) == 0
+    assert field.raw_density.grad is not None
+    assert not field.raw_density.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "share"),
+    [
+        ((0.0, 0.0, 1.0), (0.5, 0.5, 1.0), 0.5),  # half the way to white
+        ((0.0, 0.0, 1.0), (1.0, 1.0, 1.0), MOST),
+        ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), 0.0),  # another colour
+        ((0.0, 0.0, 1.0), (0.1, 0.1, 1.0), 0.0),  # too little to be sure
+        ((0.0, 0.0, 1.0), (0.0, 0.0, 1.0), 0.0),  # nothing
+        ((0.9, 0.9, 0.9), (1.0, 1.0, 1.0), 0.0),  # white already, or nearly
+        ((0.5, 0.5, 1.0), (0.0, 0.0, 1.0), 0.0),  # away from it
+    ],
+)
+def test_pixels_vanish_that_go_to_the_background(
+    before: tuple[float, ...], wanted: tuple[float, ...], share: float
+) -> None:
+    pictures = (torch.tensor(colour)[:, None, None].expand(3, 2, 2) for colour in (before, wanted))
+    torch.testing.assert_close(vanishing(*pictures, WHITE), torch.full((2, 2), share))
