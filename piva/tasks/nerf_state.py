@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from piva.cameras.lens import Lens
-from piva.cameras.rays import image_rays, z_depth
+from piva.cameras.rays import z_depth
 from piva.cameras.trajectories import Camera
 from piva.datasets.edit import Edit
 from piva.datasets.pinholes import undistorted
 from piva.datasets.scene import Views
 from piva.metrics.comparison import Comparison
-from piva.nerf.carve import excess_depth, vanishing
+from piva.nerf.carve import Gone, excess_depth, vanishing
 from piva.nerf.fit import Fitted, adam
 from piva.nerf.render import Rendered, render
 from piva.nerf.scenes import Scene
@@ -161,7 +161,10 @@ class NerfState:
         touched = visible.any(1)
         late = max(0.0, 2 * self._step / self._steps - 1)  # not before what is new has grown
         harden = 0.0 if self._edit.capture else s.harden * late
-        gone = [self._gone(*each) for each in zip(seen.pictures, wanted, seen.backgrounds, strict=True)]
+        # splats go themselves from where they should not be, and nothing is behind a captured scene
+        carved = s.carve and isinstance(self._edited, Fitted) and not self._edit.capture
+        views = zip(seen.pictures, wanted, seen.backgrounds, strict=True)
+        gone = [vanishing(*each) for each in views] if carved else []
         descent = self._descent.anew(s.follow_steps)
         turns: list[int] = []
         for _ in range(s.follow_steps):
@@ -172,24 +175,16 @@ class NerfState:
             if harden:
                 half = rendered.opacity * (1 - rendered.opacity)
                 loss = loss + harden * half.mul(touched[view]).sum()
-            if len(gone[view][0]):
-                loss = loss + s.carve * self._excess_depth(seen.cameras[view], *gone[view])
+            if gone and len(gone[view].pixels):
+                loss = loss + s.carve * self._excess_depth(seen.cameras[view], gone[view])
             torch.autograd.backward(s.follow_weight * loss)
             self._move(descent)
         self._step += 1
 
-    def _gone(self, before: Tensor, wanted: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which pixels of a view (3, h, w) are to be carved, and what light shall come through."""
-        share = vanishing(before, wanted, background).flatten()
-        carved = self._settings.carve and isinstance(self._edited, Fitted) and not self._edit.capture
-        goes = torch.nonzero(share)[:, 0] if carved else share.new_empty(0, dtype=torch.long)
-        return goes, share[goes]
-
-    def _excess_depth(self, camera: tuple[Tensor, Lens], pixels: Tensor, share: Tensor) -> Tensor:
-        assert isinstance(self._edited, Fitted)  # splats go themselves from where they should not be
+    def _excess_depth(self, camera: tuple[Tensor, Lens], gone: Gone) -> Tensor:
+        assert isinstance(self._edited, Fitted)
         (field, occupancy, _), fit, near = self._edited, self._settings.field, self._views.near
-        rays_o, rays_d = (rays[pixels].contiguous() for rays in image_rays(*camera))
-        return excess_depth(field, occupancy, rays_o, rays_d, share, fit.step, near, fit.cone)
+        return excess_depth(field, occupancy, camera, gone, fit.step, near, fit.cone)
 
     def _move(self, descent: Descent) -> None:
         """Take one step of the field, with what its settings do before and after one."""
