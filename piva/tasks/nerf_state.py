@@ -161,10 +161,7 @@ class NerfState:
         touched = visible.any(1)
         late = max(0.0, 2 * self._step / self._steps - 1)  # not before what is new has grown
         harden = 0.0 if self._edit.capture else s.harden * late
-        # splats go themselves from where they should not be, and nothing is behind a captured scene
-        carved = s.carve and isinstance(self._edited, Fitted) and not self._edit.capture
-        views = zip(seen.pictures, wanted, seen.backgrounds, strict=True)
-        gone = [vanishing(*each) for each in views] if carved else []
+        gone = [self._gone(*each) for each in zip(seen.pictures, wanted, seen.backgrounds, strict=True)]
         descent = self._descent.anew(s.follow_steps)
         turns: list[int] = []
         for _ in range(s.follow_steps):
@@ -175,11 +172,21 @@ class NerfState:
             if harden:
                 half = rendered.opacity * (1 - rendered.opacity)
                 loss = loss + harden * half.mul(touched[view]).sum()
-            if gone and len(gone[view].pixels):
-                loss = loss + s.carve * self._excess_depth(seen.cameras[view], gone[view])
+            if (going := gone[view]) and len(going.pixels):
+                loss = loss + s.carve * self._excess_depth(seen.cameras[view], going)
             torch.autograd.backward(s.follow_weight * loss)
             self._move(descent)
         self._step += 1
+
+    def _gone(self, before: Tensor, wanted: Tensor, background: Tensor) -> Gone | None:
+        """Return the pixels of a view that are to be carved; None where that cannot be told.
+
+        Before white, what is painted white looks as if it went. A captured scene has nothing behind it, and
+        splats go themselves from where they should not be.
+        """
+        drawn, made_of = background is not self._background, isinstance(self._edited, Fitted)
+        told = self._settings.carve and drawn and made_of and not self._edit.capture
+        return vanishing(before, wanted, background) if told else None
 
     def _excess_depth(self, camera: tuple[Tensor, Lens], gone: Gone) -> Tensor:
         assert isinstance(self._edited, Fitted)
