@@ -18,6 +18,7 @@ from piva.nerf.occupancy import Occupancy
 CONTRAST = 0.3  # least distance of a colour from the background's, of the sqrt(3) there are
 ALONG = 0.95  # least cosine between a pixel's change and the way to the background
 LEAST = 0.2  # of that way; less is what decoded latents are wrong by
+THERE = 0.5  # opacity of what counts as part of the original
 MOST = 0.98  # no ray is asked to be emptier
 
 
@@ -29,16 +30,22 @@ class Gone(NamedTuple):
 
 
 def vanishing(
-    before: Float[Tensor, "3 h w"], wanted: Float[Tensor, "3 h w"], background: Float[Tensor, "3"]
+    before: Float[Tensor, "3 h w"],
+    wanted: Float[Tensor, "3 h w"],
+    background: Float[Tensor, "3"],
+    there: Float[Tensor, "h w"],
 ) -> Gone:
     """Return the pixels that are asked to go toward the background, and how far: the rest are of its colour
     already, or go elsewhere. Waits for the device.
+
+    Only where the original is `there`, an opacity: views disagree about what is new, and of two wishes, more
+    and less of it, carving would grant the second alone.
     """
     way, change = (background[:, None, None] - before).flatten(1), (wanted - before).flatten(1)
     length, moved, along = way.square().sum(0), change.square().sum(0), (way * change).sum(0)
     share = along / length.clamp(min=CONTRAST**2)
     goes = (length > CONTRAST**2) & (along > ALONG * (length * moved).sqrt()) & (share > LEAST)
-    pixels = torch.nonzero(goes)[:, 0]
+    pixels = torch.nonzero(goes & (there.flatten() > THERE))[:, 0]
     return Gone(pixels, share[pixels].clamp(max=MOST))
 
 

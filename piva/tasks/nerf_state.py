@@ -161,7 +161,7 @@ class NerfState:
         touched = visible.any(1)
         late = max(0.0, 2 * self._step / self._steps - 1)  # not before what is new has grown
         harden = 0.0 if self._edit.capture else s.harden * late
-        gone = [self._gone(*each) for each in zip(seen.pictures, wanted, seen.backgrounds, strict=True)]
+        gone = [self._gone(view, picture) for view, picture in enumerate(wanted)]
         descent = self._descent.anew(s.follow_steps)
         turns: list[int] = []
         for _ in range(s.follow_steps):
@@ -178,15 +178,20 @@ class NerfState:
             self._move(descent)
         self._step += 1
 
-    def _gone(self, before: Tensor, wanted: Tensor, background: Tensor) -> Gone | None:
-        """Return the pixels of a view that are to be carved; None where that cannot be told.
+    def _gone(self, view: int, wanted: Tensor) -> Gone | None:
+        """Return the pixels of a view that are to be carved, of those where the original is; None where that
+        cannot be told.
 
         Before white, what is painted white looks as if it went. A captured scene has nothing behind it, and
         splats go themselves from where they should not be.
         """
+        seen, background = self._seen, self._seen.backgrounds[view]
         drawn, made_of = background is not self._background, isinstance(self._edited, Fitted)
-        told = self._settings.carve and drawn and made_of and not self._edit.capture
-        return vanishing(before, wanted, background) if told else None
+        if not (self._settings.carve and drawn and made_of and not self._edit.capture):
+            return None
+        with torch.no_grad():
+            there = self._render(self._original, seen.cameras[view], background).opacity
+        return vanishing(seen.pictures[view], wanted, background, there)
 
     def _excess_depth(self, camera: tuple[Tensor, Lens], gone: Gone) -> Tensor:
         assert isinstance(self._edited, Fitted)

@@ -91,6 +91,12 @@ def test_pixels_vanish_that_go_to_the_background(
     before: tuple[float, ...], wanted: tuple[float, ...], share: float
 ) -> None:
     pictures = (torch.tensor(colour)[:, None, None].expand(3, 2, 2) for colour in (before, wanted))
-    gone = vanishing(*pictures, WHITE)
+    gone = vanishing(*pictures, WHITE, torch.ones(2, 2))
     assert gone.pixels.tolist() == (list(range(4)) if share else [])
     torch.testing.assert_close(gone.share, torch.full((len(gone.pixels),), share))
+
+
+def test_what_is_new_is_not_carved() -> None:
+    blue, paler = torch.tensor([[0, 0, 1.0], [0.5, 0.5, 1]])[:, :, None, None].expand(-1, -1, 2, 2)
+    original = torch.tensor([[0.0, 0.4], [0.9, 1.0]])
+    assert vanishing(blue, paler, WHITE, original).pixels.tolist() == [2, 3]
