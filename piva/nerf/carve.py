@@ -18,7 +18,7 @@ from piva.nerf.occupancy import Occupancy
 CONTRAST = 0.3  # least distance of a colour from the background's, of the sqrt(3) there are
 ALONG = 0.95  # least cosine between a pixel's change and the way to the background
 LEAST = 0.2  # of that way; less is what decoded latents are wrong by
-THERE = 0.5  # opacity of what counts as part of the original
+THERE = 0.1  # density of what belongs to the original; between empty nodes it is 0 to rounding
 MOST = 0.98  # no ray is asked to be emptier
 
 
@@ -33,24 +33,21 @@ def vanishing(
     before: Float[Tensor, "3 h w"],
     wanted: Float[Tensor, "3 h w"],
     background: Float[Tensor, "3"],
-    there: Float[Tensor, "h w"],
 ) -> Gone:
     """Return the pixels that are asked to go toward the background, and how far: the rest are of its colour
     already, or go elsewhere. Waits for the device.
-
-    Only where the original is `there`, an opacity: views disagree about what is new, and of two wishes, more
-    and less of it, carving would grant the second alone.
     """
     way, change = (background[:, None, None] - before).flatten(1), (wanted - before).flatten(1)
     length, moved, along = way.square().sum(0), change.square().sum(0), (way * change).sum(0)
     share = along / length.clamp(min=CONTRAST**2)
     goes = (length > CONTRAST**2) & (along > ALONG * (length * moved).sqrt()) & (share > LEAST)
-    pixels = torch.nonzero(goes & (there.flatten() > THERE))[:, 0]
+    pixels = torch.nonzero(goes)[:, 0]
     return Gone(pixels, share[pixels].clamp(max=MOST))
 
 
 def excess_depth(
     field: Field,
+    original: Field,
     occupancy: Occupancy,
     camera: tuple[Float[Tensor, "4 4"], Lens],
     gone: Gone,
@@ -61,7 +58,9 @@ def excess_depth(
     """Return the sum over rays of the optical depth beyond -log(share), with which this share of the light
     from behind comes through; differentiable in the field's parameters.
 
-    Rays are marched as in `piva.nerf.render.render`, but to their end: what is hidden counts.
+    Rays are marched as in `piva.nerf.render.render`, but to their end: what is hidden counts. Only where the
+    `original` is: views disagree about what is new, and of two wishes, more and less of it, carving would
+    grant the second alone.
     """
     with torch.no_grad():
         rays_o, rays_d = (rays[gone.pixels].contiguous() for rays in image_rays(*camera))
@@ -69,5 +68,6 @@ def excess_depth(
         of, t_starts, t_ends = occupancy.sample(rays_o, rays_d, start, step, cone)
         t = (t_starts + t_ends)[:, None] / 2
         x = torch.addcmul(rays_o.index_select(0, of), rays_d.index_select(0, of), t)
-    depth = torch.zeros_like(gone.share).index_add(0, of, field.density(x) * (t_ends - t_starts))
+        length = torch.where(original.density(x) > THERE, t_ends - t_starts, 0.0)
+    depth = torch.zeros_like(gone.share).index_add(0, of, field.density(x) * length)
     return (depth + gone.share.log()).relu().sum()

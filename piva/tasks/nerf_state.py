@@ -179,8 +179,7 @@ class NerfState:
         self._step += 1
 
     def _gone(self, view: int, wanted: Tensor) -> Gone | None:
-        """Return the pixels of a view that are to be carved, of those where the original is; None where that
-        cannot be told.
+        """Return the pixels of a view that are to be carved; None where that cannot be told.
 
         Before white, what is painted white looks as if it went. A captured scene has nothing behind it, and
         splats go themselves from where they should not be.
@@ -189,14 +188,13 @@ class NerfState:
         drawn, made_of = background is not self._background, isinstance(self._edited, Fitted)
         if not (self._settings.carve and drawn and made_of and not self._edit.capture):
             return None
-        with torch.no_grad():
-            there = self._render(self._original, seen.cameras[view], background).opacity
-        return vanishing(seen.pictures[view], wanted, background, there)
+        return vanishing(seen.pictures[view], wanted, background)
 
     def _excess_depth(self, camera: tuple[Tensor, Lens], gone: Gone) -> Tensor:
         assert isinstance(self._edited, Fitted)
         (field, occupancy, _), fit, near = self._edited, self._settings.field, self._views.near
-        return excess_depth(field, occupancy, camera, gone, fit.step, near, fit.cone)
+        fields = field, self._original.field
+        return excess_depth(*fields, occupancy, camera, gone, fit.step, near, fit.cone)
 
     def _move(self, descent: Descent) -> None:
         """Take one step of the field, with what its settings do before and after one."""

@@ -1,5 +1,7 @@
 """What an edit wants gone has a gradient, however opaque it is."""
 
+import copy
+
 import pytest
 import torch
 
@@ -30,8 +32,10 @@ CAMERA = (torch.from_numpy(orbit(0, 0, 30)), pinhole(2, 2))
 PIXELS = torch.arange(4)
 
 
-def excess(field: Voxels, occupancy: Occupancy, share: torch.Tensor) -> torch.Tensor:
-    return excess_depth(field, occupancy, CAMERA, Gone(PIXELS[: len(share)], share), STEP)
+def excess(
+    field: Voxels, occupancy: Occupancy, share: torch.Tensor, original: Voxels | None = None
+) -> torch.Tensor:
+    return excess_depth(field, original or field, occupancy, CAMERA, Gone(PIXELS[: len(share)], share), STEP)
 
 
 def test_depth_moves_both_walls_where_colour_moves_neither() -> None:
@@ -91,12 +95,17 @@ def test_pixels_vanish_that_go_to_the_background(
     before: tuple[float, ...], wanted: tuple[float, ...], share: float
 ) -> None:
     pictures = (torch.tensor(colour)[:, None, None].expand(3, 2, 2) for colour in (before, wanted))
-    gone = vanishing(*pictures, WHITE, torch.ones(2, 2))
+    gone = vanishing(*pictures, WHITE)
     assert gone.pixels.tolist() == (list(range(4)) if share else [])
     torch.testing.assert_close(gone.share, torch.full((len(gone.pixels),), share))
 
 
 def test_what_is_new_is_not_carved() -> None:
-    blue, paler = torch.tensor([[0, 0, 1.0], [0.5, 0.5, 1]])[:, :, None, None].expand(-1, -1, 2, 2)
-    original = torch.tensor([[0.0, 0.4], [0.9, 1.0]])
-    assert vanishing(blue, paler, WHITE, original).pixels.tolist() == [2, 3]
+    field, occupancy = two_walls()
+    original = copy.deepcopy(field)
+    with torch.no_grad():
+        original.raw_density[:, :, 14:17] = FLOOR
+    excess(field, occupancy, torch.full((4,), 0.5), original).backward()
+    assert field.raw_density.grad is not None
+    assert field.raw_density.grad[:, :, 4:6].max() > 1
+    assert not field.raw_density.grad[:, :, 14:17].any()
