@@ -25,6 +25,7 @@ from piva.tasks.base import Randomness
 from piva.tasks.image import read_pictures, resize
 
 PICTURES = Path(__file__).parent / "pictures"
+GUIDANCE = 2  # of the target prompt, in the picture of the method
 COMMON = ["dataset=noe", "profile=cpu", "edits=[car/hat]"]
 
 
@@ -44,7 +45,7 @@ def method() -> list[np.ndarray]:
         plain, source, target = prior.predict(
             noisy.expand(3, -1, -1, -1), prior.timestep(t).expand(3), context
         ).split(1)
-        told = plain + 2 * (target - plain)
+        told = plain + GUIDANCE * (target - plain)
         pictures = [prior.schedule.denoised(noisy, eps, t) for eps in (source, told)]
         step = (told - source).square().sum(1, keepdim=True).sqrt()
         shown = [x, noisy * prior.schedule.alpha(t), *pictures]
@@ -98,8 +99,7 @@ def metrics() -> list[np.ndarray]:
     assert known.truth is not None
     assert known.truth_mask is not None
     with TemporaryDirectory() as folder:
-        overrides = COMMON + ["task=image", "score=dds", "metrics=pixels", f"hydra.run.dir={folder}"]
-        run(compose(*overrides))
+        run(compose(*COMMON, "task=image", "score=dds", "metrics=pixels", f"hydra.run.dir={folder}"))
         after = read_pictures([Path(folder) / "edits" / edit.id / "after.png"])
         after = resize(after, known.before.shape[-2:])
     before, mask = known.before, known.truth_mask.expand(-1, 3, -1, -1)
