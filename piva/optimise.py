@@ -167,7 +167,7 @@ def _learn_again(asked: Sequence["_Asked"], method: Method, steps: int) -> None:
     learning = [each for each in asked if each.request.training_pairs]
     if not learning:
         return
-    drawn = [_draw(each.work, each.request.noise, method, steps) for each in learning]
+    drawn = [_draw(each.work, each.request.noise, each.view.alike, method, steps) for each in learning]
     queries = [
         replace(
             each.query,
@@ -183,11 +183,13 @@ def _learn_again(asked: Sequence["_Asked"], method: Method, steps: int) -> None:
     ])  # fmt: skip
 
 
-def _draw(work: Work, like: Tensor, method: Method, steps: int) -> tuple[int, Tensor]:
-    """Draw the timestep of a work's next step, and noise."""
+def _draw(work: Work, like: Tensor, alike: int, method: Method, steps: int) -> tuple[int, Tensor]:
+    """Draw the timestep of a work's next step, and noise, the same for so many rows in turn."""
     draw, num_timesteps = work.randomness, len(method.denoiser.prior.schedule)
     t = method.schedule.draw(work.step, steps, num_timesteps, draw.host)
-    return t, torch.randn(like.shape, generator=draw.device, device=like.device)
+    shape = len(like) // alike, *like.shape[1:]
+    noise = torch.randn(shape, generator=draw.device, device=like.device)
+    return t, noise.repeat_interleave(alike, 0)
 
 
 def _noised(
@@ -289,7 +291,7 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     # a row for each noise of each view
     clean = {kind: x.detach().repeat(method.noises, 1, 1, 1) for kind, x in view.latents.items()}
     depths = {kind: seen.repeat(method.noises, 1, 1) for kind, seen in view.depth.items()}
-    t, noise = _draw(work, clean[EDIT], method, steps)
+    t, noise = _draw(work, clean[EDIT], view.alike, method, steps)
     terms = work.score.direction(schedule, t, _progress(work, steps))
     query = Query(work.edit, (), _all_noised(terms, clean, noise, method, t), t, depths)
     return _Asked(work, view, query, Request(terms, pairs, clean, noise))

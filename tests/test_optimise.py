@@ -264,6 +264,22 @@ def test_learned_models_may_take_several_steps_in_one(prior: Prior) -> None:
     assert lone.edit.evaluations == NetworkEvaluations(2, 0, 1)
 
 
+@pytest.mark.parametrize("learning_steps", [1, 2])
+def test_rows_that_are_alike_get_the_same_noise(prior: Prior, learning_steps: int) -> None:
+    """In each of a view's noises, and for the learned models: what is alike is seen alike by all networks."""
+    denoiser, seen = LORA.denoiser(prior), []
+    prior.unet.register_forward_hook(lambda _m, args, _o: seen.append(args[0].detach()))
+    work = recorded(prior, Piva(lam=0.4, reference="edit", **GUIDED), 0, 0, denoiser)
+    start = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(5)).repeat_interleave(2, 0)
+    work.state = Recorder(start, alike=2)
+    method = Method(SCHEDULE, denoiser, noises=2, learning_steps=learning_steps)
+    list(optimise([work], method, 1))
+    assert len(seen) == 1 + learning_steps
+    for rows in seen:
+        assert torch.equal(rows[::2], rows[1::2])
+        assert len(rows.flatten(1).unique(dim=0)) >= 4  # two views, two noises
+
+
 def test_a_batch_makes_no_more_calls_than_an_edit(prior: Prior) -> None:
     denoiser, calls = LORA.denoiser(prior), []
     prior.unet.register_forward_hook(lambda _m, args, _o: calls.append(len(args[0])))

@@ -9,15 +9,17 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from piva.cameras.lens import Lens
 from piva.cameras.rays import image_rays
 from piva.nerf.field import Field
 from piva.nerf.occupancy import Occupancy
 
-CONTRAST = 0.3  # least distance of a colour from the background's, of the sqrt(3) there are
-ALONG = 0.95  # least cosine between a pixel's change and the way to the background
-LEAST = 0.2  # of that way; less is what decoded latents are wrong by
+CONTRAST = 0.15  # least distance between two backgrounds, of the sqrt(3) there are
+BLUR = 5  # pixels a side over which shares are averaged: decoded latents are wrong by single pixels
+LEAST = 0.07  # by which the share must rise; less is what they are wrong by
+UNEXPLAINED = 0.5  # the most of a change that letting light through does not explain; the rest is paint
 THERE = 0.1  # density of what belongs to the original; between empty nodes it is 0 to rounding
 MOST = 0.98  # no ray is asked to be emptier
 
@@ -29,20 +31,41 @@ class Gone(NamedTuple):
     share: Float[Tensor, "n"]  # of the light behind the object that is to come through each
 
 
-def vanishing(
-    before: Float[Tensor, "3 h w"],
-    wanted: Float[Tensor, "3 h w"],
-    background: Float[Tensor, "3"],
-) -> Gone:
-    """Return the pixels that are asked to go toward the background, and how far: the rest are of its colour
-    already, or go elsewhere. Waits for the device.
+def see_through(
+    pictures: Float[Tensor, "2 3 h w"], backgrounds: Float[Tensor, "2 3"]
+) -> Float[Tensor, "h w"]:
+    """Return the share of the light from behind that comes through each pixel of one view before two
+    backgrounds: how much they differ in it, as a part of how much they differ (triangulation matting, Smith
+    and Blinn 1996).
     """
-    way, change = (background[:, None, None] - before).flatten(1), (wanted - before).flatten(1)
-    length, moved, along = way.square().sum(0), change.square().sum(0), (way * change).sum(0)
-    share = along / length.clamp(min=CONTRAST**2)
-    goes = (length > CONTRAST**2) & (along > ALONG * (length * moved).sqrt()) & (share > LEAST)
-    pixels = torch.nonzero(goes)[:, 0]
-    return Gone(pixels, share[pixels].clamp(max=MOST))
+    (one, other), between = pictures, backgrounds[0] - backgrounds[1]
+    share: Tensor = ((one - other) * between[:, None, None]).sum(0) / between.square().sum()
+    return share
+
+
+def vanishing(
+    before: Float[Tensor, "2 3 h w"],
+    wanted: Float[Tensor, "2 3 h w"],
+    backgrounds: Float[Tensor, "2 3"],
+) -> Gone:
+    """Return the pixels of one view before two backgrounds that are asked to let more of them through, and
+    how much: what is painted in the colour of one shows before the other, and a colour that is tinted by
+    its background still is paint if that is most of its change. Waits for the device.
+    """
+    shares = torch.stack([see_through(each, backgrounds) for each in (before, wanted)])
+    was, share = _blurred(shares)
+    more = (share - was) / (1 - was).clamp(min=1 - MOST)
+    way, change = backgrounds[:, :, None, None] - before, wanted - before
+    energies = torch.stack([change - more * way, change]).square().sum((1, 2))
+    unexplained, whole = _blurred(energies)
+    differ = (backgrounds[0] - backgrounds[1]).norm() > CONTRAST
+    goes = differ & (share > was + LEAST) & (unexplained < UNEXPLAINED * whole)
+    pixels = torch.nonzero(goes.flatten())[:, 0]
+    return Gone(pixels, share.flatten()[pixels].clamp(max=MOST))
+
+
+def _blurred(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
+    return avg_pool2d(maps, BLUR, 1, BLUR // 2, count_include_pad=False)
 
 
 def excess_depth(

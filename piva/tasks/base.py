@@ -22,11 +22,13 @@ class View:
     """What a step sees from the same cameras: the edit, and the original if that was asked for.
 
     `latents` (b, c, y, x). `depth` (b, h, w), if it was asked for, is along
-    the viewing axis, in scene units, 0 where nothing is met; without a graph.
+    the viewing axis, in scene units, 0 where nothing is met; without a graph. Of so many rows as are `alike`,
+    one after the other, all get the same noise: they show one view before different backgrounds.
     """
 
     latents: "Mapping[Latents, Tensor]"
     depth: "Mapping[Latents, Tensor]" = field(default_factory=dict)
+    alike: int = 1
 
 
 @dataclass(frozen=True)

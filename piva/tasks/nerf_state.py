@@ -31,12 +31,12 @@ VISIBLE = 1 / 255  # least change of a colour
 
 
 class Seen(NamedTuple):
-    """The n views that a step saw of the edit."""
+    """What n cameras saw of the edit in a step, each before m backgrounds."""
 
     cameras: list[tuple[Tensor, Lens]]
-    backgrounds: list[Tensor]
-    pictures: Tensor  # (n, 3, h, w), in [0, 1]
-    latents: Tensor  # (n, c, y, x)
+    backgrounds: Tensor  # (n, m, 3)
+    pictures: Tensor  # (n, m, 3, h, w), in [0, 1]
+    latents: Tensor  # (n m, c, y, x)
 
 
 class NerfState:
@@ -68,36 +68,60 @@ class NerfState:
     ) -> View:
         s = self._settings
         self._refresh(randomness.host)
-        cameras, backgrounds = [], []
-        for _ in range(s.views):
+        cameras, behind = [], []
+        alike = 2 if self._carves() else 1
+        for _ in range(s.views // alike):
             cameras.append(self._place(self._resized(self._viewpoints.draw(randomness.host), size)))
-            backgrounds.append(self._draw_background(randomness.host))
+            behind.append(self._draw_backgrounds(alike, randomness.host))
+        backgrounds = torch.stack(behind)
         scenes = {EDIT: self._edited} | ({ORIGINAL: self._original} if original else {})
         latents, depths = {}, {}
         for kind, scene in scenes.items():
             with torch.set_grad_enabled(kind is EDIT and torch.is_grad_enabled()):
-                renders = [self._render(scene, *each) for each in zip(cameras, backgrounds, strict=True)]
-                pictures = torch.stack([render.rgb.permute(2, 0, 1) for render in renders])
-                latents[kind] = self._prior.encode_renders(pictures)
+                pairs = zip(cameras, backgrounds, strict=True)
+                seen = [self._render_before(scene, camera, colours) for camera, colours in pairs]
+                pictures = torch.stack([of_it for of_it, _ in seen])
+                latents[kind] = self._prior.encode_renders(pictures.flatten(0, 1))
             if depth:
-                seen = zip(renders, cameras, strict=True)
-                depths[kind] = torch.stack([z_depth(x.depth, x.opacity, *camera) for x, camera in seen])
+                renders = zip((render for _, render in seen), cameras, strict=True)
+                along = torch.stack([z_depth(x.depth, x.opacity, *camera) for x, camera in renders])
+                depths[kind] = along.repeat_interleave(alike, 0)
             if kind is EDIT:
                 self._seen = Seen(cameras, backgrounds, pictures.detach(), latents[kind].detach())
-        return View(latents=latents, depth=depths)
+        return View(latents=latents, depth=depths, alike=alike)
 
-    def _draw_background(self, generator: torch.Generator) -> Tensor:
-        """Return the colour (3,) behind an object: white or, for a part `pastel` of the views, a pastel.
+    def _carves(self) -> bool:
+        """Tell whether a step carves: cameras then see the object twice, before white and before a pastel.
+
+        A captured scene has nothing behind it, splats go themselves from where they should not be, and
+        where there is a graph, no field will follow.
+        """
+        s, made_of = self._settings, isinstance(self._edited, Fitted)
+        carved = s.carve > 0 and made_of and not self._edit.capture
+        return carved and s.views % 2 == 0 and not torch.is_grad_enabled()
+
+    def _draw_backgrounds(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return the colours (count, 3) behind an object: white and a pastel, or for one white or, with the
+        chance `pastel`, a pastel.
 
         Behind white alone, painting a part white does what removing it would.
         """
-        if self._edit.capture or not self._settings.pastel:
-            return self._background
+        if self._edit.capture or (count == 1 and not self._settings.pastel):
+            return self._background[None]
         drawn = torch.rand(4, generator=generator)
+        pastel = (PASTEL + (1 - PASTEL) * drawn[1:]).to(self._background, non_blocking=True)
+        if count == 2:
+            return torch.stack([self._background, pastel])
         chance, *_ = drawn.tolist()
-        if chance >= self._settings.pastel:
-            return self._background
-        return (PASTEL + (1 - PASTEL) * drawn[1:]).to(self._background, non_blocking=True)
+        return (pastel if chance < self._settings.pastel else self._background)[None]
+
+    def _render_before(
+        self, scene: Scene, camera: tuple[Tensor, Lens], backgrounds: Tensor
+    ) -> tuple[Tensor, Rendered]:
+        """Return pictures (m, 3, h, w) before m backgrounds (m, 3), and the render they are made of."""
+        render = self._render(scene, camera, backgrounds[0])
+        others = (backgrounds - backgrounds[0])[:, :, None, None]
+        return render.rgb.permute(2, 0, 1) + (1 - render.opacity) * others, render
 
     def photos(self) -> Photos:
         """Return the training pictures, at the size of the views: what `render_rays` can be fitted to."""
@@ -155,40 +179,32 @@ class NerfState:
             self._prior.decode(after) - self._prior.decode(before)
             for before, after in zip(seen.latents.split(1), moved.split(1), strict=True)
         ]
-        change = torch.cat(changes)
+        change = torch.cat(changes).view_as(seen.pictures)
         visible = change.abs() >= VISIBLE  # Adam would make of the least change a whole step: fog
         wanted = torch.where(visible, (seen.pictures + change).clamp(0, 1), seen.pictures)
-        touched = visible.any(1)
+        touched = visible.any(2).sum(1)
         late = max(0.0, 2 * self._step / self._steps - 1)  # not before what is new has grown
         harden = 0.0 if self._edit.capture else s.harden * late
-        gone = [self._gone(view, picture) for view, picture in enumerate(wanted)]
+        gone: list[Gone] = []
+        if wanted.shape[1] == 2:
+            views = zip(seen.pictures, wanted, seen.backgrounds, strict=True)
+            gone = [vanishing(*view) for view in views]
         descent = self._descent.anew(s.follow_steps)
         turns: list[int] = []
         for _ in range(s.follow_steps):
             turns = turns or torch.randperm(len(wanted), generator=randomness.host).tolist()
             view = turns.pop()
-            rendered = self._render(self._edited, seen.cameras[view], seen.backgrounds[view])
-            loss = (rendered.rgb.permute(2, 0, 1) - wanted[view]).square().sum()
+            camera = seen.cameras[view]
+            pictures, render = self._render_before(self._edited, camera, seen.backgrounds[view])
+            loss = (pictures - wanted[view]).square().sum()
             if harden:
-                half = rendered.opacity * (1 - rendered.opacity)
+                half = render.opacity * (1 - render.opacity)
                 loss = loss + harden * half.mul(touched[view]).sum()
-            if (going := gone[view]) and len(going.pixels):
-                loss = loss + s.carve * self._excess_depth(seen.cameras[view], going)
+            if gone and len(gone[view].pixels):
+                loss = loss + s.carve * self._excess_depth(camera, gone[view])
             torch.autograd.backward(s.follow_weight * loss)
             self._move(descent)
         self._step += 1
-
-    def _gone(self, view: int, wanted: Tensor) -> Gone | None:
-        """Return the pixels of a view that are to be carved; None where that cannot be told.
-
-        Before white, what is painted white looks as if it went. A captured scene has nothing behind it, and
-        splats go themselves from where they should not be.
-        """
-        seen, background = self._seen, self._seen.backgrounds[view]
-        drawn, made_of = background is not self._background, isinstance(self._edited, Fitted)
-        if not (self._settings.carve and drawn and made_of and not self._edit.capture):
-            return None
-        return vanishing(seen.pictures[view], wanted, background)
 
     def _excess_depth(self, camera: tuple[Tensor, Lens], gone: Gone) -> Tensor:
         assert isinstance(self._edited, Fitted)

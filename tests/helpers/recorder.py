@@ -23,9 +23,10 @@ class Recorder:
         depth: Mapping[Latents, Tensor] | None = None,
         lr: float = 0.1,
         scale: float = 3.0,
+        alike: int = 1,
     ) -> None:
         self.theta, self.original, self.lr = start.clone().requires_grad_(True), scale * start, lr
-        self.scale = scale
+        self.scale, self.alike = scale, alike
         self.depth = depth or {}
         self.gradients: list[Tensor] = []
         self.sizes: list[int | None] = []
@@ -37,7 +38,7 @@ class Recorder:
         latents = {EDIT: self.theta if self.scale == 1 else self.scale * self.theta} | (
             {ORIGINAL: self.original} if original else {}
         )
-        return View(latents=latents, depth=self.depth if depth else {})
+        return View(latents=latents, depth=self.depth if depth else {}, alike=self.alike)
 
     def step(self) -> None:
         assert self.theta.grad is not None

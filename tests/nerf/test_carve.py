@@ -7,7 +7,7 @@ import torch
 
 from piva.cameras.lens import pinhole
 from piva.cameras.poses import orbit
-from piva.nerf.carve import MOST, Gone, excess_depth, vanishing
+from piva.nerf.carve import MOST, Gone, excess_depth, see_through, vanishing
 from piva.nerf.field import FLOOR
 from piva.nerf.occupancy import Occupancy
 from piva.nerf.render import render_image
@@ -74,25 +74,56 @@ def test_a_ray_that_lets_enough_light_through_is_left_alone() -> None:
     assert not field.raw_density.grad.any()
 
 
+def test_two_backgrounds_tell_how_much_of_them_comes_through() -> None:
+    """Whatever the colours are: a composite c + (1 - a) b of each pixel, before any two backgrounds b."""
+    drawn = torch.Generator().manual_seed(0)
+    premultiplied, backgrounds = torch.rand(3, 8, 8, generator=drawn), torch.rand(2, 3, generator=drawn)
+    through = torch.rand(8, 8, generator=drawn)
+    pictures = premultiplied + through * backgrounds[:, :, None, None]
+    torch.testing.assert_close(see_through(pictures, backgrounds), through)
+
+
+PINK, BLUE = (1.0, 0.7, 0.8), (0.0, 0.0, 1.0)
+Colour = tuple[float, ...]
+
+
+def pair(white: Colour, pastel: Colour) -> torch.Tensor:
+    """Return two pictures of 2x2 pixels, each of one colour."""
+    return torch.tensor([white, pastel], dtype=torch.float32)[:, :, None, None].expand(2, 3, 2, 2)
+
+
+def mixed(share: float, behind: Colour) -> Colour:
+    return tuple(share * there + (1 - share) * blue for blue, there in zip(BLUE, behind, strict=True))
+
+
 @pytest.mark.parametrize(
-    ("before", "wanted", "share"),
+    ("white", "pink", "share"),
     [
-        ((0.0, 0.0, 1.0), (0.5, 0.5, 1.0), 0.5),  # half the way to white
-        ((0.0, 0.0, 1.0), (1.0, 1.0, 1.0), MOST),
-        ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), 0.0),  # another colour
-        ((0.0, 0.0, 1.0), (0.1, 0.1, 1.0), 0.0),  # too little to be sure
-        ((0.0, 0.0, 1.0), (0.0, 0.0, 1.0), 0.0),  # nothing
-        ((0.9, 0.9, 0.9), (1.0, 1.0, 1.0), 0.0),  # white already, or nearly
-        ((0.5, 0.5, 1.0), (0.0, 0.0, 1.0), 0.0),  # away from it
+        (mixed(0.5, (1, 1, 1)), mixed(0.5, PINK), 0.5),  # half of what is behind comes through
+        ((1, 1, 1), PINK, MOST),  # all of it
+        (mixed(0.05, (1, 1, 1)), mixed(0.05, PINK), 0),  # too little to be sure
+        (BLUE, BLUE, 0),  # nothing
+        (PINK, PINK, 0),  # painted in the colour that is behind one of them
+        ((1, 1, 1), (1, 1, 1), 0),
+        (PINK, (1, 1, 1), 0),  # the other way round
+        ((1, 0.2, 0.2), (1, 0.14, 0.16), 0),  # painted red, a little of what is behind in it
     ],
 )
-def test_pixels_vanish_that_go_to_the_background(
-    before: tuple[float, ...], wanted: tuple[float, ...], share: float
-) -> None:
-    pictures = (torch.tensor(colour)[:, None, None].expand(3, 2, 2) for colour in (before, wanted))
-    gone = vanishing(*pictures, WHITE)
+def test_pixels_vanish_that_let_either_background_through(white: Colour, pink: Colour, share: float) -> None:
+    gone = vanishing(pair(BLUE, BLUE), pair(white, pink), torch.tensor([(1.0, 1.0, 1.0), PINK]))
     assert gone.pixels.tolist() == (list(range(4)) if share else [])
-    torch.testing.assert_close(gone.share, torch.full((len(gone.pixels),), share))
+    torch.testing.assert_close(gone.share, torch.full((len(gone.pixels),), float(share)))
+
+
+def test_what_let_light_through_before_need_not_vanish() -> None:
+    half = pair(mixed(0.5, (1, 1, 1)), mixed(0.5, PINK))
+    assert not len(vanishing(half, half, torch.tensor([(1.0, 1.0, 1.0), PINK])).pixels)
+
+
+def test_backgrounds_that_hardly_differ_tell_nothing() -> None:
+    nearly = (0.95, 0.95, 0.95)
+    gone = vanishing(pair(BLUE, BLUE), pair((1, 1, 1), nearly), torch.tensor([(1.0, 1.0, 1.0), nearly]))
+    assert not len(gone.pixels)
 
 
 def test_what_is_new_is_not_carved() -> None:

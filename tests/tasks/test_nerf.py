@@ -19,6 +19,7 @@ from piva.cameras.trajectories import turntable
 from piva.config import build, compose
 from piva.datasets.edit import Edit
 from piva.errors import InputError
+from piva.nerf.carve import see_through
 from piva.nerf.render import render_image
 from piva.nerf.scenes import restored
 from piva.priors.prior import Prior, load
@@ -153,10 +154,35 @@ def test_pastels_are_behind_both_fields_and_drawn_for_a_part_of_the_views(
     for _ in range(8):
         latents = state.view(randomness, original=True).latents
         torch.testing.assert_close(latents[EDIT].detach(), latents[ORIGINAL], atol=0.02, rtol=0.02)
-    drawn = torch.stack([state._draw_background(randomness.host) for _ in range(400)])
+    drawn = torch.cat([state._draw_backgrounds(1, randomness.host) for _ in range(400)])
     pastel = (drawn < 1).any(dim=1)
     assert 0.18 < pastel.float().mean() < 0.32
     assert 0.55 <= drawn.min() < drawn[pastel].max() < 1
+
+
+@torch.no_grad()
+def test_a_step_that_carves_sees_each_view_before_white_and_before_a_pastel(
+    task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
+) -> None:
+    """Both are what a render before either is; without pairs, or with a graph, each camera looks once."""
+    asked = replace(task, views=4, carve=1)
+    state = opened(asked, ball, prior, randomness)
+    view = state.view(randomness, original=True, depth=True)
+    assert view.alike == 2
+    assert len(view.latents[EDIT]) == len(view.latents[ORIGINAL]) == len(view.depth[EDIT]) == 4
+    assert torch.equal(view.depth[EDIT][::2], view.depth[EDIT][1::2])
+    seen = state._seen
+    assert (seen.backgrounds[:, 0] == 1).all()
+    assert (seen.backgrounds[:, 1] < 1).any(dim=1).all()
+    for camera, backgrounds, pictures in zip(seen.cameras, seen.backgrounds, seen.pictures, strict=True):
+        renders = [
+            state._render(state._edited, camera, colour).rgb.permute(2, 0, 1) for colour in backgrounds
+        ]
+        torch.testing.assert_close(pictures, torch.stack(renders))
+    with torch.enable_grad():
+        assert state.view(randomness, original=False).alike == 1
+    assert opened(replace(asked, views=3), ball, prior, randomness).view(randomness, False).alike == 1
+    assert opened(replace(asked, carve=0), ball, prior, randomness).view(randomness, False).alike == 1
 
 
 def test_a_step_moves_the_edit_and_never_the_original(
@@ -325,9 +351,7 @@ def test_the_field_follows_its_views(task: NerfTask, ball: Path, randomness: Ran
 def test_a_field_whose_views_stay_stays_bit_for_bit(
     task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
 ) -> None:
-    asked = replace(
-        task, views=2, follow_steps=3, harden=1, carve=1, pastel=1
-    )  # before white nothing is carved
+    asked = replace(task, views=2, follow_steps=3, harden=1, carve=1)
     state = opened(asked, ball, prior, randomness)
     before = {name: value.clone() for name, value in state.checkpoint()["field"].items()}
     for _ in range(8):  # all of the edit: nothing is hardened in its first half
@@ -356,24 +380,27 @@ def test_what_changes_is_hardened_late(task: NerfTask, ball: Path, randomness: R
     assert half[10.0, steps - 1] < 0.8 * half[0.0, steps - 1]
 
 
-def test_what_is_to_go_is_carved(task: NerfTask, ball: Path) -> None:
-    """Of a ball that is asked to become what is behind it less is left, but before white nobody can tell."""
+@pytest.mark.parametrize("paint", [False, True])
+def test_what_is_to_go_is_carved_and_what_is_painted_is_not(task: NerfTask, ball: Path, paint: bool) -> None:
+    """Of a ball that is asked to become what is behind it less is left; of one that is asked to become white
+    before either background, as much.
+    """
     toys = load(str(Path(piva.__file__).parent / "toys" / "prior"), "cpu", "float32")
     view = (torch.from_numpy(turntable(3, 24, 20, 45, 4)[1][0]), pinhole(45, 24))
     left = {}
-    for carve, pastel in ((0.0, 1.0), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0)):
+    for carve in (1e-9, 1.0):
         drawn = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
-        state = opened(replace(task, views=2, carve=carve, pastel=pastel), ball, toys, drawn)
+        state = opened(replace(task, views=2, carve=carve), ball, toys, drawn)
         for _ in range(3):
             with torch.no_grad():
                 latents = state.view(drawn, original=False).latents[EDIT]
-            shown = toys.decode(latents)
-            behind = shown[:, :, :1, :1]
-            state.follow(toys.encode(0.4 * shown + 0.6 * behind), drawn)
+            shown, behind = toys.decode(latents), state._seen.backgrounds[0, :, :, None, None]
+            ball_there = 1 - see_through(shown, state._seen.backgrounds[0])
+            become = torch.ones_like(behind) if paint else behind
+            state.follow(toys.encode(shown + 0.6 * ball_there.clamp(0, 1) * (become - shown)), drawn)
         scene = task.field.scene(state.state_dict())
-        left[carve, pastel] = scene.view(task.field, *view, torch.ones(3)).opacity.mean().item()
-    assert left[1.0, 1.0] < 0.8 * left[0.0, 1.0]
-    assert left[1.0, 0.0] == left[0.0, 0.0]
+        left[carve] = scene.view(task.field, *view, torch.ones(3)).opacity.mean().item()
+    assert left[1.0] > 0.98 * left[1e-9] if paint else left[1.0] < 0.8 * left[1e-9]
 
 
 @pytest.mark.parametrize("follows", [False, True])
