@@ -1,8 +1,9 @@
 """Draw the pictures of the documentation:
 
-python docs/draw_pictures.py [method|models|fields|metrics|colours]...
+python docs/draw_pictures.py [method|models|fields|metrics|colours|captures|steps|memory]...
 
-writes docs/pictures/<name>.png from the toys, in minutes (fields: three fits, unless they are in the cache).
+writes docs/pictures/<name>.png from the toys, in minutes (fields: three fits, unless they are in the
+cache); memory from the table of its page.
 """
 
 import sys
@@ -17,7 +18,7 @@ from torch import Tensor
 from piva import run
 from piva.config import Settings, check, compose
 from piva.datasets.scene import read_views
-from piva.experiment.edit import seeded
+from piva.experiment.edit import Progress, seeded
 from piva.metrics.comparison import beside
 from piva.models.controlled import depth_hint
 from piva.scores.terms import EDIT
@@ -122,12 +123,70 @@ def colours() -> list[np.ndarray]:
     return [beside(shown, ["an orange mug", "a blue mug, from t = 0.9", "from t = 0.75", "truth"])]
 
 
+def captures() -> list[np.ndarray]:
+    """Draw edits of rooms, captured through a distorting lens, from a test camera."""
+    rows = []
+    with TemporaryDirectory() as folder:
+        ids = ("snowman/purple", "snowman/hat", "lamp/mushroom")
+        words = ["score=dds", "metrics=pixels", f"edits=[{','.join(ids)}]", f"hydra.run.dir={folder}"]
+        run(compose("task=nerf", "dataset=in2n", "profile=cpu", *words))
+        for edit in ids:
+            place = Path(folder) / "edits" / edit
+            shown = [read_pictures([place / f"{name}.png"])[0] for name in ("before", "after", "truth")]
+            rows.append(beside(shown, ["original", f'"{edit}"', "truth"]))
+    return rows
+
+
+def steps() -> list[np.ndarray]:
+    """Draw a picture after some of its steps, as `callback` and the viewer see it."""
+    seen: list[tuple[int, Tensor]] = []
+
+    def look(progress: Progress) -> None:
+        if progress.step in (2, 5, 10, 20, 30):
+            seen.append((progress.step, progress.picture().clamp(0, 1)))
+
+    with TemporaryDirectory() as folder:
+        words = ["task=image", "score=dds", "metrics=pixels", f"hydra.run.dir={folder}"]
+        run(compose(*COMMON, *words), callback=look)
+        before = read_pictures([Path(folder) / "edits/car/hat/before.png"])
+    before = resize(before, seen[0][1].shape[-2:])[0]
+    return [beside([before, *(x for _, x in seen)], ["original", *(f"after {i} steps" for i, _ in seen)])]
+
+
+def memory() -> list[np.ndarray]:
+    """Draw the table of gigabytes of docs/stable_diffusion.md as bars."""
+    import matplotlib.pyplot as plt
+
+    page = (Path(__file__).parent / "stable_diffusion.md").read_text().split("| at 512x512, float16 |")[1]
+    header, _, *lines = page.split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    names = [row[0].replace("`", "") for row in cells]
+    parts = [cell.strip() for cell in header.strip("|").split("|")][:-1]
+    numbers = np.array([[float(cell) for cell in row[1:-1]] for row in cells])
+    whole = np.array([float(row[-1]) for row in cells])
+    numbers = np.column_stack([numbers, whole - numbers.sum(axis=1)])
+    figure, axes = plt.subplots(figsize=(8, 3), dpi=100, layout="constrained")
+    left = np.zeros(len(names))
+    for part, width in zip([*parts, "work and CUDA"], numbers.T, strict=True):
+        axes.barh(names, width, left=left, label=part)
+        left += width
+    for limit in (8, 12, 24):
+        axes.axvline(limit, color="0.6", linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel("GB; lines at 8, 12 and 24")
+    axes.legend(frameon=False)
+    figure.canvas.draw()
+    return [np.asarray(figure.canvas.buffer_rgba())[..., :3]]  # type: ignore[attr-defined]
+
+
 def settings_of(*overrides: str) -> Settings:
     return check(compose(*COMMON, *overrides))
 
 
 def main(*names: str) -> None:
-    drawings = {each.__name__: each for each in (method, models, fields, metrics, colours)}
+    drawings = {
+        each.__name__: each for each in (method, models, fields, metrics, colours, captures, steps, memory)
+    }
     for name in names or drawings:
         rows = drawings[name]()
         Image.fromarray(np.concatenate(rows)).quantize(128).save(PICTURES / f"{name}.png", optimize=True)
