@@ -48,9 +48,12 @@ def vanishing(
     wanted: Float[Tensor, "2 3 h w"],
     backgrounds: Float[Tensor, "2 3"],
 ) -> Gone:
-    """Return the pixels of one view before two backgrounds that are asked to let more of them through, and
-    how much: what is painted in the colour of one shows before the other, and a colour that is tinted by
-    its background still is paint if that is most of its change. Waits for the device.
+    """Return the pixels of one view before two backgrounds that are to let more of them through, and the
+    share they are then to let through.
+
+    A pixel counts only where the share rises by LEAST and that explains enough of its change. What is
+    painted in the colour of one background shows before the other, and a colour that is tinted by its
+    background still is paint if that is most of its change. Waits for the device.
     """
     shares = torch.stack([see_through(each, backgrounds) for each in (before, wanted)])
     was, share = _blurred(shares)

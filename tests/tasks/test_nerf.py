@@ -160,29 +160,31 @@ def test_pastels_are_behind_both_fields_and_drawn_for_a_part_of_the_views(
     assert 0.55 <= drawn.min() < drawn[pastel].max() < 1
 
 
-@torch.no_grad()
 def test_a_step_that_carves_sees_each_view_before_white_and_before_a_pastel(
     task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
 ) -> None:
     """Both are what a render before either is; without pairs, or with a graph, each camera looks once."""
     asked = replace(task, views=4, carve=1)
-    state = opened(asked, ball, prior, randomness)
-    view = state.view(randomness, original=True, depth=True)
-    assert view.alike == 2
-    assert len(view.latents[EDIT]) == len(view.latents[ORIGINAL]) == len(view.depth[EDIT]) == 4
-    assert torch.equal(view.depth[EDIT][::2], view.depth[EDIT][1::2])
-    seen = state._seen
-    assert (seen.backgrounds[:, 0] == 1).all()
-    assert (seen.backgrounds[:, 1] < 1).any(dim=1).all()
-    for camera, backgrounds, pictures in zip(seen.cameras, seen.backgrounds, seen.pictures, strict=True):
-        renders = [
-            state._render(state._edited, camera, colour).rgb.permute(2, 0, 1) for colour in backgrounds
-        ]
-        torch.testing.assert_close(pictures, torch.stack(renders))
-    with torch.enable_grad():
-        assert state.view(randomness, original=False).alike == 1
-    assert opened(replace(asked, views=3), ball, prior, randomness).view(randomness, False).alike == 1
-    assert opened(replace(asked, carve=0), ball, prior, randomness).view(randomness, False).alike == 1
+    state, odd, uncarved = (
+        opened(each, ball, prior, randomness)
+        for each in (asked, replace(asked, views=3), replace(asked, carve=0))
+    )
+    with torch.no_grad():
+        view = state.view(randomness, original=True, depth=True)
+        seen = state._seen
+        assert view.alike == 2
+        assert len(view.latents[EDIT]) == len(view.latents[ORIGINAL]) == len(view.depth[EDIT]) == 4
+        assert torch.equal(view.depth[EDIT][::2], view.depth[EDIT][1::2])
+        assert view.depth[EDIT].max() > 1
+        in_turn = prior.encode_renders(seen.pictures.flatten(0, 1))
+        torch.testing.assert_close(view.latents[EDIT], in_turn)
+        assert (seen.backgrounds[:, 0] == 1).all()
+        assert (seen.backgrounds[:, 1] < 1).any(dim=1).all()
+        for camera, backgrounds, pictures in zip(seen.cameras, seen.backgrounds, seen.pictures, strict=True):
+            renders = [state._render(state._edited, camera, colour) for colour in backgrounds]
+            torch.testing.assert_close(pictures, torch.stack([x.rgb.permute(2, 0, 1) for x in renders]))
+        assert odd.view(randomness, False).alike == uncarved.view(randomness, False).alike == 1
+    assert state.view(randomness, original=False).alike == 1
 
 
 def test_a_step_moves_the_edit_and_never_the_original(
