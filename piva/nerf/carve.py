@@ -17,7 +17,7 @@ from piva.nerf.field import Field
 from piva.nerf.occupancy import Occupancy
 
 CONTRAST = 0.15  # least distance between two backgrounds, of the sqrt(3) there are
-BLUR = 5  # pixels a side over which shares are averaged: decoded latents are wrong by single pixels
+BLUR = 5  # pixels a side over which shares are averaged; of 64x64 pictures, decoded, single ones are wrong
 LEAST = 0.07  # by which the share must rise; less is what they are wrong by
 UNEXPLAINED = 0.5  # the most of a change that letting light through does not explain; the rest is paint
 THERE = 0.1  # density of what belongs to the original; between empty nodes it is 0 to rounding

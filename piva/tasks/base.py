@@ -22,8 +22,8 @@ class View:
     """What a step sees from the same cameras: the edit, and the original if that was asked for.
 
     `latents` (b, c, y, x). `depth` (b, h, w), if it was asked for, is along
-    the viewing axis, in scene units, 0 where nothing is met; without a graph. Of so many rows as are `alike`,
-    one after the other, all get the same noise: they show one view before different backgrounds.
+    the viewing axis, in scene units, 0 where nothing is met; without a graph. Each `alike`
+    rows in turn show one view before different backgrounds, and get the same noise.
     """
 
     latents: "Mapping[Latents, Tensor]"

@@ -182,7 +182,7 @@ class NerfState:
         change = torch.cat(changes).view_as(seen.pictures)
         visible = change.abs() >= VISIBLE  # Adam would make of the least change a whole step: fog
         wanted = torch.where(visible, (seen.pictures + change).clamp(0, 1), seen.pictures)
-        touched = visible.any(2).sum(1)
+        touched = visible.any(2).sum(1)  # before how many backgrounds
         late = max(0.0, 2 * self._step / self._steps - 1)  # not before what is new has grown
         harden = 0.0 if self._edit.capture else s.harden * late
         gone: list[Gone] = []

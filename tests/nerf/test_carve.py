@@ -115,6 +115,36 @@ def test_pixels_vanish_that_let_either_background_through(white: Colour, pink: C
     torch.testing.assert_close(gone.share, torch.full((len(gone.pixels),), float(share)))
 
 
+def wall(shares: torch.Tensor) -> torch.Tensor:
+    """Return a blue wall before white and before pink that lets through these shares (h, w)."""
+    behind = torch.tensor([(1.0, 1.0, 1.0), PINK])[:, :, None, None]
+    return torch.tensor(BLUE)[:, None, None] * (1 - shares) + behind * shares
+
+
+def test_a_wall_whose_half_goes_goes_where_it_is_whole_and_single_pixels_do_not() -> None:
+    """Shares are means over 5x5 pixels: decoded pictures are wrong by a pixel here and there."""
+    opaque, half, speck = torch.zeros(20, 20), torch.zeros(20, 20), torch.zeros(20, 20)
+    half[:, :10] = 1
+    speck[10, 10] = 1
+    backgrounds = torch.tensor([(1.0, 1.0, 1.0), PINK])
+    gone = vanishing(wall(opaque), wall(half), backgrounds)
+    asked = torch.zeros(400).index_copy(0, gone.pixels, gone.share).view(20, 20)
+    assert (asked[:, :8] == MOST).all()
+    assert not asked[:, 12:].any()
+    assert not len(vanishing(wall(opaque), wall(speck), backgrounds).pixels)
+
+
+def test_what_was_half_gone_goes_on_and_its_shade_may_change_a_little() -> None:
+    """The rise is a part of what is left: of 0.8, three quarters of the rest make 0.95."""
+    backgrounds = torch.tensor([(1.0, 1.0, 1.0), PINK])
+    thin, thinner, darker = (torch.full((6, 6), share) for share in (0.8, 0.95, 0.5))
+    gone = vanishing(wall(thin), wall(thinner), backgrounds)
+    assert len(gone.pixels) == 36
+    torch.testing.assert_close(gone.share, torch.full((36,), 0.95))
+    gone = vanishing(wall(torch.zeros(6, 6)), wall(darker) - 0.1, backgrounds)
+    torch.testing.assert_close(gone.share, torch.full((36,), 0.5))
+
+
 def test_what_let_light_through_before_need_not_vanish() -> None:
     half = pair(mixed(0.5, (1, 1, 1)), mixed(0.5, PINK))
     assert not len(vanishing(half, half, torch.tensor([(1.0, 1.0, 1.0), PINK])).pixels)
