@@ -31,6 +31,7 @@ from piva.models.needs import needs
 from piva.objective import Objective
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
+from piva.scores.terms import guided_from
 
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
 ROOMS = {  # the groups of a run, and where piva has their classes
@@ -63,6 +64,7 @@ class RunSettings:
     device: Device
     resolution: Annotated[int, Interval(ge=1, le=8192)] | None
     noises: Annotated[int, Interval(ge=1, le=4096)]
+    guidance_start: Annotated[float, Ge(0)] | None
     coarse: list[int]
     coarse_until: list[float]
     measure_at: list[int]
@@ -285,8 +287,9 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
     """Return the run with as many steps as its passes allow, if those are given; at least one."""
     if run.passes is None:
         return run
-    asked = (parts[name] for name in ("score", "model", "regulariser"))
-    cost = parts["method"].passes_of_step(*asked, parts["task"].views * run.noises)
+    score = guided_from(parts["score"], run.guidance_start, progress=0.5)
+    rows = parts["task"].views * run.noises
+    cost = parts["method"].passes_of_step(score, parts["model"], parts["regulariser"], rows)
     return replace(run, steps=max(1, int(run.passes / cost)))
 
 

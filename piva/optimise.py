@@ -12,7 +12,18 @@ from piva.models.learned import learn
 from piva.models.needs import TRAINING_PAIRS, needs
 from piva.priors.schedule import Schedule
 from piva.scores.evaluate import Request, evaluate
-from piva.scores.terms import EDIT, ORIGINAL, Latents, Network, Noised, Normalised, Prediction, Score, Sum
+from piva.scores.terms import (
+    EDIT,
+    ORIGINAL,
+    Latents,
+    Network,
+    Noised,
+    Normalised,
+    Prediction,
+    Score,
+    Sum,
+    guided_from,
+)
 from piva.tasks.base import Randomness, TaskState, View
 
 
@@ -69,6 +80,7 @@ class Method:
     sizes: Sizes = Sizes()
     noises: int = 1  # of each view in a step; the direction is their mean
     learning_steps: int = 1  # of the learned models in a step
+    guidance_start: float | None = None  # guidance at the first step, if it falls to the score's own
     regulariser: NoiseRegulariser | LossRegulariser | None = None
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # of two (b, 3, h, w) in [0, 1]: (b)
 
@@ -292,7 +304,9 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     clean = {kind: x.detach().repeat(method.noises, 1, 1, 1) for kind, x in view.latents.items()}
     depths = {kind: seen.repeat(method.noises, 1, 1) for kind, seen in view.depth.items()}
     t, noise = _draw(work, clean[EDIT], view.alike, method, steps)
-    terms = work.score.direction(schedule, t, _progress(work, steps))
+    progress = _progress(work, steps)
+    score = guided_from(work.score, method.guidance_start, progress)
+    terms = score.direction(schedule, t, progress)
     query = Query(work.edit, (), _all_noised(terms, clean, noise, method, t), t, depths)
     return _Asked(work, view, query, Request(terms, pairs, clean, noise))
 

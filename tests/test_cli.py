@@ -70,6 +70,7 @@ BAD = [  # words, what the line must contain
     (["score=dss"], ["score=dss", "csd, dds, dreamcatalyst"]),
     (["score.reference=none"], ["score.reference", "none", "edit, original"]),
     (["score.reference=3"], ["score.reference", "3", "edit, original"]),
+    (["guidance_start=-1"], ["guidance_start", "-1", "at least 0"]),
     (["lambda_end=-1"], ["lambda_end", "-1", "at least 0"]),
     (["steps=5", "samples.at=[6]"], ["samples.at", "[6]", "up to the last (5)"]),
     (["samples.count=0"], ["samples.count", "from 1 to"]),

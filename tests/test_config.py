@@ -135,6 +135,11 @@ BOTH = "guidance_source=null"  # the source guided too
         (["score=piva", "reference=edit", "model.train_every=4", BOTH], 25),  # 4 + (1 + 2) / 4
         (["score=piva", "reference=edit", "model.source_warmup=9", BOTH], 24),  # 4 + 1
         (["score=dds", "reference=original", "noises=2", BOTH], 15),
+        (["score=dds", "guidance_scale=1", "guidance_source=1"], 60),
+        (
+            ["score=dds", "reference=original", "guidance_scale=1", "guidance_start=3", "guidance_source=1"],
+            40,
+        ),
         (["score=asd", "reference=original"], 40),
         (["score=dds", "reference=original", "passes=3"], 1),
         (["method=ddim_inversion"], 28),  # 1 + 2 + 2 in three fifths of the steps

@@ -46,16 +46,18 @@ RAMP = Piva(lam=0.0, lam_end=0.8, reference="edit", **GUIDED)
 class Edit:
     """An edit with this score: its state, the steps taken, what they cost, and the adapters they trained."""
 
-    def __init__(self, prior: Prior, score: Score, steps: int, seed: int = 0, batch: int = 1) -> None:
+    def __init__(
+        self, prior: Prior, score: Score, steps: int, seed: int = 0, batch: int = 1, **method: Any
+    ) -> None:
         self.state = Recorder(torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(5)))
         learned = needs(score).learned
         denoiser = LORA.denoiser(prior) if learned else Denoiser(prior)
         models = new_models(LORA, denoiser, learned, seed) if learned else None
-        method = Method(SCHEDULE, denoiser, Sizes([(1, 16)]))
+        how = Method(SCHEDULE, denoiser, Sizes([(1, 16)]), **method)
         randomness = Randomness(torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1))
         edit = Conditioning(contexts(prior), models)
         work = Work(self.state, score, edit, randomness)
-        self.steps: list[Step] = [step for _, step in optimise([work], method, steps)]
+        self.steps: list[Step] = [step for _, step in optimise([work], how, steps)]
         self.cost = edit.evaluations
         self.models = models
         denoiser.detach()
@@ -183,6 +185,17 @@ def test_a_ramp_from_zero_trains_from_the_first_step_and_acts_from_the_second(pr
     assert torch.equal(ramp.state.gradients[0], dds.state.gradients[0])
     assert not torch.allclose(ramp.state.gradients[1], dds.state.gradients[1])
     assert ramp.cost.backward == 4  # both models, every step
+
+
+def test_guidance_falls_from_the_first_step_to_the_last(prior: Prior) -> None:
+    falling, high = (
+        Edit(prior, DDS(reference="edit", guidance_scale=scale, weight="uniform"), 2, guidance_start=4.0)
+        for scale in (2.0, 4.0)
+    )
+    assert torch.equal(falling.state.gradients[0], high.state.gradients[0])
+    assert not torch.allclose(falling.state.gradients[1], high.state.gradients[1])
+    constant = Edit(prior, DDS(reference="edit", guidance_scale=4.0, weight="uniform"), 2)
+    assert torch.equal(high.state.theta, constant.state.theta)
 
 
 def test_a_score_hears_how_far_the_run_is(prior: Prior) -> None:

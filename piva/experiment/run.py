@@ -66,6 +66,7 @@ def run_experiment(settings: Settings, path: Path, callback: Callback | None = N
         sizes=_sizes(run),
         noises=run.noises,
         learning_steps=settings.model.steps_per_iteration,
+        guidance_start=run.guidance_start,
         regulariser=regulariser if isinstance(regulariser, NoiseRegulariser | LossRegulariser) else None,
         lpips=networks.lpips if networks else None,
     )

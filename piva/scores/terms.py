@@ -6,9 +6,9 @@ weights are plain floats.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from piva.priors.schedule import Schedule
 
@@ -149,6 +149,23 @@ class Score(Protocol):
         `progress` runs from 0 at the first step to 1 at the last. Terms needed in between must appear at 0 or
         at 1.
         """
+
+
+@runtime_checkable
+class Guided(Score, Protocol):
+    """What a score has beside `direction` if its target's prediction is guided."""
+
+    guidance_scale: float
+
+
+def guided_from(score: Score, start: float | None, progress: float) -> Score:
+    """Return the score with the guidance of this part of a run, 0 at the first step and 1 at the last: on a
+    straight line from `start` to its own. The score itself for None, or if it has no guidance.
+    """
+    if start is None or not isinstance(score, Guided):
+        return score
+    guidance_scale = (1 - progress) * start + progress * score.guidance_scale
+    return cast(Score, replace(cast(Any, score), guidance_scale=guidance_scale))
 
 
 @runtime_checkable

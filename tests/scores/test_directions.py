@@ -1,6 +1,7 @@
 """Each score's direction against its formula written out in float64, and the identities between scores."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -16,7 +17,7 @@ from piva.scores.pds import PDS
 from piva.scores.piva import Piva
 from piva.scores.sds import SDS
 from piva.scores.ssd import SSD
-from piva.scores.terms import Network, Prediction, Score, Sum, TensorTerm, Term
+from piva.scores.terms import Network, Prediction, Score, Sum, TensorTerm, Term, guided_from
 from piva.scores.vsd import VSD
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -163,6 +164,15 @@ def test_lambda_goes_in_a_line_from_the_first_step_to_the_last() -> None:
             if isinstance(term, Prediction) and term.network != Network.FROZEN
         ]
         assert kept == pytest.approx([lam, -lam])
+
+
+def test_guidance_goes_in_a_line_to_the_scores_own() -> None:
+    dds = DDS(guidance_scale=1.5, guidance_source=1.0, reference="original", weight="uniform")
+    for progress, guidance in ((0.0, 3.0), (0.5, 2.25), (1.0, 1.5)):
+        assert guided_from(dds, 3.0, progress) == replace(dds, guidance_scale=guidance)
+    assert guided_from(dds, None, 0.0) is dds
+    ssd = SSD(keep=1.0, edit=3.75, enhance=5.5, chi=0.075, weight="uniform")
+    assert guided_from(ssd, 3.0, 0.0) is ssd  # without guidance
 
 
 def test_dds_is_csd_where_the_latents_coincide() -> None:
