@@ -56,6 +56,20 @@ class SamplesSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RelevanceSettings:
+    """The node `relevance`: where a picture's edit may change it."""
+
+    noises: Annotated[int, Interval(ge=0, le=1024)]  # 0: everywhere
+    t: Annotated[float, Interval(ge=0, le=1)]
+    low: Annotated[float, Interval(ge=0, le=1)]
+    high: Annotated[float, Interval(ge=0, le=1)]
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise InputError("relevance.low", str(self.low), f"less than relevance.high ({self.high:g})")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """The keys at the top of the configuration that the run itself reads."""
 
@@ -71,6 +85,7 @@ class RunSettings:
     checkpoint_every: Annotated[int, Interval(ge=1, le=1_000_000_000)]
     batch: Annotated[int, Interval(ge=1, le=100_000)]
     passes: Annotated[int, Ge(1)] | None
+    relevance: RelevanceSettings
     samples: SamplesSettings
     speed: Speed
 
@@ -169,6 +184,9 @@ def check(cfg: DictConfig, prior: Any = None) -> Settings:
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
+    if parts["task"].renders and run.relevance.noises:
+        found, wanted = str(run.relevance.noises), "0 for scenes, whose views change"
+        raise InputError("relevance.noises", found, wanted)
     run = _within_budget(run, parts)
     parts["prior"].check()
     parts["model"].check(parts["prior"])
@@ -290,7 +308,8 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
     score = guided_from(parts["score"], run.guidance_start, progress=0.5)
     rows = parts["task"].views * run.noises
     cost = parts["method"].passes_of_step(score, parts["model"], parts["regulariser"], rows)
-    return replace(run, steps=max(1, int(run.passes / cost)))
+    before = 0 if "score" in parts["method"].unread else 2 * run.relevance.noises
+    return replace(run, steps=max(1, int((run.passes - before) / cost)))
 
 
 def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:

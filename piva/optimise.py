@@ -93,6 +93,7 @@ class Work:
     score: Score
     edit: Conditioning
     randomness: Randomness
+    relevance: Tensor | None = None  # what each latent pixel's direction is multiplied by, (1, 1, y, x)
     step: int = 0  # the next one, counted from 0
     error: Exception | None = None  # why it is left out from now on
 
@@ -152,12 +153,10 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
         return method.denoiser.predict([replace(query, predictions=of_it) for query, of_it in pairs])
 
     results = evaluate([each.request for each in asked], predict)
-    directions = []
-    for each, result, slope in zip(asked, results, slopes, strict=True):
-        mean = _mean(result.direction, method)
-        directions.append(_normalised(each.work.score, mean, _progress(each.work, steps)))
-        if slope is not None:
-            directions[-1] += _mean(slope, method)
+    directions = [
+        _final(each.work, _mean(result.direction, method), slope, method, steps)
+        for each, result, slope in zip(asked, results, slopes, strict=True)
+    ]
     for each, direction in zip(asked, directions, strict=True):
         _descend(each, direction, method, steps)
     losses = learn([
@@ -220,6 +219,14 @@ def _mean(rows: Tensor, method: Method) -> Tensor:
 
 def _progress(work: Work, steps: int) -> float:
     return work.step / max(steps - 1, 1)
+
+
+def _final(work: Work, direction: Tensor, slope: Tensor | None, method: Method, steps: int) -> Tensor:
+    """Return the direction as the score wants it, with the regulariser's slope, where it is relevant."""
+    final = _normalised(work.score, direction, _progress(work, steps))
+    if slope is not None:
+        final = final + _mean(slope, method)
+    return final if work.relevance is None else final * work.relevance
 
 
 def _normalised(score: Score, direction: Tensor, progress: float) -> Tensor:

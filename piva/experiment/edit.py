@@ -22,6 +22,7 @@ from piva.models.learned import LearnedModels
 from piva.models.needs import needs
 from piva.models.sampling import Sampler, save_samples
 from piva.optimise import Method, Step, Work, learn_source
+from piva.relevance import relevance
 from piva.runs.checkpoint import Checkpoints, Clock, EditState, explained, load
 from piva.runs.folder import EditRecord, RunFolder
 from piva.runs.progress import StepLogger
@@ -105,6 +106,11 @@ class EditRun:
             log.info("%s goes on after step %d", edit.id, self.work.step)
         elif conditioning.models and settings.model.source_warmup:
             self._share_source(conditioning.models)
+        if run.relevance.noises and "score" not in settings.unread:
+            original = state.view(randomness, original=True).latents[ORIGINAL]
+            noise, denoiser = self._generator("relevance", run.device), bench.method.denoiser
+            found = relevance(run.relevance, denoiser, conditioning, original, noise)
+            self.work.relevance = found
         self._logger = StepLogger(edit.id, bench.folder, bench.mirror)
 
     def _models(self) -> LearnedModels | None:
