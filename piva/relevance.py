@@ -12,6 +12,7 @@ from piva.config import RelevanceSettings
 from piva.models.denoiser import Conditioning, Denoiser, Query
 from piva.scores.terms import ORIGINAL, Network, Prediction, Prompt
 
+LEAST = 1e-3  # of noise, whose deviation is 1: what prompts that say the same differ by is rounding
 REACH = 3  # latent pixels a side over which the map is averaged, and by which it then grows
 
 
@@ -38,7 +39,7 @@ def relevance(
     source, target = (eps[each] for each in asked)
     difference = (target - source).mean(0, keepdim=True)
     size = _averaged(difference.square().sum(1, keepdim=True).sqrt())
-    part = size / size.amax()
+    part = size / size.amax().clamp(min=LEAST)
     weight = ((part - settings.low) / (settings.high - settings.low)).clamp(0, 1)
     return _averaged(max_pool2d(weight, REACH, 1, REACH // 2))
 

@@ -135,17 +135,19 @@ BOTH = "guidance_source=null"  # the source guided too
         (["score=piva", "reference=edit", "model.train_every=4", BOTH], 25),  # 4 + (1 + 2) / 4
         (["score=piva", "reference=edit", "model.source_warmup=9", BOTH], 24),  # 4 + 1
         (["score=dds", "reference=original", "noises=2", BOTH], 15),
-        (["score=dds", "guidance_scale=1", "guidance_source=1"], 60),
+        (["score=dds", "guidance_scale=1", "guidance_start=null", "guidance_source=1"], 60),
         (
             ["score=dds", "reference=original", "guidance_scale=1", "guidance_start=3", "guidance_source=1"],
             40,
         ),
         (["score=asd", "reference=original"], 40),
+        (["score=asd", "reference=original", "relevance.noises=15"], 30),  # two passes each
+        (["score=asd", "reference=original", "relevance.noises=90"], 1),
         (["score=dds", "reference=original", "passes=3"], 1),
         (["method=ddim_inversion"], 28),  # 1 + 2 + 2 in three fifths of the steps
         (["method=direct_inversion"], 33),  # 1 + 2 + 1 in three fifths of the steps
     ],
 )
 def test_a_budget_of_passes_says_how_many_steps(words: list[str], steps: int) -> None:
-    settings = check(compose("task=image", "metrics=pixels", "passes=120", *words))
+    settings = check(compose("task=image", "metrics=pixels", "passes=120", "relevance.noises=0", *words))
     assert settings.run.steps == settings.config["steps"] == steps
