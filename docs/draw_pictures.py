@@ -1,6 +1,6 @@
 """Draw the pictures of the documentation:
 
-python docs/draw_pictures.py [method|models|fields|metrics|colours|captures|steps|memory]...
+python docs/draw_pictures.py [method|models|fields|metrics|relevance|captures|steps|memory]...
 
 writes docs/pictures/<name>.png from the toys, in minutes (fields: three fits, unless they are in the
 cache); memory from the table of its page.
@@ -21,7 +21,9 @@ from piva.datasets.scene import read_views
 from piva.experiment.edit import Progress, seeded
 from piva.metrics.comparison import beside
 from piva.models.controlled import depth_hint
-from piva.scores.terms import EDIT
+from piva.models.denoiser import Conditioning, Denoiser
+from piva.relevance import relevance as where
+from piva.scores.terms import EDIT, ORIGINAL, Prompt
 from piva.tasks.base import Randomness
 from piva.tasks.image import read_pictures, resize
 
@@ -110,17 +112,31 @@ def metrics() -> list[np.ndarray]:
     return [beside([picture[0] for picture in pictures], labels)]
 
 
-def colours() -> list[np.ndarray]:
-    """Draw a picture recoloured from much noise, as `profile=cpu` begins, and from less."""
-    shown: list[Tensor] = []
-    with TemporaryDirectory() as folder:
-        for t_max in ("0.9", "0.75"):
-            words = [f"schedule.t_max={t_max}", f"hydra.run.dir={folder}/{t_max}", "edits=[mug/blue]"]
-            run(compose(*COMMON, "task=image", "score=dds", "metrics=pixels", *words))
-            place = Path(folder) / t_max / "edits/mug/blue"
-            names = ["before.png", "after.png"] if not shown else ["after.png", "truth.png"]
-            shown += [read_pictures([place / name])[0] for name in names]
-    return [beside(shown, ["an orange mug", "a blue mug, from t = 0.9", "from t = 0.75", "truth"])]
+def relevance() -> list[np.ndarray]:
+    """Draw where two prompts disagree, and edits by DDS that act everywhere and there alone."""
+    rows = []
+    for name in ("mug/blue", "car/hat", "table/ball"):
+        words = [*COMMON[:-1], "task=image", "score=dds", "metrics=pixels", f"edits=[{name}]"]
+        settings = settings_of(*words)
+        edit, prior = settings.edits[0], settings.prior.load("cpu")
+        draws = Randomness(*(seeded(0, edit.id, "task", "cpu") for _ in range(2)))
+        state = settings.task.open(edit, prior, prior.resolution, 1, draws)
+        pair = dict(zip((Prompt.SOURCE, Prompt.TARGET), map(prior.text, edit.prompts), strict=True))
+        original = state.view(draws, original=True).latents[ORIGINAL]
+        noise = seeded(0, edit.id, "relevance", "cpu")  # the run's own
+        found = where(settings.run.relevance, Denoiser(prior), Conditioning(pair), original, noise)
+        seen = torch.nn.functional.interpolate(found, scale_factor=prior.factor)[0].expand(3, -1, -1)
+        shown = {"an original": state.compare().before[0], "where its prompts disagree": seen}
+        with TemporaryDirectory() as folder:
+            for label, noises in (("everywhere", 0), ("there alone", settings.run.relevance.noises)):
+                place = Path(folder) / label
+                run(compose(*words, f"relevance.noises={noises}", f"hydra.run.dir={place}"))
+                shown[f"edited {label}"] = read_pictures([place / "edits" / name / "after.png"])[0]
+                shown["truth"] = read_pictures([place / "edits" / name / "truth.png"])[0]
+        shown["truth"] = shown.pop("truth")  # the last
+        size = shown["truth"].shape[-2:]
+        rows.append(beside([resize(each[None], size)[0] for each in shown.values()], [*shown]))
+    return rows
 
 
 def captures() -> list[np.ndarray]:
@@ -185,7 +201,7 @@ def settings_of(*overrides: str) -> Settings:
 
 def main(*names: str) -> None:
     drawings = {
-        each.__name__: each for each in (method, models, fields, metrics, colours, captures, steps, memory)
+        each.__name__: each for each in (method, models, fields, metrics, relevance, captures, steps, memory)
     }
     for name in names or drawings:
         rows = drawings[name]()
