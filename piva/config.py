@@ -57,7 +57,7 @@ class SamplesSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RelevanceSettings:
-    """The node `relevance`: where a picture's edit may change it."""
+    """The node `relevance`: where an edit may change a view."""
 
     noises: Annotated[int, Interval(ge=0, le=1024)]  # 0: everywhere
     t: Annotated[float, Interval(ge=0, le=1)]
@@ -184,9 +184,6 @@ def check(cfg: DictConfig, prior: Any = None) -> Settings:
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
-    if parts["task"].renders and run.relevance.noises:
-        found, wanted = str(run.relevance.noises), "0 for scenes, whose views change"
-        raise InputError("relevance.noises", found, wanted)
     run = _within_budget(run, parts)
     parts["prior"].check()
     parts["model"].check(parts["prior"])
@@ -308,8 +305,10 @@ def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
     score = guided_from(parts["score"], run.guidance_start, progress=0.5)
     rows = parts["task"].views * run.noises
     cost = parts["method"].passes_of_step(score, parts["model"], parts["regulariser"], rows)
-    before = 0 if "score" in parts["method"].unread else 2 * run.relevance.noises
-    return replace(run, steps=max(1, int((run.passes - before) / cost)))
+    relevance = 0 if "score" in parts["method"].unread else 2 * run.relevance.noises
+    if parts["task"].renders:  # of each view; of a picture once, before the first step
+        return replace(run, steps=max(1, int(run.passes / (cost + parts["task"].views * relevance))))
+    return replace(run, steps=max(1, int((run.passes - relevance) / cost)))
 
 
 def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:

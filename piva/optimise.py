@@ -7,10 +7,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from piva.config import RelevanceSettings
 from piva.models.denoiser import Conditioning, Denoiser, Query
 from piva.models.learned import learn
 from piva.models.needs import TRAINING_PAIRS, needs
 from piva.priors.schedule import Schedule
+from piva.relevance import relevance
 from piva.scores.evaluate import Request, evaluate
 from piva.scores.terms import (
     EDIT,
@@ -81,6 +83,7 @@ class Method:
     noises: int = 1  # of each view in a step; the direction is their mean
     learning_steps: int = 1  # of the learned models in a step
     guidance_start: float | None = None  # guidance at the first step, if it falls to the score's own
+    relevance: RelevanceSettings | None = None  # where a direction acts on views that are new in each step
     regulariser: NoiseRegulariser | LossRegulariser | None = None
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # of two (b, 3, h, w) in [0, 1]: (b)
 
@@ -93,7 +96,7 @@ class Work:
     score: Score
     edit: Conditioning
     randomness: Randomness
-    relevance: Tensor | None = None  # what each latent pixel's direction is multiplied by, (1, 1, y, x)
+    relevance: Tensor | None = None  # of a view that stays: its directions' weights (1, 1, y, x)
     step: int = 0  # the next one, counted from 0
     error: Exception | None = None  # why it is left out from now on
 
@@ -154,7 +157,7 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
 
     results = evaluate([each.request for each in asked], predict)
     directions = [
-        _final(each.work, _mean(result.direction, method), slope, method, steps)
+        _final(each, _mean(result.direction, method), slope, method, steps)
         for each, result, slope in zip(asked, results, slopes, strict=True)
     ]
     for each, direction in zip(asked, directions, strict=True):
@@ -221,12 +224,19 @@ def _progress(work: Work, steps: int) -> float:
     return work.step / max(steps - 1, 1)
 
 
-def _final(work: Work, direction: Tensor, slope: Tensor | None, method: Method, steps: int) -> Tensor:
+def _final(asked: "_Asked", direction: Tensor, slope: Tensor | None, method: Method, steps: int) -> Tensor:
     """Return the direction as the score wants it, with the regulariser's slope, where it is relevant."""
+    work = asked.work
     final = _normalised(work.score, direction, _progress(work, steps))
     if slope is not None:
         final = final + _mean(slope, method)
-    return final if work.relevance is None else final * work.relevance
+    weight = work.relevance
+    if method.relevance is not None:
+        original, generator = asked.view.latents[ORIGINAL], work.randomness.device
+        weight = relevance(
+            method.relevance, method.denoiser, work.edit, original, generator, asked.view.alike
+        )
+    return final if weight is None else final * weight
 
 
 def _normalised(score: Score, direction: Tensor, progress: float) -> Tensor:
@@ -298,7 +308,7 @@ def _ask(work: Work, method: Method, steps: int) -> _Asked | None:
     schedule, models = method.denoiser.prior.schedule, work.edit.models
     pairs = models.pairs(work.step) if models else []
     original = needs(work.score).original or any(p.latents is ORIGINAL for p in pairs)
-    original = original or method.regulariser is not None
+    original = original or method.regulariser is not None or method.relevance is not None
     depth = models is not None and method.denoiser.control is not None
     length = step_length(method.schedule, work.score, schedule, work.step, steps)
     try:

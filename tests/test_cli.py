@@ -72,7 +72,6 @@ BAD = [  # words, what the line must contain
     (["score.reference=3"], ["score.reference", "3", "edit, original"]),
     (["guidance_start=-1"], ["guidance_start", "-1", "at least 0"]),
     (["relevance.low=0.5"], ["relevance.low", "0.5", "less than relevance.high (0.5)"]),
-    (["task=nerf", "relevance.noises=8"], ["relevance.noises", "8", "0 for scenes"]),
     (["lambda_end=-1"], ["lambda_end", "-1", "at least 0"]),
     (["steps=5", "samples.at=[6]"], ["samples.at", "[6]", "up to the last (5)"]),
     (["samples.count=0"], ["samples.count", "from 1 to"]),

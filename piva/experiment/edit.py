@@ -106,7 +106,7 @@ class EditRun:
             log.info("%s goes on after step %d", edit.id, self.work.step)
         elif conditioning.models and settings.model.source_warmup:
             self._share_source(conditioning.models)
-        if run.relevance.noises and "score" not in settings.unread:
+        if run.relevance.noises and "score" not in settings.unread and not settings.task.renders:
             original = state.view(randomness, original=True).latents[ORIGINAL]
             noise, denoiser = self._generator("relevance", run.device), bench.method.denoiser
             found = relevance(run.relevance, denoiser, conditioning, original, noise)

@@ -67,6 +67,7 @@ def run_experiment(settings: Settings, path: Path, callback: Callback | None = N
         noises=run.noises,
         learning_steps=settings.model.steps_per_iteration,
         guidance_start=run.guidance_start,
+        relevance=run.relevance if run.relevance.noises and settings.task.renders else None,
         regulariser=regulariser if isinstance(regulariser, NoiseRegulariser | LossRegulariser) else None,
         lpips=networks.lpips if networks else None,
     )
