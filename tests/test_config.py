@@ -125,6 +125,12 @@ def test_an_error_names_the_key_where_the_value_was_set() -> None:
 BOTH = "guidance_source=null"  # the source guided too
 
 
+def test_a_scene_pays_for_relevance_in_each_step() -> None:
+    words = ["task=nerf", "score=dds", "model=lora", "passes=1440"]
+    plain, located = (check(compose(*words, f"relevance.noises={n}")).run.steps for n in (0, 2))
+    assert (plain, located) == (40, 17)  # of 12 views, 3 passes each and 4 more
+
+
 @pytest.mark.parametrize(
     ("words", "steps"),
     [
@@ -136,10 +142,7 @@ BOTH = "guidance_source=null"  # the source guided too
         (["score=piva", "reference=edit", "model.source_warmup=9", BOTH], 24),  # 4 + 1
         (["score=dds", "reference=original", "noises=2", BOTH], 15),
         (["score=dds", "guidance_scale=1", "guidance_start=null", "guidance_source=1"], 60),
-        (
-            ["score=dds", "reference=original", "guidance_scale=1", "guidance_start=3", "guidance_source=1"],
-            40,
-        ),
+        (["score=dds", "guidance_scale=1", "guidance_start=3", "guidance_source=1"], 40),
         (["score=asd", "reference=original"], 40),
         (["score=asd", "reference=original", "relevance.noises=15"], 30),  # two passes each
         (["score=asd", "reference=original", "relevance.noises=90"], 1),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from helpers.recorder import Recorder
 from helpers.tiny_prior import contexts
 from safetensors.torch import load_file
 from torch import Tensor
@@ -12,8 +13,11 @@ from torch import Tensor
 from piva import run
 from piva.config import RelevanceSettings, check, compose
 from piva.models.denoiser import Conditioning, Denoiser
+from piva.optimise import Method, Work, optimise
 from piva.priors.prior import Prior
 from piva.relevance import relevance
+from piva.schedules.uniform import Uniform
+from piva.scores.dds import DDS
 from piva.scores.terms import ORIGINAL, Prompt
 from piva.tasks.base import Randomness
 
@@ -54,6 +58,32 @@ def test_it_is_the_length_of_the_mean_difference_ramped_and_grown(prior: Prior) 
 def test_it_depends_on_its_generator_alone(prior: Prior) -> None:
     assert torch.equal(drawn(prior), drawn(prior))
     assert not torch.equal(drawn(prior), drawn(prior, seed=1))
+
+
+def test_views_share_the_largest_difference_and_those_alike_their_weights(prior: Prior) -> None:
+    edit, views = Conditioning(contexts(prior)), picture(4)
+    draw = lambda: torch.Generator().manual_seed(0)  # noqa: E731
+    pairs = relevance(SETTINGS, Denoiser(prior), edit, views, draw(), alike=2)
+    assert pairs.shape == (4, 1, 8, 8)
+    assert torch.equal(pairs[0], pairs[1])
+    assert torch.equal(pairs[2], pairs[3])
+    assert not torch.equal(pairs[1], pairs[2])
+    apart = relevance(SETTINGS, Denoiser(prior), edit, views, draw())
+    assert len(apart.flatten(1).unique(dim=0)) == 4
+    assert apart.max() == 1
+    assert apart.flatten(1).amax(1).min() < 1  # of one view alone all would have a pixel of weight 1
+
+
+def test_the_views_of_a_step_move_where_they_are_relevant(prior: Prior) -> None:
+    state = Recorder(picture(2))
+    edit = Conditioning(contexts(prior))
+    score = DDS(guidance_scale=3.0, guidance_source=1.0, reference="edit", weight="uniform")
+    draws = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+    method = Method(Uniform(t_min=0.02, t_max=0.98), Denoiser(prior), relevance=SETTINGS)
+    list(optimise([Work(state, score, edit, draws)], method, 1))
+    moved = (state.gradients[0] != 0).any(1)
+    assert 0.02 < moved.float().mean() < 0.9
+    assert edit.evaluations.forward == 2 * (3 + 2 * SETTINGS.noises)  # of two views
 
 
 def test_prompts_that_agree_leave_nothing_relevant(prior: Prior) -> None:
