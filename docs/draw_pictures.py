@@ -22,7 +22,6 @@ from piva.experiment.edit import Progress, seeded
 from piva.metrics.comparison import beside
 from piva.models.controlled import depth_hint
 from piva.models.denoiser import Conditioning, Denoiser
-from piva.relevance import relevance as where
 from piva.scores.terms import EDIT, ORIGINAL, Prompt
 from piva.tasks.base import Randomness
 from piva.tasks.image import read_pictures, resize
@@ -124,7 +123,7 @@ def relevance() -> list[np.ndarray]:
         pair = dict(zip((Prompt.SOURCE, Prompt.TARGET), map(prior.text, edit.prompts), strict=True))
         original = state.view(draws, original=True).latents[ORIGINAL]
         noise = seeded(0, edit.id, "relevance", "cpu")  # the run's own
-        found = where(settings.run.relevance, Denoiser(prior), Conditioning(pair), original, noise)
+        found = settings.run.relevance.weights(Denoiser(prior), Conditioning(pair), original, noise)
         seen = torch.nn.functional.interpolate(found, scale_factor=prior.factor)[0].expand(3, -1, -1)
         shown = {"an original": state.compare().before[0], "where its prompts disagree": seen}
         with TemporaryDirectory() as folder:

@@ -28,6 +28,7 @@ from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
 from piva.files import CONF
 from piva.models.needs import needs
+from piva.models.relevance import Relevance
 from piva.objective import Objective
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
@@ -56,20 +57,6 @@ class SamplesSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelevanceSettings:
-    """The node `relevance`: where an edit may change a view."""
-
-    noises: Annotated[int, Interval(ge=0, le=1024)]  # 0: everywhere
-    t: Annotated[float, Interval(ge=0, le=1)]
-    low: Annotated[float, Interval(ge=0, le=1)]
-    high: Annotated[float, Interval(ge=0, le=1)]
-
-    def __post_init__(self) -> None:
-        if self.low >= self.high:
-            raise InputError("relevance.low", str(self.low), f"less than relevance.high ({self.high:g})")
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """The keys at the top of the configuration that the run itself reads."""
 
@@ -85,7 +72,7 @@ class RunSettings:
     checkpoint_every: Annotated[int, Interval(ge=1, le=1_000_000_000)]
     batch: Annotated[int, Interval(ge=1, le=100_000)]
     passes: Annotated[int, Ge(1)] | None
-    relevance: RelevanceSettings
+    relevance: Relevance
     samples: SamplesSettings
     speed: Speed
 

@@ -7,12 +7,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from piva.config import RelevanceSettings
 from piva.models.denoiser import Conditioning, Denoiser, Query
 from piva.models.learned import learn
 from piva.models.needs import TRAINING_PAIRS, needs
+from piva.models.relevance import Relevance
 from piva.priors.schedule import Schedule
-from piva.relevance import relevance
 from piva.scores.evaluate import Request, evaluate
 from piva.scores.terms import (
     EDIT,
@@ -83,7 +82,7 @@ class Method:
     noises: int = 1  # of each view in a step; the direction is their mean
     learning_steps: int = 1  # of the learned models in a step
     guidance_start: float | None = None  # guidance at the first step, if it falls to the score's own
-    relevance: RelevanceSettings | None = None  # where a direction acts on views that are new in each step
+    relevance: Relevance | None = None  # where a direction acts on views that are new in each step
     regulariser: NoiseRegulariser | LossRegulariser | None = None
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # of two (b, 3, h, w) in [0, 1]: (b)
 
@@ -233,9 +232,7 @@ def _final(asked: "_Asked", direction: Tensor, slope: Tensor | None, method: Met
     weight = work.relevance
     if method.relevance is not None:
         original, generator = asked.view.latents[ORIGINAL], work.randomness.device
-        weight = relevance(
-            method.relevance, method.denoiser, work.edit, original, generator, asked.view.alike
-        )
+        weight = method.relevance.weights(method.denoiser, work.edit, original, generator, asked.view.alike)
     return final if weight is None else final * weight
 
 

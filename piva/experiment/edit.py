@@ -22,7 +22,6 @@ from piva.models.learned import LearnedModels
 from piva.models.needs import needs
 from piva.models.sampling import Sampler, save_samples
 from piva.optimise import Method, Step, Work, learn_source
-from piva.relevance import relevance
 from piva.runs.checkpoint import Checkpoints, Clock, EditState, explained, load
 from piva.runs.folder import EditRecord, RunFolder
 from piva.runs.progress import StepLogger
@@ -109,8 +108,7 @@ class EditRun:
         if run.relevance.noises and "score" not in settings.unread and not settings.task.renders:
             original = state.view(randomness, original=True).latents[ORIGINAL]
             noise, denoiser = self._generator("relevance", run.device), bench.method.denoiser
-            found = relevance(run.relevance, denoiser, conditioning, original, noise)
-            self.work.relevance = found
+            self.work.relevance = run.relevance.weights(denoiser, conditioning, original, noise)
         self._logger = StepLogger(edit.id, bench.folder, bench.mirror)
 
     def _models(self) -> LearnedModels | None:

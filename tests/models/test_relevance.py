@@ -11,26 +11,26 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from piva import run
-from piva.config import RelevanceSettings, check, compose
+from piva.config import check, compose
 from piva.models.denoiser import Conditioning, Denoiser
+from piva.models.relevance import Relevance
 from piva.optimise import Method, Work, optimise
 from piva.priors.prior import Prior
-from piva.relevance import relevance
 from piva.schedules.uniform import Uniform
 from piva.scores.dds import DDS
 from piva.scores.terms import ORIGINAL, Prompt
 from piva.tasks.base import Randomness
 
-SETTINGS = RelevanceSettings(noises=3, t=0.9, low=0.9, high=0.98)
+SETTINGS = Relevance(noises=3, t=0.9, low=0.9, high=0.98)
 
 
 def picture(rows: int = 1) -> Tensor:
     return torch.randn(rows, 4, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
-def drawn(prior: Prior, settings: RelevanceSettings = SETTINGS, seed: int = 0, **same: Tensor) -> Tensor:
+def drawn(prior: Prior, settings: Relevance = SETTINGS, seed: int = 0, **same: Tensor) -> Tensor:
     edit = Conditioning(contexts(prior) | {Prompt[name]: context for name, context in same.items()})
-    return relevance(settings, Denoiser(prior), edit, picture(), torch.Generator().manual_seed(seed))
+    return settings.weights(Denoiser(prior), edit, picture(), torch.Generator().manual_seed(seed))
 
 
 def test_it_is_the_length_of_the_mean_difference_ramped_and_grown(prior: Prior) -> None:
@@ -63,12 +63,12 @@ def test_it_depends_on_its_generator_alone(prior: Prior) -> None:
 def test_views_share_the_largest_difference_and_those_alike_their_weights(prior: Prior) -> None:
     edit, views = Conditioning(contexts(prior)), picture(4)
     draw = lambda: torch.Generator().manual_seed(0)  # noqa: E731
-    pairs = relevance(SETTINGS, Denoiser(prior), edit, views, draw(), alike=2)
+    pairs = SETTINGS.weights(Denoiser(prior), edit, views, draw(), alike=2)
     assert pairs.shape == (4, 1, 8, 8)
     assert torch.equal(pairs[0], pairs[1])
     assert torch.equal(pairs[2], pairs[3])
     assert not torch.equal(pairs[1], pairs[2])
-    apart = relevance(SETTINGS, Denoiser(prior), edit, views, draw())
+    apart = SETTINGS.weights(Denoiser(prior), edit, views, draw())
     assert len(apart.flatten(1).unique(dim=0)) == 4
     assert apart.max() == 1
     assert apart.flatten(1).amax(1).min() < 1  # of one view alone all would have a pixel of weight 1
