@@ -43,14 +43,11 @@ class Fitted(NamedTuple):
         return render_image(self.field, self.occupancy, *camera, fit.step, near=near, cone=fit.cone)
 
     def refresh(
-        self, fit: Fit, progress: float, generator: torch.Generator | None, grow: int, explore: bool
+        self, fit: Fit, progress: float, generator: torch.Generator | None, grow: int
     ) -> Bool[Tensor, "2"]:
-        """Look anew where the field is not empty, with room to grow by so many cells, or everywhere."""
+        """Look anew where the field is not empty, with room to grow by so many cells."""
         self.occupancy.refresh(self.field.density, fit.threshold, dilate=grow)
-        alive = torch.stack([self.occupancy.occs.isfinite().all(), self.occupancy.occupied.any()])
-        if explore:  # or no ray would sample, and no gradient reach, what is beyond `grow`
-            self.occupancy.open_box()
-        return alive
+        return torch.stack([self.occupancy.occs.isfinite().all(), self.occupancy.occupied.any()])
 
     def opened(self, fit: Fit) -> "Fitted":
         return copy.deepcopy(self)

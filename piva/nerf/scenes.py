@@ -46,7 +46,7 @@ class Scene(Protocol):
         """Render a view, differentiable in the field; nothing is nearer to the camera than `near`."""
 
     def refresh(
-        self, fit: Any, progress: float, generator: torch.Generator | None, grow: int, explore: bool
+        self, fit: Any, progress: float, generator: torch.Generator | None, grow: int
     ) -> Bool[Tensor, "2"]:
         """Make room for growth, now and then in an edit; return whether all is finite, and whether anything
         is there.

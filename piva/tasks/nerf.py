@@ -50,7 +50,6 @@ class NerfTask:
     harden: Annotated[float, Ge(0)]
     carve: Annotated[float, Ge(0)]
     grow: Annotated[int, Interval(ge=0, le=1024)]
-    explore: Annotated[int, Ge(0)]
     refresh_every: Annotated[int, Interval(ge=1, le=1_000_000)]
     turntable: Annotated[int, Interval(ge=1, le=100_000)]
     turntable_size: Annotated[int, Interval(ge=16, le=8192), MultipleOf(2)]  # films have even sides

@@ -146,8 +146,7 @@ class NerfState:
         s = self._settings
         if torch.is_grad_enabled() and self._step % s.refresh_every:  # else the field follows, far in each
             return
-        progress, explore = self._step / self._steps, self._step < s.explore
-        alive = self._edited.refresh(s.field, progress, generator, grow=s.grow, explore=explore)
+        alive = self._edited.refresh(s.field, self._step / self._steps, generator, grow=s.grow)
         finite, there = alive.tolist()  # waits for the device once for both
         where = f"edit {self._edit.id}, step {self._step}"
         if not finite:

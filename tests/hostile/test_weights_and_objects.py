@@ -271,7 +271,7 @@ SETTINGS: list[tuple[type, str, Any]] = [
     )],
     *[(NerfTask, key, value) for key, value in (
         *(("views", 0), ("views", 10**6), ("turntable", 10**5), ("turntable_size", 15), ("grow", 10**6)),
-        *(("lr_warmup", 2), ("distance", [2]), ("fov_deg", [0.1, 5]), ("lr_end", 0), ("explore", -1)),
+        *(("lr_warmup", 2), ("distance", [2]), ("fov_deg", [0.1, 5]), ("lr_end", 0)),
     )],
     *[(BuildNoe, key, value) for key, value in (
         *(("size", 10**6), ("size", 7), ("views", 0), ("views", 10**7), ("workers", 10**6)),

@@ -56,7 +56,6 @@ def task() -> NerfTask:
         "task.turntable=3",
         "task.turntable_size=16",
         "task.refresh_every=2",
-        "task.explore=0",
         "task.views=1",
         *small,
     )

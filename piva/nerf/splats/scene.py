@@ -42,7 +42,7 @@ class SplatScene(NamedTuple):
         return Rendered(rgb, drawn.opacity, drawn.depth / cosine)
 
     def refresh(
-        self, fit: "SplatFit", progress: float, generator: torch.Generator, **_: Any
+        self, fit: "SplatFit", progress: float, generator: torch.Generator, grow: int
     ) -> Bool[Tensor, "2"]:
         """Let new splats sprout; return whether all are finite, and whether one is to be seen."""
         if progress < fit.edit.sprout_until:
