@@ -87,6 +87,10 @@ class EditRun:
         tokens = {prompt: prior.tokens(text) for prompt, text in prompts.items()}
         conditioning = Conditioning(contexts, self._models(), tokens=tokens)
         self.work = Work(state, settings.score, conditioning, randomness)
+        if run.relevance.noises and "score" not in settings.unread and not settings.task.renders:
+            original = state.view(randomness, original=True).latents[ORIGINAL]
+            noise, denoiser = self._generator("relevance", run.device), bench.method.denoiser
+            self.work.relevance = run.relevance.weights(denoiser, conditioning, original, noise)
         self._saved = EditState(
             state=state,
             models=conditioning.models,
@@ -105,10 +109,6 @@ class EditRun:
             log.info("%s goes on after step %d", edit.id, self.work.step)
         elif conditioning.models and settings.model.source_warmup:
             self._share_source(conditioning.models)
-        if run.relevance.noises and "score" not in settings.unread and not settings.task.renders:
-            original = state.view(randomness, original=True).latents[ORIGINAL]
-            noise, denoiser = self._generator("relevance", run.device), bench.method.denoiser
-            self.work.relevance = run.relevance.weights(denoiser, conditioning, original, noise)
         self._logger = StepLogger(edit.id, bench.folder, bench.mirror)
 
     def _models(self) -> LearnedModels | None:
