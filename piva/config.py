@@ -112,9 +112,11 @@ class Settings:
 
     @property
     def unread(self) -> frozenset[str]:
-        """Return the groups that no number of the run depends on for its method and score."""
+        """Return the groups and keys that no number of the run depends on for its method and score."""
         unread: frozenset[str] = self.method.unread
-        return unread if "score" in unread or needs(self.score).learned else unread | {"model"}
+        if "score" in unread:
+            return unread | {"guidance_start", "relevance"}
+        return unread if needs(self.score).learned else unread | {"model"}
 
 
 def folder_name(overrides: str) -> str:

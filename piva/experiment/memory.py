@@ -53,7 +53,7 @@ def estimate(settings: Settings, denoiser: Denoiser) -> dict[str, float]:
     modules += [denoiser.control.network] if denoiser.control else []
     width = prior.unet.config.block_out_channels[0]
     size = prior.unet.conv_in.weight.element_size()
-    rows = max(5 * views * run.noises, 2 * settings.task.views * run.relevance.noises)  # of the largest call
+    rows = 5 * views * run.noises  # of the larger call of the dearest score
     parts = {
         "networks": float(sum(p.numel() * p.element_size() for m in modules for p in m.parameters())),
         "adapters": 0.0,

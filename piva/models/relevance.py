@@ -57,14 +57,15 @@ class Relevance:
 
         schedule = denoiser.prior.schedule
         t = min(round(self.t * len(schedule)), len(schedule) - 1)
-        rows = original.repeat(self.noises, 1, 1, 1)
-        noise = torch.randn(rows.shape, generator=generator, device=rows.device)
         asked = [Prediction(Network.FROZEN, ORIGINAL, prompt) for prompt in (Prompt.SOURCE, Prompt.TARGET)]
+        difference = torch.zeros_like(original[::alike])
         with torch.no_grad():
-            query = Query(edit, asked, {ORIGINAL: schedule.noised(rows, noise, t)}, t)
-            (eps,) = denoiser.predict([query])
-            source, target = (eps[each] for each in asked)
-            difference = (target - source).unflatten(0, (self.noises, -1, alike)).mean((0, 2))
+            for _ in range(self.noises):  # one at a time: no more memory than a step needs
+                noise = torch.randn(original.shape, generator=generator, device=original.device)
+                query = Query(edit, asked, {ORIGINAL: schedule.noised(original, noise, t)}, t)
+                (eps,) = denoiser.predict([query])
+                source, target = (eps[each] for each in asked)
+                difference += (target - source).unflatten(0, (-1, alike)).mean(1) / self.noises
             size = _averaged(difference.square().sum(1, keepdim=True).sqrt())
             part = size / size.amax().clamp(min=LEAST)
             weight = ((part - self.low) / (self.high - self.low)).clamp(0, 1)

@@ -230,6 +230,7 @@ def words(prior_folder: Path, tmp_path: Path) -> list[str]:
         "guidance_source=null",
         "score=dds",
         "reference=original",
+        "relevance.noises=0",
         "regulariser=cds",
     ]
 

@@ -93,6 +93,7 @@ def test_a_run_counts_them_in_its_summary(prior_folder: Path, tmp_path: Path) ->
             *words,
             "guidance_source=null",
             "reference=original",
+            "relevance.noises=0",
             "measure_at=[]",
             "steps=2",
             f"hydra.run.dir={tmp_path}/r",
