@@ -95,9 +95,9 @@ class Work:
     score: Score
     edit: Conditioning
     randomness: Randomness
-    relevance: Tensor | None = None  # of a view that stays: its directions' weights (1, 1, y, x)
     step: int = 0  # the next one, counted from 0
     error: Exception | None = None  # why it is left out from now on
+    relevance: Tensor | None = None  # of a view that stays: its directions' weights (1, 1, y, x)
 
 
 @dataclass(frozen=True)
