@@ -86,6 +86,18 @@ def test_the_views_of_a_step_move_where_they_are_relevant(prior: Prior) -> None:
     assert edit.evaluations.forward == 2 * (3 + 2 * SETTINGS.noises)  # of two views
 
 
+def test_a_direction_is_multiplied_by_its_weights(prior: Prior) -> None:
+    weights, gradients = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(4)), []
+    for relevant in (None, weights):
+        state = Recorder(picture())
+        draws = Randomness(torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+        score = DDS(guidance_scale=3.0, guidance_source=1.0, reference="edit", weight="uniform")
+        work = Work(state, score, Conditioning(contexts(prior)), draws, relevance=relevant)
+        list(optimise([work], Method(Uniform(t_min=0.02, t_max=0.98), Denoiser(prior)), 1))
+        gradients += state.gradients
+    torch.testing.assert_close(gradients[1], weights * gradients[0])
+
+
 def test_prompts_that_agree_leave_nothing_relevant(prior: Prior) -> None:
     assert drawn(prior, TARGET=contexts(prior)[Prompt.SOURCE]).abs().max() == 0
 
