@@ -1,6 +1,7 @@
 """What is run beside the package: benchmarks, and the pictures of the documentation."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from helpers.balls import write_run as write_balls
 from helpers.finished_runs import drawn, write_run
 from PIL import Image
 
-from benchmarks import gallery, hero, scene_step
+from benchmarks import fog, gallery, hero, scene_step
 from benchmarks.launches import count
 from benchmarks.sd_size import NARROW, write_photos, write_random
 
@@ -50,6 +51,15 @@ def test_a_gallery_finds_each_edit_in_the_job_that_has_it(tmp_path: Path) -> Non
     write_run(tmp_path / "runs/again", drawn(["pear"], seed=1))
     with pytest.raises(SystemExit, match="pear stands in"):
         gallery.main(tmp_path / "out.png", str(tmp_path / "runs"))
+
+
+def test_fog_is_what_has_risen_from_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recoloured ball has filled nothing, a grown one a shell of about what its radii say."""
+    write_balls(tmp_path / "run")
+    fog.main(str(tmp_path / "run"))
+    risen = dict(re.findall(r"(ball/\w+): risen ([\d.]+)%", capsys.readouterr().out))
+    assert float(risen["ball/green"]) == 0
+    assert float(risen["ball/grown"]) > 1
 
 
 def test_the_hero_turns_each_edit_below_its_original(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ class Field(Protocol):
         `threshold` dense, as far as known.
         """
 
+    def pruned(self, threshold: float) -> "Field":
+        """Return the field without what is at most `threshold` dense, as far as known."""
+
     def requires_grad_(self, requires_grad: bool = True) -> "Field": ...
 
     def state_dict(self) -> dict[str, Any]: ...

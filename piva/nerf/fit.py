@@ -53,10 +53,12 @@ class Fitted(NamedTuple):
         return copy.deepcopy(self)
 
     def tight(self, fit: Fit) -> "Fitted":
-        """Return the scene without room to grow, a copy: rendering must not change the edit."""
-        occupancy = copy.deepcopy(self.occupancy)
-        occupancy.refresh(self.field.density, fit.threshold)
-        return self._replace(occupancy=occupancy)
+        """Return the scene as a fit ends, without room to grow nor what is too thin to count, a copy:
+        rendering must not change the edit.
+        """
+        field, occupancy = self.field.pruned(_thin(fit)), copy.deepcopy(self.occupancy)
+        occupancy.refresh(field.density, fit.threshold)
+        return self._replace(field=field, occupancy=occupancy)
 
     def tensors(self) -> dict[str, Tensor]:
         return {**self.field.state_dict(), "occupied": self.occupancy.occupied}
@@ -144,11 +146,15 @@ def fit(
                     field.density, settings.threshold, decay=settings.decay, within=evidence.hull
                 )
                 _check_alive(loss, occupancy, done)
-    # The threshold of the outermost level.
-    field.prune_unseen(optimiser, occupancy.occupied, settings.threshold / 2 ** (settings.levels - 1))
+    field.prune_unseen(optimiser, occupancy.occupied, _thin(settings))
     occupancy.refresh(field.density, settings.threshold)
     _check_alive(loss, occupancy, done)
     return Fitted(field, occupancy, evidence.background)
+
+
+def _thin(settings: Fit) -> float:
+    """Return the density up to which nothing counts anywhere: the threshold of the outermost level."""
+    return settings.threshold / 2.0 ** (settings.levels - 1)
 
 
 def fitted_of(settings: Fit, tensors: Mapping[str, Tensor]) -> Fitted:

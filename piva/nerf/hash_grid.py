@@ -67,6 +67,10 @@ class HashGrid(nn.Module):
     ) -> None:
         """Do nothing: seen and unseen places share rows. A fit's `sparsity` has emptied them."""
 
+    def pruned(self, threshold: float) -> "HashGrid":
+        """Return the field itself: thin and dense places share rows."""
+        return self
+
 
 def init_hash_grid(
     layout: Layout, hidden: int, radius: float, kernel: str, generator: torch.Generator, levels: int = 1

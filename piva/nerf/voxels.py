@@ -5,6 +5,8 @@ Grids are indexed [x, y, z] like the occupancy grid. Their outermost nodes lie o
 `to_density` acts on the interpolated ones.
 """
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -104,6 +106,14 @@ class Voxels(nn.Module):
         if self.levels == 1:
             unseen |= ~_at_nodes(occupied[0], unseen.shape[0])
         self.empty(unseen | (self.node_density() <= threshold))
+
+    def pruned(self, threshold: float) -> "Voxels":
+        """Return a copy whose nodes of at most this density are empty: an edit leaves a haze of them around
+        what it changes.
+        """
+        kept = copy.deepcopy(self)
+        kept.empty(self.node_density() <= threshold)
+        return kept
 
     @torch.no_grad()
     def empty(self, nodes: Bool[Tensor, "r r r"]) -> None:

@@ -20,6 +20,7 @@ from piva.config import build, compose
 from piva.datasets.edit import Edit
 from piva.errors import InputError
 from piva.nerf.carve import see_through
+from piva.nerf.field import FLOOR, to_density
 from piva.nerf.render import render_image
 from piva.nerf.scenes import restored
 from piva.priors.prior import Prior, load
@@ -245,18 +246,30 @@ def test_density_and_colour_have_their_own_rates(
     task: NerfTask, ball: Path, prior: Prior, randomness: Randomness
 ) -> None:
     state = opened(task, ball, prior, randomness)
-    start = {name: value.clone() for name, value in state.state_dict().items()}
+    start = {name: value.clone() for name, value in state.checkpoint()["field"].items()}
     latents = state.view(randomness, original=False).latents
     latents[EDIT].backward(torch.ones_like(latents[EDIT]))
     state.step()
-    moved = {
-        name: (value - start[name]).abs().max().item()
-        for name, value in state.state_dict().items()
-        if name.startswith("raw")
-    }
+    field = state.checkpoint()["field"]
+    moved = {name: (value - start[name]).abs().max().item() for name, value in field.items()}
     assert moved == pytest.approx(
         {"raw_density": task.field.edit.lr_density, "raw_colour": task.field.edit.lr_colour}, rel=1e-3
     )  # Adam's first step
+
+
+def test_an_edit_leaves_no_haze(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
+    """What is saved and measured has nothing thinner than a fit leaves, and the rest as it was."""
+    state = opened(task, ball, prior, randomness)
+    haze = FLOOR + 0.1
+    assert 0 < to_density(torch.tensor(haze), task.field.radius) < task.field.threshold
+    with torch.no_grad():
+        state._edited.field.raw_density.clamp_(min=haze)
+    field = state.checkpoint()["field"]["raw_density"]
+    saved = state.state_dict()["raw_density"]
+    assert (field == haze).any()
+    assert (saved[field == haze] == FLOOR).all()
+    assert torch.equal(saved[field > haze], field[field > haze])
+    assert torch.equal(state.compare().before, state.compare().after)
 
 
 def test_an_edit_has_room_to_grow(task: NerfTask, ball: Path, prior: Prior, randomness: Randomness) -> None:
