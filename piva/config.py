@@ -27,12 +27,12 @@ from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
 from piva.files import CONF
+from piva.models.budget import steps_within
 from piva.models.needs import needs
 from piva.models.relevance import Relevance
 from piva.objective import Objective
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
-from piva.scores.terms import guided_from
 
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
 ROOMS = {  # the groups of a run, and where piva has their classes
@@ -167,13 +167,13 @@ def check(cfg: DictConfig, prior: Any = None) -> Settings:
     run = build(RunSettings, OmegaConf.masked_copy(cfg, run_keys))
     parts = {name: build(classes[name], cfg[name], name) for name in PARTS}
     parts["prior"] = prior or parts["prior"]
+    run = _within_budget(run, parts)
     parts["method"].check(parts, run)
     parts["regulariser"].check(run.speed)
     _check_prior_fits(parts["method"], parts["prior"], choices)
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
         raise InputError(f"task={choices['task']} device=mps", found, wanted, "use device=cpu")
-    run = _within_budget(run, parts)
     parts["prior"].check()
     parts["model"].check(parts["prior"])
     if parts["task"].renders:
@@ -288,16 +288,11 @@ def _typed_value(hint: Any, value: Any, key: str) -> Any:
 
 
 def _within_budget(run: RunSettings, parts: Mapping[str, Any]) -> RunSettings:
-    """Return the run with as many steps as its passes allow, if those are given; at least one."""
+    """Return the run with as many steps as its passes allow, if those are given. Raises `InputError`."""
     if run.passes is None:
         return run
-    score = guided_from(parts["score"], run.guidance_start, progress=0.5)
-    rows = parts["task"].views * run.noises
-    cost = parts["method"].passes_of_step(score, parts["model"], parts["regulariser"], rows)
-    relevance = 0 if "score" in parts["method"].unread else 2 * run.relevance.noises
-    if parts["task"].renders:  # of each view; of a picture once, before the first step
-        return replace(run, steps=max(1, int(run.passes / (cost + parts["task"].views * relevance))))
-    return replace(run, steps=max(1, int((run.passes - relevance) / cost)))
+    steps = steps_within(run.passes, parts, run.noises, run.guidance_start, run.relevance.noises)
+    return replace(run, steps=steps)
 
 
 def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str]) -> None:

@@ -139,14 +139,13 @@ def test_a_scene_pays_for_relevance_in_each_step() -> None:
         (["score=dds", "reference=original", "guidance_source=1"], 40),
         (["score=piva", "reference=edit", BOTH], 17),  # 5 + 2
         (["score=piva", "reference=edit", "model.train_every=4", BOTH], 25),  # 4 + (1 + 2) / 4
-        (["score=piva", "reference=edit", "model.source_warmup=9", BOTH], 24),  # 4 + 1
+        (["score=piva", "reference=edit", "model.source_warmup=9", BOTH], 20),  # 9 times 2, then 4 + 1
         (["score=dds", "reference=original", "noises=2", BOTH], 15),
         (["score=dds", "guidance_scale=1", "guidance_start=null", "guidance_source=1"], 60),
         (["score=dds", "guidance_scale=1", "guidance_start=3", "guidance_source=1"], 40),
         (["score=asd", "reference=original"], 40),
         (["score=asd", "reference=original", "relevance.noises=15"], 30),  # two passes each
-        (["score=asd", "reference=original", "relevance.noises=90"], 1),
-        (["score=dds", "reference=original", "passes=3"], 1),
+        (["score=dds", "reference=original", BOTH, "guidance_scale=1.5", "guidance_start=3", "passes=4"], 1),
         (["method=ddim_inversion"], 28),  # 1 + 2 + 2 in three fifths of the steps
         (["method=direct_inversion"], 33),  # 1 + 2 + 1 in three fifths of the steps
     ],
@@ -154,3 +153,31 @@ def test_a_scene_pays_for_relevance_in_each_step() -> None:
 def test_a_budget_of_passes_says_how_many_steps(words: list[str], steps: int) -> None:
     settings = check(compose("task=image", "metrics=pixels", "passes=120", "relevance.noises=0", *words))
     assert settings.run.steps == settings.config["steps"] == steps
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["score=dds", "passes=10"], "passes: found 10, wanted at least 19: 3 for a step and 16 before"),
+        (["score=dds", "model.source_warmup=100", "passes=2", "relevance.noises=0"], "at least 3: 3 for"),
+        (["score=piva", "model.source_warmup=9", "passes=20"], "and 34 before the first"),
+        (["score=lusd", "score.keep=1", "passes=99"], "a direction that asks the network"),
+        (["method=ddim_inversion", "passes=5000"], "steps: found .*, wanted at most 500 steps"),
+    ],
+)
+def test_a_budget_that_allows_no_step_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check(compose("task=image", "metrics=pixels", *words))
+
+
+def test_a_budget_counts_steps_before_a_method_sees_them() -> None:
+    words = ["task=image", "metrics=pixels", "method=ddim_inversion", "steps=1000", "passes=100"]
+    assert check(compose(*words)).run.steps < 100
+
+
+@pytest.mark.parametrize("guidance", [(0.5, 1.5), (3, 1), (0, 3)])
+def test_a_line_of_guidance_through_one_costs_what_its_other_steps_do(guidance: tuple[float, float]) -> None:
+    start, end = guidance
+    words = [f"guidance_start={start}", f"guidance_scale={end}", "guidance_source=1", "relevance.noises=0"]
+    cfg = compose("task=image", "metrics=pixels", "score=dds", "reference=original", "passes=90", *words)
+    assert check(cfg).run.steps == 30

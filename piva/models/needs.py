@@ -55,6 +55,13 @@ def passes_of_step(score: Score, model: "Model", regulariser: "Regulariser", row
     return rows * (len(asked) + training / model.train_every + regulariser.passes(asked))
 
 
+def passes_before(score: Score, model: "Model", views: int) -> int:
+    """Return the rows through the U-Net, forward and backward, before the first step, at most: edits of one
+    original share them.
+    """
+    return 2 * views * model.source_warmup if Network.SOURCE in needs(score).learned else 0
+
+
 @runtime_checkable
 class Regulariser(Protocol):
     """What settings of something beside the score cost; what they do is `optimise`'s."""
