@@ -27,8 +27,7 @@ from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
 from piva.files import CONF
-from piva.models.budget import steps_within
-from piva.models.needs import needs
+from piva.models.needs import needs, steps_within
 from piva.models.relevance import Relevance
 from piva.objective import Objective
 from piva.priors.stable_diffusion import Speed

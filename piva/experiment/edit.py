@@ -27,7 +27,7 @@ from piva.runs.folder import EditRecord, RunFolder
 from piva.runs.progress import StepLogger
 from piva.runs.tracking import Mirror
 from piva.scores.terms import EDIT, ORIGINAL, Network, Prompt
-from piva.tasks.base import Randomness
+from piva.tasks.base import PhotographedState, Randomness
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,9 @@ class Progress:
     state: Callable[[], dict[str, Tensor]]  # theta, as it would be saved now; shares memory with the edit
 
     def picture(self) -> Tensor:
-        """Return what the step saw of the edit, decoded: (3, h, w) in [0, 1]; of a scene, from its camera."""
+        """Return the edit (3, h, w) in [0, 1] after the step, decoded; of a scene what the step saw from its
+        first camera, or a dataset update's from that of the first training picture, as it is now.
+        """
         return self._decode()
 
 
@@ -172,16 +174,22 @@ class EditRun:
             samples = sampler.sample(step.view.latents[EDIT], step.view.depth, run.samples.count, noise)
             saved.samples[str(done)] = samples.cpu()
         if callback := self._bench.callback:
-            seen, prior = step.view.latents[EDIT][:1].detach(), self._bench.method.denoiser.prior
-            evaluations = self.work.edit.evaluations
-            look, state = lambda: prior.decode(seen)[0], saved.state.state_dict
-            callback(Progress(self.edit.id, done, run.steps, evaluations, look, state))
+            evaluations, state = self.work.edit.evaluations, saved.state.state_dict
+            callback(Progress(self.edit.id, done, run.steps, evaluations, self._look(step), state))
         midway = done % run.checkpoint_every == 0 and done < run.steps
         if midway and self._bench.settings.method.checkpoints:
             self._logger.flush()
             saved.clock.lap("optimise_s")
             self._checkpoints.save(done, saved.checkpoint())
             saved.clock.share(self._together)
+
+    def _look(self, step: Step) -> Callable[[], Tensor]:
+        """Return what shows the edit after a step; where that saw single rays, from a training camera."""
+        state, prior = self._saved.state, self._bench.method.denoiser.prior
+        if EDIT not in step.view.latents and isinstance(state, PhotographedState):
+            return lambda: state.render_photo(0)[0]
+        seen = step.view.latents[EDIT][:1].detach().clone()  # of a picture they are theta, which moves on
+        return lambda: prior.decode(seen)[0]
 
     def finish(self) -> EditRecord:
         """Measure the optimised edit, write its folder and return its record.

@@ -1,14 +1,26 @@
-"""The learned models eps_psi (source) and eps_phi (target): which a score needs, what they train on, and the
-contract of the settings that make them. No torch: checking settings needs this file.
+"""The learned models eps_psi (source) and eps_phi (target): which a score needs, what they train on, what a
+step costs, and the contract of the settings that make them. No torch: checking settings needs this file.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from math import ceil
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from piva.errors import InputError
 from piva.priors.schedule import Schedule
-from piva.scores.terms import EDIT, ORIGINAL, Network, Noised, Prediction, Prompt, Score, TensorTerm
+from piva.scores.terms import (
+    EDIT,
+    ORIGINAL,
+    Network,
+    Noised,
+    Prediction,
+    Prompt,
+    Score,
+    TensorTerm,
+    guided_from,
+)
 
 if TYPE_CHECKING:
     from piva.models.denoiser import Denoiser
@@ -21,6 +33,7 @@ TRAINING_PAIRS = {
 }
 # Which terms a sum has does not depend on the prior's schedule, if its timesteps can be told apart.
 ANY = Schedule(tuple(1 - (t + 1) / 1001 for t in range(1000)))
+BETWEEN = 0.382  # of a run: where its guidance is hardly just 1, at which a step costs less than the others
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,34 @@ def passes_before(score: Score, model: "Model", views: int) -> int:
     original share them.
     """
     return 2 * views * model.source_warmup if Network.SOURCE in needs(score).learned else 0
+
+
+def steps_within(
+    passes: int, parts: Mapping[str, Any], noises: int, guidance_start: float | None, relevance_noises: int
+) -> int:
+    """Return how many steps of an edit take no more rows through the U-Net, forward and backward, than
+    `passes`; `parts` are the run's settings by group.
+
+    Raises `InputError` if not one does, and for a direction that asks no network.
+    """
+    method, score, model, task = (parts[name] for name in ("method", "score", "model", "task"))
+    guided = guided_from(score, guidance_start, BETWEEN)
+    step = method.passes_of_step(guided, model, parts["regulariser"], task.views * noises)
+    before = 0
+    if "score" not in method.unread:
+        before += passes_before(score, model, task.views)
+        located = 2 * relevance_noises * task.views
+        if task.renders:  # its views are new in each step
+            step += located
+        else:
+            before += located
+    if not step:
+        wanted = "a direction that asks the network, or steps=N"
+        raise InputError("passes", f"{passes}, of which a step takes none", wanted)
+    if passes < before + step:
+        each = f"{step:g} for a step" + (f" and {before} before the first" if before else "")
+        raise InputError("passes", str(passes), f"at least {ceil(before + step)}: {each}")
+    return int((passes - before) / step)
 
 
 @runtime_checkable

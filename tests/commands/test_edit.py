@@ -40,12 +40,20 @@ def test_an_edit_gives_pictures_numbers_and_its_folder(photo: Image.Image, prior
 
 def test_a_callback_sees_every_step_and_changes_nothing(photo: Image.Image, prior_folder: Path) -> None:
     seen: list[Progress] = []
-    watched = piva.edit(
-        photo, "a cat", "a dog", *QUICK, "hydra.run.dir=a", prior=prior_folder, callback=seen.append
-    )
-    alone = piva.edit(photo, "a cat", "a dog", *QUICK, "hydra.run.dir=b", prior=prior_folder)
+    shown = []
+
+    def watch(progress: Progress) -> None:
+        seen.append(progress)
+        shown.append(progress.picture())
+
+    words = ("a cat", "a dog", *QUICK)
+    watched = piva.edit(photo, *words, "hydra.run.dir=a", prior=prior_folder, callback=watch)
+    alone = piva.edit(photo, *words, "hydra.run.dir=b", prior=prior_folder)
     assert [(each.step, each.steps) for each in seen] == [(1, 2), (2, 2)]
-    assert seen[0].picture().shape == (3, 32, 32)
+    assert shown[0].shape == (3, 32, 32)
+    for kept, then in zip(seen, shown, strict=True):
+        assert torch.equal(kept.picture(), then)  # although theta has moved on
+    assert not torch.equal(shown[0], shown[1])
     assert seen[-1].evaluations.forward > 0
     assert watched.metrics == alone.metrics
 

@@ -249,6 +249,15 @@ def test_a_run_counts_three_rows_a_step_of_ddim(words: list[str], tmp_path: Path
     assert [["t" in row for row in rows] for rows in done.steps.values()] == 2 * [3 * [True, False]]
 
 
+def test_a_callback_sees_the_scene_as_a_training_camera_does(words: list[str], tmp_path: Path) -> None:
+    """A step sees single rays alone."""
+    shown = []
+    cfg = compose(*words, "edits=[ball/red]", "measure_at=[]", f"hydra.run.dir={tmp_path}/r")
+    run(cfg, callback=lambda progress: shown.append(progress.picture()))
+    assert [tuple(picture.shape) for picture in shown] == 6 * [(3, 24, 24)]
+    assert not torch.equal(shown[0], shown[-1])
+
+
 def test_a_stopped_run_goes_on_with_its_edited_pictures(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
