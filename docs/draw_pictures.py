@@ -60,7 +60,7 @@ def method() -> list[np.ndarray]:
 
 def models() -> list[np.ndarray]:
     """Draw what a ControlNet is given: views of a scene and their inverse depth."""
-    settings = settings_of("task=nerf", "task.views=3", "task.pastel=0")
+    settings = settings_of("task=nerf", "task.views=3", "task.carve=0", "task.pastel=0")
     edit, prior = settings.edits[0], settings.prior.load("cpu")
     draws = Randomness(*(seeded(3, edit.id, "task", "cpu") for _ in range(2)))
     state = settings.task.open(edit, prior, prior.resolution, 1, draws)

@@ -27,11 +27,12 @@ from piva import weights
 from piva.datasets.edit import Edit
 from piva.errors import InputError, one_line
 from piva.files import CONF
-from piva.models.needs import needs, steps_within
+from piva.models.needs import ANY, needs, steps_within
 from piva.models.relevance import Relevance
 from piva.objective import Objective
 from piva.priors.stable_diffusion import Speed
 from piva.ranges import Device, plain, wanted
+from piva.scores.terms import guided_from
 
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
 ROOMS = {  # the groups of a run, and where piva has their classes
@@ -112,10 +113,14 @@ class Settings:
     @property
     def unread(self) -> frozenset[str]:
         """Return the groups and keys that no number of the run depends on for its method and score."""
-        unread: frozenset[str] = self.method.unread
-        if "score" in unread:
-            return unread | {"guidance_start", "relevance"}
-        return unread if needs(self.score).learned else unread | {"model"}
+        method: frozenset[str] = self.method.unread
+        reads = {
+            "model": "score" not in method and bool(needs(self.score).learned),
+            "guidance_start": "score" not in method
+            and guided_from(self.score, self.run.guidance_start, 0.0) is not self.score,
+            "relevance": "score" not in method and self.run.relevance.noises > 0,
+        }
+        return method | {key for key, read in reads.items() if not read}
 
 
 def folder_name(overrides: str) -> str:
@@ -168,7 +173,7 @@ def check(cfg: DictConfig, prior: Any = None) -> Settings:
     parts["prior"] = prior or parts["prior"]
     run = _within_budget(run, parts)
     parts["method"].check(parts, run)
-    parts["regulariser"].check(run.speed)
+    _check_steps(parts, run)
     _check_prior_fits(parts["method"], parts["prior"], choices)
     if parts["task"].renders and run.device == "mps":
         found, wanted = "a device without float64, which sums along rays need", "cpu or cuda"
@@ -310,6 +315,17 @@ def _check_task_fits(task: Any, dataset: Any, model: Any, choices: dict[str, str
         raise InputError(
             where, "pictures without depth", "renders of a scene", "use task=nerf, or model=lora"
         )
+
+
+def _check_steps(parts: Mapping[str, Any], run: RunSettings) -> None:
+    """Raise `InputError` for a regulariser, or a number of views, that a score's steps cannot have."""
+    if "score" in parts["method"].unread:
+        return
+    parts["regulariser"].check(parts["task"], run.speed)
+    task, moved = parts["task"], parts["score"].weight != "own" and parts["schedule"].length(0, 2, ANY)
+    if moved and task.views > 1 and task.views % 2 and (carve := getattr(task, "carve", 0)):
+        found, wanted = f"{task.views} with task.carve={carve:g}", "an even number: pairs are carved"
+        raise InputError("task.views", found, wanted, "or add task.carve=0")
 
 
 def _check_prior_fits(method: Any, prior: Any, choices: dict[str, str]) -> None:

@@ -176,7 +176,9 @@ def take_step(works: Sequence[Work], method: Method, steps: int) -> list[tuple[W
 
 
 def _learn_again(asked: Sequence["_Asked"], method: Method, steps: int) -> None:
-    """Let the learned models take one more step on the same views, with another timestep and noise."""
+    """Let the learned models take one more step on the same views, with other noise, and another timestep if
+    the schedule draws one.
+    """
     learning = [each for each in asked if each.request.training_pairs]
     if not learning:
         return
@@ -282,9 +284,8 @@ def learn_source(work: Work, method: Method, steps: int) -> None:
     for step in range(steps):
         with torch.no_grad():
             view = work.state.view(work.randomness, True, depth, method.sizes.at(0))
-        x, draw = view.latents[ORIGINAL], work.randomness
-        t = method.schedule.draw(step, steps, len(schedule), draw.host)
-        noise = torch.randn(x.shape, generator=draw.device, device=x.device)
+        x = view.latents[ORIGINAL]
+        t, noise = _draw(replace(work, step=step), x, view.alike, method, steps)
         query = Query(work.edit, [pair], {ORIGINAL: schedule.noised(x, noise, t)}, t, view.depth)
         (eps,) = method.denoiser.predict([query])
         learn([(work.edit.models, {Network.SOURCE: eps[pair]}, noise)])

@@ -175,6 +175,17 @@ def test_a_budget_counts_steps_before_a_method_sees_them() -> None:
     assert check(compose(*words)).run.steps < 100
 
 
+def test_views_in_pairs_have_no_noise_of_their_own() -> None:
+    words = ["task=nerf", "score=dds", "regulariser=ids"]
+    with pytest.raises(InputError, match="task.carve: found 0.3, wanted 0, for regulariser=ids"):
+        check(compose(*words))
+    assert check(compose(*words, "task.carve=0")).task.views == 12
+    with pytest.raises(InputError, match="task.views: found 3 with task.carve=0.3, wanted an even number"):
+        check(compose(*words[:2], "task.views=3"))
+    for more in ("task.carve=0", "schedule=uniform", "score=pds"):  # a gradient carves nothing
+        assert check(compose(*words[:2], "task.views=3", more)).task.views == 3
+
+
 @pytest.mark.parametrize("guidance", [(0.5, 1.5), (3, 1), (0, 3)])
 def test_a_line_of_guidance_through_one_costs_what_its_other_steps_do(guidance: tuple[float, float]) -> None:
     start, end = guidance

@@ -107,8 +107,8 @@ def steps_within(
 class Regulariser(Protocol):
     """What settings of something beside the score cost; what they do is `optimise`'s."""
 
-    def check(self, speed: "Speed") -> None:
-        """Raise `InputError` if it cannot do its work with these switches."""
+    def check(self, task: Any, speed: "Speed") -> None:
+        """Raise `InputError` if it cannot do its work in this task, or with these switches."""
 
     @property
     def kept(self) -> list[Prediction]:

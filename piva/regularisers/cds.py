@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt
 
@@ -41,7 +41,7 @@ class CDS:
     patches: Annotated[int, Ge(2)]
     temperature: Annotated[float, Gt(0)]
 
-    def check(self, speed: Speed) -> None:
+    def check(self, task: Any, speed: Speed) -> None:
         """Raise `InputError` where the layers are compiled, by which no feature can be seen."""
         if speed.compile != "none":
             raise InputError("speed.compile", speed.compile, "none, for regulariser=cds to see features")

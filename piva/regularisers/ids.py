@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Interval
 
+from piva.errors import InputError
 from piva.priors.stable_diffusion import Speed
 from piva.scores.terms import ORIGINAL, SOURCE, Prediction, frozen
 
@@ -27,8 +28,10 @@ class IDS:
     rate: Annotated[float, Gt(0)]
     guidance_scale: Annotated[float, Ge(0)]
 
-    def check(self, speed: Speed) -> None:
-        """Accept every run."""
+    def check(self, task: Any, speed: Speed) -> None:
+        """Refuse pairs of views, whose two pictures are compared: it would move their noise apart."""
+        if carve := task.renders and getattr(task, "carve", 0):
+            raise InputError("task.carve", f"{carve:g}", "0, for regulariser=ids to move each view's noise")
 
     @property
     def kept(self) -> list[Prediction]:

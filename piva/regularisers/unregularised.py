@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
 
 from piva.priors.stable_diffusion import Speed
 from piva.scores.terms import Prediction
@@ -11,7 +12,7 @@ from piva.scores.terms import Prediction
 class Unregularised:
     """The noise of a step stays as it is drawn, and its direction is the score's."""
 
-    def check(self, speed: Speed) -> None:
+    def check(self, task: Any, speed: Speed) -> None:
         """Accept every run."""
 
     @property

@@ -160,9 +160,10 @@ class Guided(Score, Protocol):
 
 def guided_from(score: Score, start: float | None, progress: float) -> Score:
     """Return the score with the guidance of this part of a run, 0 at the first step and 1 at the last: on a
-    straight line from `start` to its own. The score itself for None, or if it has no guidance.
+    straight line that falls from `start` to its own. The score itself for None, if its own is no less, or if
+    it has none.
     """
-    if start is None or not isinstance(score, Guided):
+    if start is None or not isinstance(score, Guided) or start <= score.guidance_scale:
         return score
     guidance_scale = (1 - progress) * start + progress * score.guidance_scale
     return cast(Score, replace(cast(Any, score), guidance_scale=guidance_scale))

@@ -23,6 +23,25 @@ def test_what_a_run_does_not_read_makes_no_other_run(override: str) -> None:
     assert of("score=dds", override) == of("score=dds")
 
 
+@pytest.mark.parametrize(
+    ("words", "override"),
+    [
+        ("score=ssd", "guidance_start=5"),  # it has no guidance
+        ("guidance_scale=7.5", "guidance_start=2"),  # guidance falls or stays
+        ("relevance.noises=0", "relevance.low=0.1"),
+        ("method=ddim_inversion", "guidance_start=5"),
+        ("method=ddim_inversion", "score=csd"),
+    ],
+)
+def test_nor_does_what_has_no_effect(words: str, override: str) -> None:
+    assert of("task=image", words, override) == of("task=image", words)
+
+
+@pytest.mark.parametrize("override", ["guidance_start=5", "relevance.low=0.1", "relevance.noises=0"])
+def test_where_an_edit_acts_and_how_its_guidance_falls_makes_another(override: str) -> None:
+    assert of("task=image", "score=dds", override) != of("task=image", "score=dds")
+
+
 @pytest.mark.parametrize("override", ["lambda=0.1", "model.rank=8", "seed=1", "steps=7"])
 def test_what_a_run_reads_does(override: str) -> None:
     assert of("score=piva", override) != of("score=piva")

@@ -170,7 +170,8 @@ def test_guidance_goes_in_a_line_to_the_scores_own() -> None:
     dds = DDS(guidance_scale=1.5, guidance_source=1.0, reference="original", weight="uniform")
     for progress, guidance in ((0.0, 3.0), (0.5, 2.25), (1.0, 1.5)):
         assert guided_from(dds, 3.0, progress) == replace(dds, guidance_scale=guidance)
-    assert guided_from(dds, None, 0.0) is dds
+    for start in (None, 1.5, 1.0):  # it falls or stays
+        assert guided_from(dds, start, 0.0) is dds
     ssd = SSD(keep=1.0, edit=3.75, enhance=5.5, chi=0.075, weight="uniform")
     assert guided_from(ssd, 3.0, 0.0) is ssd  # without guidance
 

@@ -165,9 +165,9 @@ def test_a_step_that_carves_sees_each_view_before_white_and_before_a_pastel(
 ) -> None:
     """Both are what a render before either is; without pairs, or with a graph, each camera looks once."""
     asked = replace(task, views=4, carve=1)
-    state, odd, uncarved = (
+    state, single, uncarved = (
         opened(each, ball, prior, randomness)
-        for each in (asked, replace(asked, views=3), replace(asked, carve=0))
+        for each in (asked, replace(asked, views=1), replace(asked, carve=0))
     )
     with torch.no_grad():
         view = state.view(randomness, original=True, depth=True)
@@ -183,7 +183,7 @@ def test_a_step_that_carves_sees_each_view_before_white_and_before_a_pastel(
         for camera, backgrounds, pictures in zip(seen.cameras, seen.backgrounds, seen.pictures, strict=True):
             renders = [state._render(state._edited, camera, colour) for colour in backgrounds]
             torch.testing.assert_close(pictures, torch.stack([x.rgb.permute(2, 0, 1) for x in renders]))
-        assert odd.view(randomness, False).alike == uncarved.view(randomness, False).alike == 1
+        assert single.view(randomness, False).alike == uncarved.view(randomness, False).alike == 1
     assert state.view(randomness, original=False).alike == 1
 
 
