@@ -324,8 +324,8 @@ def _check_steps(parts: Mapping[str, Any], run: RunSettings) -> None:
     parts["regulariser"].check(parts["task"], run.speed)
     task, moved = parts["task"], parts["score"].weight != "own" and parts["schedule"].length(0, 2, ANY)
     if moved and task.views > 1 and task.views % 2 and (carve := getattr(task, "carve", 0)):
-        found, wanted = f"{task.views} with task.carve={carve:g}", "an even number: pairs are carved"
-        raise InputError("task.views", found, wanted, "or add task.carve=0")
+        found = f"{task.views} with task.carve={carve:g}"
+        raise InputError("task.views", found, "an even number: pairs are carved", "or add task.carve=0")
 
 
 def _check_prior_fits(method: Any, prior: Any, choices: dict[str, str]) -> None:
@@ -346,6 +346,5 @@ def _check_sizes(run: RunSettings, multiple: int) -> None:
     sizes = {"resolution": [] if run.resolution is None else [run.resolution], "coarse": run.coarse}
     for key, values in sizes.items():
         if any(size < 1 or size % multiple for size in values):
-            raise InputError(
-                key, str(getattr(run, key)), f"multiples of {multiple} pixels, as this prior needs"
-            )
+            wanted = f"multiples of {multiple} pixels, as this prior needs"
+            raise InputError(key, str(getattr(run, key)), wanted)
