@@ -31,7 +31,7 @@ from piva.models.needs import ANY, needs, steps_within
 from piva.models.relevance import Relevance
 from piva.objective import Objective
 from piva.priors.stable_diffusion import Speed
-from piva.ranges import Device, plain, wanted
+from piva.ranges import Device, kind, plain, wanted
 from piva.scores.terms import guided_from
 
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
@@ -286,8 +286,7 @@ def _typed_value(hint: Any, value: Any, key: str) -> Any:
     try:
         merged = OmegaConf.to_container(OmegaConf.merge(schema, {"value": value}))
     except OmegaConfBaseException:
-        kind = getattr(plain(hint), "__name__", str(plain(hint)))
-        raise InputError(key, repr(value), f"a value of type {kind}") from None
+        raise InputError(key, repr(value), f"a value of type {kind(hint)}") from None
     return cast(dict[str, Any], merged)["value"]
 
 

@@ -84,6 +84,14 @@ def plain(annotation: Any) -> Any:
     return annotation
 
 
+def kind(annotation: Any) -> str:
+    """Return what the plain type of an annotation is called: `float or null` of `float | None`."""
+    hint = plain(annotation)
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(kind(argument) for argument in get_args(hint))
+    return "null" if hint is NoneType else getattr(hint, "__name__", str(hint))
+
+
 def wanted(annotation: Any, value: Any) -> str | None:
     """Return what the annotation asks for, if `value` (of its plain type) is out of range; None where all is
     well.

@@ -104,6 +104,7 @@ def test_good_values_are_typed() -> None:
         ({"share": 1.1}, ["example.share", "from 0 to 1"]),
         ({"word": "up"}, ["example.word", "'up'", "left, right"]),
         ({"maybe": 2}, ["example.maybe", "at least 3"]),
+        ({"maybe": "x"}, ["example.maybe", "a value of type int or null"]),
         ({"many": ["a"]}, ["example.many"]),
         ({"extra": 1}, ["example.extra", "no such key", "count"]),
         ({"count": "???"}, ["example.count", "no value", "example.count=..."]),
