@@ -72,7 +72,9 @@ def run(cfg: DictConfig, *, prior: "Loaded | None" = None, callback: "Callback |
     the summary. Raises `InputError` for anything the user can mend.
     """
     if cfg.resume is not None:  # from Python; the command line has put the run's own overrides in its place
-        cfg = config.compose(*overrides_of(Path(cfg.resume)))
+        given = config.as_typed(cfg.hydra.overrides.task)
+        others = [word for word in given if not word.startswith("resume=")]
+        cfg = config.compose(*overrides_of(user_path(cfg.resume, "resume")), *others)
     result = _run(config.check(cfg, prior), Path(cfg.hydra.run.dir), callback=callback)
     assert result
     return result

@@ -71,7 +71,7 @@ class RunSettings:
     measure_at: list[int]
     checkpoint_every: Annotated[int, Interval(ge=1, le=1_000_000_000)]
     batch: Annotated[int, Interval(ge=1, le=100_000)]
-    passes: Annotated[int, Ge(1)] | None
+    passes: Annotated[int, Interval(ge=1, le=1_000_000_000)] | None
     relevance: Relevance
     samples: SamplesSettings
     speed: Speed

@@ -10,13 +10,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from piva.cli import run_cli, run_hydra
+from piva.errors import InputError
 from piva.evaluation.settings import Evaluation, check
 from piva.runs.devices import check_device
+from piva.runs.run import RECORD
 
 
 def evaluate(evaluation: Evaluation, path: Path) -> str:
-    """Measure, leave config.yaml, metrics.csv and summary.json in `path`, and return the table to print."""
+    """Measure, leave config.yaml, metrics.csv and summary.json in `path`, and return the table to print.
+
+    Raises `InputError` for the folder of a run.
+    """
     check_device(evaluation.device)
+    if (path / RECORD).exists():
+        raise InputError(path, "the folder of a run", "another to write into", "leave hydra.run.dir out")
     from piva.evaluation.score import score
     from piva.metrics.table import means, table
     from piva.runs.folder import RunFolder, json_safe

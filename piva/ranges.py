@@ -99,10 +99,8 @@ def wanted(annotation: Any, value: Any) -> str | None:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if value is None:
         return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return "a finite number"
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return "a number that 64 bits can hold"
+    if isinstance(value, int | float) and (missed := _unheld(value)):
+        return missed
     if origin in (Union, UnionType):
         return next((missed for a in arguments if a is not NoneType and (missed := wanted(a, value))), None)
     if origin is list:
@@ -116,6 +114,15 @@ def wanted(annotation: Any, value: Any) -> str | None:
     return wanted(arguments[0], value) if origin is Annotated else None
 
 
+def _unheld(value: float) -> str | None:
+    """Return what is wanted of a number that computing could not hold."""
+    if isinstance(value, int):
+        return "a number that 64 bits can hold" if abs(value) > LARGEST else None
+    if not math.isfinite(value):
+        return "a finite number"
+    return f"a number of at most {LARGEST_FLOAT:g}" if abs(value) > LARGEST_FLOAT else None
+
+
 def check_timesteps(t_min: float, t_max: float, key: str = "t_max") -> None:
     """Raise `InputError` unless a timestep lies from `t_min` to below `t_max`, parts of `TIMESTEPS`."""
     if round(t_min * TIMESTEPS) >= round(t_max * TIMESTEPS):
@@ -125,6 +132,7 @@ def check_timesteps(t_min: float, t_max: float, key: str = "t_max") -> None:
 
 TIMESTEPS = 1000  # of every Stable Diffusion
 LARGEST = 2**63 - 1
+LARGEST_FLOAT = 1e30  # far from what 32-bit floats hold, also times what it is multiplied by
 WANTED = "all, a number, a range such as 10-19, an id or a list of ids"
 
 

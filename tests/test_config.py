@@ -101,6 +101,7 @@ def test_good_values_are_typed() -> None:
         ({"count": 0}, ["example.count", "0", "at least 1"]),
         ({"count": 1.5}, ["example.count", "1.5", "int"]),
         ({"scale": 0}, ["example.scale", "above 0"]),
+        ({"scale": 1e300}, ["example.scale", "1e+300", "at most 1e+30"]),
         ({"share": 1.1}, ["example.share", "from 0 to 1"]),
         ({"word": "up"}, ["example.word", "'up'", "left, right"]),
         ({"maybe": 2}, ["example.maybe", "at least 3"]),

@@ -1,6 +1,7 @@
 """`piva edit PATH SOURCE TARGET [KEY=VALUE ...]`, a run of one photo or scene; `piva.edit` from Python."""
 
 import io
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import DictConfig
 from PIL import Image
 
 from piva.cli import run, run_cli, run_hydra, run_job
 from piva.config import compose, quoted
 from piva.errors import EditsFailed, InputError
-from piva.files import CONF, cache_file
+from piva.files import CONF, cache_file, user_path
 from piva.priors.stable_diffusion import Loaded
 from piva.runs.fingerprint import check_run
 from piva.runs.run import Run
@@ -93,21 +95,41 @@ def edit(
         InputError: something the caller can mend.
         EditsFailed: the edit did not come to its end.
     """
+    for name, value in (("source", source), ("target", target)):
+        if not isinstance(value, str):
+            raise InputError(name, repr(value)[:100], "a text: what the picture shows, or should show")
     words, loaded = _prior(prior)
     given = as_overrides([str(_path(picture)), source, target, f"score={score}", *words, *overrides])
-    result = run(compose(*given), prior=loaded, callback=callback)
+    result = run(_in_a_new_folder(given), prior=loaded, callback=callback)
     for failure in result.summary["failures"]:
         raise EditsFailed(f"{failure['id']}: {failure['reason']}")
     (row,) = result.rows
     return Edited(result, {k: v for k, v in row.items() if isinstance(v, float)}, result.edit(row["id"]))
 
 
+def _in_a_new_folder(given: Sequence[str]) -> DictConfig:
+    """Compose the configuration; folders are named by the second, in which another edit may have begun."""
+    cfg = compose(*given)
+    first = folder = Path(cfg.hydra.run.dir)
+    if any(word.startswith("hydra.run.dir=") for word in given) or not first.exists():
+        return cfg
+    for count in itertools.count(2):
+        folder = first.with_name(f"{first.name}-{count}")
+        if not folder.exists():
+            break
+    return compose(*given, f"hydra.run.dir={quoted(str(folder))}")
+
+
 def _path(picture: "str | Path | Image.Image") -> str | Path:
     """Return the path of a picture; one without is put into the cache."""
     if isinstance(picture, str | Path):
         return picture
+    if not isinstance(picture, Image.Image):
+        found = f"a {type(picture).__name__}"
+        raise InputError("picture", found, "a path or a PIL image", "such as PIL.Image.fromarray(array)")
     png = io.BytesIO()
-    picture.save(png, "PNG")
+    in_png = picture if picture.mode in ("L", "LA", "P", "RGB", "RGBA") else picture.convert("RGB")
+    in_png.save(png, "PNG")
     return cache_file("pictures", "picture", ".png", png.getvalue())
 
 
@@ -133,8 +155,11 @@ def as_overrides(argv: Sequence[str]) -> list[str]:
         remedy = 'such as: piva edit photo.png "a red mug" "a blue mug"'
         raise InputError("piva edit", found, "PATH SOURCE TARGET, then keys", remedy)
     path, source, target, *others = argv
+    if resume := next((word for word in others if word.startswith("resume=")), None):
+        remedy = "piva run resume=FOLDER goes on with one"
+        raise InputError(resume, "a run to go on with", "a new edit", remedy)
     splats = path.lower().endswith(".ply")
-    task = "nerf" if splats or Path(path).expanduser().is_dir() else "image"
+    task = "nerf" if splats or user_path(path, "PATH").is_dir() else "image"
     named = {"path": path, "source": source, "target": target}
     given = [f"dataset.{key}={quoted(value)}" for key, value in named.items()]
     return [f"task={task}", "dataset=single", *["field=splats"] * splats, *given, *others]

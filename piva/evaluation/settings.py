@@ -72,7 +72,8 @@ def check(cfg: DictConfig) -> Evaluation:
         pairs, missing = _of_folders(settings, dataset)
     else:
         pairs, missing = [_of_views(settings, dataset)], []
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [*keys, "dataset", "metrics"]), resolve=True)
+    kept = OmegaConf.masked_copy(cfg, [*keys, "dataset", "metrics", "root"])  # a dataset's root may be there
+    plain = OmegaConf.to_container(kept, resolve=True)
     return Evaluation(
         pairs=pairs,
         missing=missing,

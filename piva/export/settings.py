@@ -46,8 +46,8 @@ class ExportSettings:
     path: str | None
     size: Annotated[int, Interval(ge=16, le=8192)] | None
     fps: Annotated[int, Interval(ge=1, le=120)] | None
-    ring: Any  # RingSettings
-    mesh: Any  # MeshSettings
+    ring: RingSettings
+    mesh: MeshSettings
     splats: Any  # Conversion
 
     def __post_init__(self) -> None:

@@ -131,8 +131,9 @@ def _node(settings: Any) -> dict[str, Any]:
     return {"_target_": f"{of.__module__}.{of.__qualname__}", **plain}
 
 
-def load_field(path: Path, device: str) -> Stored:
+def load_field(path: str | Path, device: str) -> Stored:
     """Return what `save_field` wrote, bit for bit. Raises `InputError`."""
+    path = Path(path)
     try:
         with safe_open(regular(path), framework="np") as file:
             metadata = file.metadata() or {}

@@ -34,6 +34,7 @@ FREE = (
     "batch",
     "speed",
 )  # may differ when a run goes on; of the device only its kind counts
+RESULTS = ("config.yaml", "metrics.csv", "metrics.jsonl", "summary.json", "edits", "checkpoints")
 UNBEGUN = {".hydra", ".lock", "piva.log", RECORD}  # what a folder holds before the run begins
 Fingerprint = dict[str, Any]
 
@@ -57,8 +58,9 @@ def locked(settings: Settings, folder: Path) -> Iterator[None]:
     """
     with lock(folder):
         _refuse_other(settings, folder)
-        for leftover in list(folder.rglob(".*.tmp")):  # of a process that was killed while it wrote
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        if (folder / RECORD).exists():  # of a process that was killed while it wrote
+            for leftover in list(folder.rglob(".*.tmp")):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         record = {"overrides": settings.overrides, "fingerprint": fingerprint(settings)}
         RunFolder(folder).write_json(RECORD, record)
         try:
@@ -142,15 +144,24 @@ def _checked(overrides: list[Any], allowed: str, where: Path) -> list[str]:
 def expand_resume(argv: list[str]) -> list[str]:
     """Replace `resume=FOLDER` by the overrides of that run; those beside it win."""
     folders = [word.partition("=")[2] for word in argv if word.startswith("resume=")]
-    if not folders or folders[-1] in ("", "null"):
+    if not folders or folders[-1] == "null":
         return argv
+    if not folders[-1]:
+        raise InputError("resume", "no value", "the folder of a run or of a sweep")
     others = [word for word in argv if not word.startswith("resume=")]
-    return [*overrides_of(user_path(folders[-1], "resume")), *others]
+    *own, last = overrides_of(user_path(folders[-1], "resume"))
+    # argparse wants its flags after or before all other words
+    return [*own, *others, last] if last == "--multirun" else [*own, last, *others]
 
 
 def _refuse_other(settings: Settings, folder: Path) -> None:
-    """Raise `InputError` if `folder` holds a run of other settings; names the first that differs."""
+    """Raise `InputError` if `folder` holds a run of other settings, and names the first that differs; or
+    somebody else's files where a run's would be.
+    """
     run = Run(folder)
+    if not run.record and (others := sorted(name for name in RESULTS if (folder / name).exists())):
+        found, wanted_ = f"{', '.join(others)} and no {RECORD}", "a new folder, or that of a run"
+        raise InputError(folder, found, wanted_, "choose another by hydra.run.dir")
     if run.record and (difference := _difference(_read_fingerprint(run), fingerprint(settings))):
         raise InputError(
             folder, *difference, "choose another folder, or resume=FOLDER alone to go on with it"

@@ -114,8 +114,11 @@ class RunFolder:
             self.write_text(path.name, "".join(kept))
 
     def record(self, id: str) -> EditRecord | None:
-        """Return the record of an edit if it is finished."""
-        return EditRecord.read(self.path / "edits" / id)
+        """Return the record of an edit if it is finished. Raises `InputError` for a torn or another's one."""
+        place = self.path / "edits" / id
+        if (record := EditRecord.read(place)) and record.row["id"] != id:
+            raise InputError(place / RESULT, f"the edit {record.row['id']}", id, "take the folder away")
+        return record
 
     @contextmanager
     def edit(self, id: str) -> Iterator[Path]:
@@ -130,11 +133,15 @@ def read_steps(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Raises `InputError` for a row without its edit and its step.
     """
-    for number, line in enumerate(read_text(path).splitlines(keepends=True), start=1):
+    lines = read_text(path).splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            return
+            if number == len(lines):
+                return
+            remedy = "take the line away"
+            raise InputError(f"{path}, line {number}", "no JSON", "a row", remedy) from None
         where = f"{path}, line {number}"
         plain = as_kind(row, dict, where)
         get(plain, "edit", str, where), get(plain, "step", int, where)

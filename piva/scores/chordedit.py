@@ -19,7 +19,7 @@ class ChordEdit:
     reference code's, at t 0.9, d 0.15 and t' 0.3, without guidance.
     """
 
-    t: Annotated[float, Interval(ge=0, le=1)]
+    t: Annotated[float, Interval(gt=0, le=1)]
     d: Annotated[float, Interval(ge=0, le=1)]
     t_clean: Annotated[float, Interval(ge=0, le=1)]
     weight: Literal["uniform", "own"]

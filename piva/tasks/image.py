@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CHANGED = 0.1  # a difference in a channel from which a pixel counts as changed
 
+LEAST_SIDE = 8  # pixels: SSIM, by which pictures are compared, cannot see less
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask:
@@ -36,7 +38,7 @@ class ImageTask:
     lr_steps: Annotated[int, Ge(1)] | None  # `lr` is for so many steps: longer runs take smaller ones
     optimiser: Literal["sgd", "adam"]
     lr_schedule: Literal["constant", "cosine", "exponential"]
-    lr_end: Annotated[float, Gt(0)]
+    lr_end: Annotated[float, Interval(gt=0, le=1)]
     lr_warmup: Annotated[float, Interval(ge=0, le=1)]
     residual: bool  # what the autoencoder loses is given back where the edit changes nothing
 
@@ -60,7 +62,12 @@ class ImageState:
         assert edit.image is not None
         picture = read_pictures([edit.image]).contiguous().to(prior.device)
         self._edit, self._prior, self._full_size = edit, prior, (picture.shape[-2], picture.shape[-1])
-        self._source = resize(picture, fitting(self._full_size, size, prior.factor))
+        fitted = fitting(self._full_size, size, prior.factor)
+        if min(fitted) < LEAST_SIDE:
+            found = f"{fitted[1]}x{fitted[0]} pixels for the prior to see"
+            remedy = f"a resolution of more than {size}, or a wider picture"
+            raise InputError(edit.image, found, f"at least {LEAST_SIDE} a side", remedy)
+        self._source = resize(picture, fitted)
         with torch.no_grad():
             self._original = prior.encode(self._source)
         self._theta = self._original.clone().requires_grad_(True)

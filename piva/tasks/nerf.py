@@ -38,7 +38,7 @@ class NerfTask:
 
     field: Any  # settings of the field, its fit and its edit: `piva.nerf.settings.SceneSettings`
     lr_schedule: Literal["constant", "cosine", "exponential"]
-    lr_end: Annotated[float, Gt(0)]
+    lr_end: Annotated[float, Interval(gt=0, le=1)]
     lr_warmup: Annotated[float, Interval(ge=0, le=1)]
     views: Annotated[int, Interval(ge=1, le=1024)]
     elevation_deg: Annotated[list[Degrees], Rising(2)]

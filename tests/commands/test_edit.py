@@ -1,6 +1,7 @@
 """`piva.edit` from Python, on a tiny random model."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import piva
+from piva.config import compose
 from piva.errors import InputError
 from piva.experiment.edit import Progress
 from piva.priors.prior import load
@@ -93,3 +95,50 @@ def test_bad_input_is_named(photo: Image.Image) -> None:
         piva.edit(photo, "a cat", "a dog", prior="./nowhere")
     with pytest.raises(InputError, match="nothing at nowhere"):
         piva.edit("nowhere.png", "a cat", "a dog")
+
+
+def test_edits_of_one_second_have_folders_of_their_own(
+    photo: Image.Image, prior_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def at_one_second(*words: str) -> Any:
+        named = [word for word in words if word.startswith("hydra.run.dir=")]
+        return compose(*words, *([] if named else ["hydra.run.dir=outputs/12-00-00"]))
+
+    monkeypatch.setattr("piva.commands.edit.compose", at_one_second)
+    folders = [piva.edit(photo, "a cat", "a dog", *QUICK, prior=prior_folder).run.folder for _ in range(2)]
+    assert len({*folders}) == 2
+
+
+@pytest.mark.parametrize(
+    ("picture", "words", "message"),
+    [
+        ("photo.png", ["resume=elsewhere"], "resume=elsewhere: found a run to go on with, wanted a new edit"),
+        ("~nobody_of_this_name/photo.png", [], "PATH: found"),
+    ],
+)
+def test_what_is_no_picture_or_no_edit_is_one_line(picture: Any, words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        piva.edit(picture, "a cat", "a dog", *words)
+
+
+def test_a_picture_too_narrow_to_compare_is_refused(prior_folder: Path) -> None:
+    thin = Image.new("CMYK", (12, 3000))
+    with pytest.raises(InputError, match="pixels for the prior to see, wanted at least 8 a side"):
+        piva.edit(thin, "a cat", "a dog", *QUICK, prior=prior_folder)
+
+
+def test_files_of_somebody_else_stay(photo: Image.Image, prior_folder: Path, tmp_path: Path) -> None:
+    """A folder with what a run would write over, and without its record, is none of a run's."""
+    own = {"metrics.csv": "mine", ".notes.tmp": "mine", "sub/.work.tmp/thesis.txt": "mine"}
+    for name, text in own.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    words = ("a cat", "a dog", *QUICK, f"hydra.run.dir={tmp_path}")
+    with pytest.raises(InputError, match=r"found metrics.csv and no run.json, wanted a new folder"):
+        piva.edit(photo, *words, prior=prior_folder)
+    (tmp_path / "metrics.csv").rename(tmp_path / "table.csv")
+    piva.edit(photo, *words, prior=prior_folder)  # beside other files a run may lie
+    for name in (".notes.tmp", "sub/.work.tmp/thesis.txt", "table.csv"):
+        assert (tmp_path / name).read_text() == "mine"

@@ -82,7 +82,7 @@ def test_pictures_depth_and_cameras_are_a_scene_that_the_reader_reads(run):
 
 def test_the_field_reads_back_to_the_bit_and_renders_the_same(run):
     (folder,) = export(str(run / "edits/ball/green"), "what=[field]")
-    again = load_field(folder / "field.safetensors", "cpu")
+    again = load_field(str(folder / "field.safetensors"), "cpu")
     stored, _ = read_edit(find(run)[0], "cpu")
     state = load_file(run / "edits/ball/green/state.safetensors")
     assert set(again.tensors) == {"raw_density", "raw_colour", "occupied"}

@@ -83,3 +83,24 @@ def test_of_two_writers_the_second_is_refused_and_a_full_disk_is_named(tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="file/run: found Not a directory"), lock(tmp_path / "file/run"):
         pass
+
+
+def test_a_record_of_another_edit_is_refused(tmp_path: Path) -> None:
+    row = {"id": "a/dog", "type": "", "source_prompt": "", "target_prompt": ""}
+    with RunFolder(tmp_path).edit("a/cat") as place:
+        EditRecord(row=row, snapshots=[], seconds={}, passes={}, diverged="").write(place)
+    with pytest.raises(InputError, match="found the edit a/dog, wanted a/cat"):
+        RunFolder(tmp_path).record("a/cat")
+
+
+def test_steps_after_a_damaged_line_are_not_lost(tmp_path: Path) -> None:
+    """A killed run tears the last line alone."""
+    lines = [json.dumps({"edit": "a", "step": step}) + "\n" for step in range(3)]
+    log = tmp_path / "metrics.jsonl"
+    log.write_text(lines[0] + lines[1] + lines[2][:5])
+    RunFolder(tmp_path).keep_steps({"a": 9})
+    assert log.read_text() == lines[0] + lines[1]
+    log.write_text(damaged := lines[0] + lines[1][:5] + "\n" + lines[2])
+    with pytest.raises(InputError, match="metrics.jsonl, line 2: found no JSON"):
+        RunFolder(tmp_path).keep_steps({"a": 9})
+    assert log.read_text() == damaged
