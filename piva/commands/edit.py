@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from piva.experiment.edit import Callback
     from piva.priors.prior import Prior
 
+NOT_IN_PNG = ("CMYK", "YCbCr", "HSV", "LAB")  # a PIL image's modes of colours that it converts
+
 
 @dataclass(frozen=True)
 class Edited:
@@ -110,13 +112,11 @@ def edit(
 def _in_a_new_folder(given: Sequence[str]) -> DictConfig:
     """Compose the configuration; folders are named by the second, in which another edit may have begun."""
     cfg = compose(*given)
-    first = folder = Path(cfg.hydra.run.dir)
+    first = Path(cfg.hydra.run.dir)
     if any(word.startswith("hydra.run.dir=") for word in given) or not first.exists():
         return cfg
-    for count in itertools.count(2):
-        folder = first.with_name(f"{first.name}-{count}")
-        if not folder.exists():
-            break
+    others = (first.with_name(f"{first.name}-{count}") for count in itertools.count(2))
+    folder = next(other for other in others if not other.exists())
     return compose(*given, f"hydra.run.dir={quoted(str(folder))}")
 
 
@@ -128,7 +128,7 @@ def _path(picture: "str | Path | Image.Image") -> str | Path:
         found = f"a {type(picture).__name__}"
         raise InputError("picture", found, "a path or a PIL image", "such as PIL.Image.fromarray(array)")
     png = io.BytesIO()
-    in_png = picture if picture.mode in ("L", "LA", "P", "RGB", "RGBA") else picture.convert("RGB")
+    in_png = picture.convert("RGB") if picture.mode in NOT_IN_PNG else picture
     in_png.save(png, "PNG")
     return cache_file("pictures", "picture", ".png", png.getvalue())
 

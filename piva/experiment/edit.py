@@ -89,7 +89,7 @@ class EditRun:
         tokens = {prompt: prior.tokens(text) for prompt, text in prompts.items()}
         conditioning = Conditioning(contexts, self._models(), tokens=tokens)
         self.work = Work(state, settings.score, conditioning, randomness)
-        if run.relevance.noises and "score" not in settings.unread and not settings.task.renders:
+        if "relevance" not in settings.unread and not settings.task.renders:
             original = state.view(randomness, original=True).latents[ORIGINAL]
             noise, denoiser = self._generator("relevance", run.device), bench.method.denoiser
             self.work.relevance = run.relevance.weights(denoiser, conditioning, original, noise)
